@@ -1,0 +1,90 @@
+"""Every error this package raises on purpose, in one tree.
+
+    SociError                     root; `retryable` says whether the same call may succeed later
+    ├── InputError                the caller asked for something that cannot be: mend the request
+    │   ├── InvalidReference      an image reference does not parse
+    │   ├── InvalidOption         a setting or flag is out of its range
+    │   └── NotInImage            a tag, platform or path that the image does not have
+    ├── SourceError               a place that holds images could not be read or written
+    │   ├── BlobMissing           the place lacks a blob or manifest that a document names
+    │   └── StorageError          the file system refused (permission, space, a file in the way)
+    ├── IntegrityError            bytes are not what their digest, size or format promises
+    │   ├── DigestMismatch        content hashes to another digest
+    │   ├── SizeMismatch          content is longer or shorter than declared
+    │   ├── InvalidDocument       a manifest, index or config does not have the required shape
+    │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
+    └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
+        ├── GzipError             the gzip stream: truncated, bad checksum, trailing garbage, not gzip
+        └── TarError              the tar stream: bad header, cut short, not a tar
+
+A layer that is sound but cannot be loaded lazily is not an error: it is a result with a reason (`soci.reasons`).
+Messages say what, where, got and want; none holds a credential.
+"""
+
+from __future__ import annotations
+
+
+class SociError(Exception):
+    """Root of the tree. The message is one line fit for a log and for a terminal."""
+
+    retryable = False
+
+
+class InputError(SociError):
+    """The request cannot be met as it stands; repeating it is of no use."""
+
+
+class InvalidReference(InputError):
+    """An image reference does not parse."""
+
+
+class InvalidOption(InputError):
+    """A setting or flag has a value outside its range."""
+
+
+class NotInImage(InputError):
+    """The image has no such tag, platform or path."""
+
+
+class SourceError(SociError):
+    """A place that holds images could not be read or written."""
+
+
+class BlobMissing(SourceError):
+    """A blob or manifest that a document names is not where the document lies."""
+
+
+class StorageError(SourceError):
+    """The file system refused a read or a write."""
+
+
+class IntegrityError(SociError):
+    """Bytes are not what their digest, size or format promises."""
+
+
+class DigestMismatch(IntegrityError):
+    """Content hashes to another digest than the one it was asked for by."""
+
+
+class SizeMismatch(IntegrityError):
+    """Content is longer or shorter than its descriptor says."""
+
+
+class InvalidDocument(IntegrityError):
+    """A JSON document lacks the required shape; the message names the path of the bad field."""
+
+
+class InvalidZtoc(IntegrityError):
+    """A zTOC or checkpoint blob does not decode, or breaks a rule of the reader (formats.md 8.3)."""
+
+
+class DamagedLayer(SociError):
+    """A layer's bytes are broken; no part of its image may be indexed."""
+
+
+class GzipError(DamagedLayer):
+    """The gzip stream is truncated, fails its own checksum, is followed by garbage or is no gzip."""
+
+
+class TarError(DamagedLayer):
+    """The tar stream has a bad header, is cut short or is no tar."""

@@ -1,0 +1,51 @@
+"""The two ports through which bytes enter and leave: a place that holds an image, and one that takes artifacts.
+
+An OCI layout, an archive and (later) a registry repository are all of them. The recipes in `soci.build` know
+nothing else of the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from soci.oci.descriptor import Descriptor
+
+
+class ImageSource(Protocol):
+    """A place where one image and everything it refers to can be read.
+
+    All methods raise `BlobMissing` for what is not there, `StorageError` when the place cannot be read.
+    """
+
+    def fetch_root(self) -> Descriptor:
+        """Describe what the reference (tag or digest) points to: an image manifest or an image index."""
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        """Return a document's bytes, size-limited and checked against the descriptor's size and digest."""
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        """Stream a blob once, in chunks. Not checked: whoever consumes all of it checks size and digest."""
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a blob; shorter only where the blob ends."""
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Tell whether the blob is at hand."""
+
+
+class ArtifactSink(Protocol):
+    """A place that takes blobs and manifests. Nothing is visible under a tag before `push_tag`."""
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Tell whether the blob is there already, so that it need not be pushed."""
+
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write a blob, checked against size and digest while it is written; on any error nothing is left."""
+
+    def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        """Write a manifest or index whose blobs are all there."""
+
+    def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
+        """Make a pushed manifest an entry point, under a tag if one is given: the last step of a run."""
