@@ -1,0 +1,56 @@
+# `make help` lists the targets. Each sets up what it needs, on a machine with Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+SYSTEM_PACKAGES := skopeo umoci pigz # independent tools that tests check the core against
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package soci \
+	--custom-compile-command "make lock"
+
+python := $(VENV)/bin/python
+stamp := $(VENV)/.up-to-date
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lint types synth bench lock clean system-packages
+
+help: ## List the targets.
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
+
+venv: $(stamp) ## Set up .venv with everything.
+
+$(stamp): .ci/make-venv requirements.txt requirements-lock.txt layers/soci/pyproject.toml
+	@bash .ci/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+system-packages:
+	@bash .ci/system-packages $(SYSTEM_PACKAGES)
+
+demo: venv ## Index a sample image made of this machine's files and read a file through the index.
+	@$(python) -m local.demo
+
+test: venv system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
+	$(python) -m pytest $(ARGS)
+
+check: lint types synth system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
+	$(python) -m pytest --cov --cov-report=term-missing:skip-covered
+
+lint: venv ## Lint, and check the format.
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+
+types: venv ## Check the types.
+	$(python) -m mypy
+
+synth: venv ## Write the CloudFormation template to cdk.out; needs neither credentials nor network.
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(python) app.py
+
+bench: venv ## Measure the engine and the CLI against their floors, on layers of real packages.
+	$(python) -m bench
+
+lock: ## Make the lock files again; ARGS=--upgrade takes newer versions.
+	@test -x $(VENV)/bin/uv || $(MAKE) venv
+	$(python) -m $(LOCK) $(ARGS) -o requirements-lock.txt requirements.txt requirements-dev.txt
+	$(python) -m $(LOCK) $(ARGS) -o layers/dependencies/requirements.txt --constraint requirements-lock.txt \
+		layers/soci/pyproject.toml
+
+clean: ## Remove everything that the targets have made, but for the layers of the benchmark (.bench).
+	rm -rf $(VENV) cdk.out .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
