@@ -1,0 +1,1 @@
+"""OCI and Docker documents as values: pure, no file and no socket."""

@@ -1,0 +1,29 @@
+"""Every annotation key this package reads or writes."""
+
+from __future__ import annotations
+
+SOCI_INDEX_DIGEST = "com.amazon.soci.index-digest"
+"""On an image manifest and its entry: the SOCI index made for it."""
+
+SOCI_IMAGE_MANIFEST_DIGEST = "com.amazon.soci.image-manifest-digest"
+"""On the entry of a SOCI index: the image manifest it is for."""
+
+SOCI_IMAGE_LAYER_DIGEST = "com.amazon.soci.image-layer-digest"
+"""On a zTOC or prefetch artifact: the layer it is for."""
+
+SOCI_IMAGE_LAYER_MEDIA_TYPE = "com.amazon.soci.image-layer-mediaType"
+SOCI_SPAN_SIZE = "com.amazon.soci.span-size"
+SOCI_DISABLE_XATTRS = "com.amazon.soci.disable-xattrs"
+SOCI_BUILD_TOOL_IDENTIFIER = "com.amazon.soci.build-tool-identifier"
+
+DOCKER_REFERENCE_TYPE = "vnd.docker.reference.type"
+"""On the entry of an attestation: `attestation-manifest`."""
+
+DOCKER_REFERENCE_DIGEST = "vnd.docker.reference.digest"
+"""On the entry of an attestation: the image manifest it speaks of."""
+
+REF_NAME = "org.opencontainers.image.ref.name"
+"""On an entry of an OCI layout's index.json: its tag."""
+
+CONTAINERD_IMAGE_NAME = "io.containerd.image.name"
+"""On an entry of an OCI layout's index.json that Docker or containerd wrote: the full name with the tag."""

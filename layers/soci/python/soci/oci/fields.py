@@ -1,0 +1,156 @@
+"""Typed reading of decoded JSON; every error names the path of the bad field.
+
+    >>> Fields({"config": {"size": "12"}}, "image manifest").child("config").integer("size")
+    InvalidDocument: image manifest: config.size: expected integer, got string
+
+Keys are matched as Go's encoding/json matches them: without regard to case, and of several matches the last one
+counts (its value alone: Go would merge the members of repeated objects, which no real document asks for).
+A field that is null counts as absent; an absent field has Go's zero value.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from soci.errors import InvalidDocument
+from soci.oci.digest import Digest
+
+_MAX_INT64 = 2**63 - 1
+
+
+class Fields:
+    """The members of one JSON object, read by name. Messages name the document and the object's path in it."""
+
+    __slots__ = ("_by_folded_name", "_document", "_path")
+
+    def __init__(self, value: object, document: str, path: str = "") -> None:
+        if not isinstance(value, dict):
+            where = f"{document}: {path}" if path else document
+            raise InvalidDocument(f"{where}: expected object, got {_kind(value)}")
+        self._document = document
+        self._path = path
+        self._by_folded_name = {fold_key(key): member for key, member in value.items()}
+
+    def string(self, name: str) -> str:
+        """Return a string, "" when absent."""
+        return str(self._typed(name, str, "string", absent=""))
+
+    def integer(self, name: str) -> int | None:
+        """Return a signed 64-bit integer, None when absent."""
+        value = self._typed(name, int, "integer", absent=None)
+        if value is not None and not -_MAX_INT64 <= value <= _MAX_INT64:
+            raise self.invalid(name, f"{value} does not fit in 64 bits")
+        return None if value is None else int(value)
+
+    def size(self, name: str) -> int:
+        """Return a number of bytes: required, not negative."""
+        value = self.integer(name)
+        if value is None:
+            raise self.invalid(name, "expected integer, got nothing")
+        if value < 0:
+            raise self.invalid(name, f"expected a size, got {value}")
+        return value
+
+    def digest(self, name: str) -> Digest:
+        """Return a digest: required."""
+        return self._parse_digest(name, self.string(name))
+
+    def digests(self, name: str) -> tuple[Digest, ...]:
+        """Return a list of digests, empty when absent."""
+        return tuple(self._parse_digest(f"{name}[{i}]", text) for i, text in enumerate(self.strings(name)))
+
+    def data(self, name: str) -> bytes:
+        """Return bytes written as base64, empty when absent."""
+        text = self.string(name).replace("\r", "").replace("\n", "")  # Go's decoder skips line ends as well
+        try:
+            return binascii.a2b_base64(text, strict_mode=True)
+        except ValueError as error:
+            raise self.invalid(name, f"expected base64: {error}") from None
+
+    def strings(self, name: str) -> tuple[str, ...]:
+        """Return a list of strings, empty when absent."""
+        items = self._typed(name, list, "list", absent=[])
+        for i, item in enumerate(items):
+            if not isinstance(item, str):
+                raise self.invalid(f"{name}[{i}]", f"expected string, got {_kind(item)}")
+        return tuple(items)
+
+    def string_map(self, name: str) -> Mapping[str, str]:
+        """Return an immutable map of strings (annotations), empty when absent. Its keys are matched exactly."""
+        members = self._typed(name, dict, "object", absent={})
+        for key, value in members.items():
+            if not isinstance(value, str | None):
+                raise self.invalid(f"{name}[{key!r}]", f"expected string, got {_kind(value)}")
+        return MappingProxyType({key: value or "" for key, value in members.items()})
+
+    def child(self, name: str) -> Fields:
+        """Return a nested object: required."""
+        return Fields(self._get(name), self._document, self._path_of(name))
+
+    def optional_child(self, name: str) -> Fields | None:
+        """Return a nested object, None when absent."""
+        return None if self._get(name) is None else self.child(name)
+
+    def children(self, name: str) -> tuple[Fields, ...] | None:
+        """Return a list of nested objects, None when absent: Go writes a missing list as null, an empty one as []."""
+        items = self._typed(name, list, "list", absent=None)
+        if items is None:
+            return None
+        path = self._path_of(name)
+        return tuple(Fields(item, self._document, f"{path}[{i}]") for i, item in enumerate(items))
+
+    def has(self, name: str) -> bool:
+        """Tell whether the field is there and not null."""
+        return self._get(name) is not None
+
+    def invalid(self, name: str, problem: str) -> InvalidDocument:
+        """Make the error for a field: document, path and problem."""
+        return InvalidDocument(f"{self._document}: {self._path_of(name)}: {problem}")
+
+    def _get(self, name: str) -> Any:
+        return self._by_folded_name.get(fold_key(name))
+
+    def _typed(self, name: str, wanted: type, wanted_name: str, *, absent: Any) -> Any:
+        value = self._get(name)
+        if value is None:
+            return absent
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise self.invalid(name, f"expected {wanted_name}, got {_kind(value)}")
+        return value
+
+    def _parse_digest(self, name: str, text: str) -> Digest:
+        try:
+            return Digest.parse(text)
+        except InvalidDocument as error:
+            raise self.invalid(name, str(error)) from None
+
+    def _path_of(self, name: str) -> str:
+        return f"{self._path}.{name}" if self._path else name
+
+
+def fold_key(key: str) -> str:
+    """Fold a key's case as Go does when it looks for a field.
+
+    `lower` already turns the Kelvin sign into k; the long s is the one other letter that folds to ASCII in Go.
+    `casefold` would be wrong: it also turns ligatures and the sharp s into ASCII letters.
+    """
+    return key.lower().replace("\u017f", "s")
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "boolean"
+        case str():
+            return "string"
+        case int() | float():
+            return "number"
+        case list():
+            return "list"
+        case _:
+            return "object"

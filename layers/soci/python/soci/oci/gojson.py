@@ -1,0 +1,105 @@
+"""JSON as Go's encoding/json reads and writes it (docs/formats.md, "JSON as Go writes it").
+
+Readers of a SOCI index parse it, write it again and compare digests, so a document counts only when its bytes are
+those that Go would write: no spaces, struct fields in declared order, map keys sorted, five characters escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from soci.errors import InvalidDocument
+
+MAX_DEPTH = 100
+"""Nesting that a document may have. Real ones stay below 10; Go stops at 10,000, Python's parser at about 900."""
+
+MAX_INTEGER_DIGITS = 100
+"""Digits that an integer may have. Known fields are 64-bit; longer ones are only there to cost time."""
+
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encode(value: object) -> bytes:
+    """Write compact JSON; mappings keep the order they have. Map-like ones go through `sorted_map` first.
+
+    Text that is no valid UTF-8 (lone surrogates in Python) becomes `\\ufffd`. Raises `ValueError` for NaN and infinity.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # These characters occur inside strings only, so replacing them in the finished text is safe.
+    return _ESCAPED.sub(lambda match: _ESCAPES.get(match.group(), "\\ufffd"), text).encode()
+
+
+def sorted_map(members: Mapping[str, str]) -> dict[str, str]:
+    """Return a map in the key order Go writes: by bytes of UTF-8, which equals Python's order by code point."""
+    return dict(sorted(members.items()))
+
+
+def decode(data: bytes, what: str, *, limit_bytes: int) -> object:
+    """Parse a document of at most `limit_bytes`; `what` names it in messages.
+
+    Strings come out as Go would hold them: each byte that is no UTF-8, and each lone surrogate, is U+FFFD. Of equal
+    keys the last one counts, and it also takes the later place in the mapping (`soci.oci.fields` relies on that).
+    Raises `InvalidDocument` for anything that is not JSON, too large, too deep, NaN or infinite.
+    """
+    if len(data) > limit_bytes:
+        raise InvalidDocument(f"{what}: {len(data)} bytes, the limit for such a document is {limit_bytes}")
+    # surrogateescape gives one surrogate per bad byte, as Go gives one U+FFFD; "replace" may give fewer.
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        document = json.loads(
+            text,
+            object_pairs_hook=_last_of_equal_keys,
+            parse_int=_parse_integer,
+            parse_float=_parse_number,
+            parse_constant=_refuse_constant,
+        )
+        return _as_go_holds_it(document, depth=0)
+    except RecursionError:
+        raise InvalidDocument(f"{what}: nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise InvalidDocument(f"{what}: not valid JSON: {error}") from None
+
+
+def _last_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        members.pop(key, None)
+        members[key] = value
+    return members
+
+
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _parse_number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"number {digits[:40]} is out of range")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _as_go_holds_it(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_as_go_holds_it(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        keys = [_as_go_holds_it(key, depth) for key in value]
+        members = [_as_go_holds_it(member, depth + 1) for member in value.values()]
+        return _last_of_equal_keys(list(zip(keys, members, strict=True)))
+    return value

@@ -1,0 +1,113 @@
+"""Every media type this package knows, and what each is."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_FOREIGN_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
+DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+DOCKER_FOREIGN_LAYER_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+SOCI_INDEX_V1 = "application/vnd.amazon.soci.index.v1+json"
+SOCI_INDEX_V2 = "application/vnd.amazon.soci.index.v2+json"
+PREFETCH = "application/vnd.amazon.soci.prefetch.v1+json"
+ZTOC = "application/octet-stream"
+
+_OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
+_OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."
+
+
+class Compression(Enum):
+    """What a layer's media type says about its compression (docs/formats.md, "Which layers")."""
+
+    GZIP = auto()
+    ZSTD = auto()
+    UNCOMPRESSED = auto()
+    UNKNOWN = auto()
+    """Docker's plain tar type, which some tools give to compressed layers too; it is read as plain tar."""
+    UNSUPPORTED = auto()
+    """Wrapped in something that no reader unwraps, or a plain foreign layer."""
+    UNRECOGNIZED = auto()
+    """No layer type, or one of a kind that no reader knows."""
+
+
+_DOCKER_COMPRESSIONS = {
+    DOCKER_LAYER: Compression.UNKNOWN,
+    DOCKER_FOREIGN_LAYER: Compression.UNKNOWN,
+    DOCKER_LAYER_GZIP: Compression.GZIP,
+    DOCKER_FOREIGN_LAYER_GZIP: Compression.GZIP,
+    DOCKER_LAYER_ZSTD: Compression.ZSTD,
+}
+
+
+def is_index(media_type: str) -> bool:
+    """Tell whether it is an image index or a Docker manifest list."""
+    return media_type in (OCI_INDEX, DOCKER_MANIFEST_LIST)
+
+
+def is_manifest(media_type: str) -> bool:
+    """Tell whether it is an image manifest."""
+    return media_type in (OCI_MANIFEST, DOCKER_MANIFEST)
+
+
+def is_config(media_type: str) -> bool:
+    """Tell whether it is an image config."""
+    return media_type in (OCI_CONFIG, DOCKER_CONFIG)
+
+
+def is_layer(media_type: str) -> bool:
+    """Tell whether it is a file system layer, of whatever compression."""
+    return media_type.startswith(_OCI_LAYER_PREFIX) or _base(media_type) in _DOCKER_COMPRESSIONS
+
+
+def is_foreign(media_type: str) -> bool:
+    """Tell whether it is a layer whose bytes need not lie with the image (foreign, nondistributable)."""
+    return media_type.startswith(_OCI_FOREIGN_PREFIX) or _base(media_type) in (
+        DOCKER_FOREIGN_LAYER,
+        DOCKER_FOREIGN_LAYER_GZIP,
+    )
+
+
+def is_encrypted(media_type: str) -> bool:
+    """Tell whether the layer is encrypted. `compression_of` tells what it is underneath."""
+    return "encrypted" in media_type.split("+")[1:]
+
+
+def compression_of(media_type: str) -> Compression:
+    """Tell a layer's compression from its media type alone.
+
+    Suffixes are sorted before the last one is taken, as containerd does, so `+gzip+encrypted` is gzip: ask
+    `is_encrypted` first.
+    """
+    base, *suffixes = media_type.split("+")
+    if base in _DOCKER_COMPRESSIONS:
+        return Compression.UNSUPPORTED if suffixes else _DOCKER_COMPRESSIONS[base]
+    if base not in (OCI_LAYER, OCI_FOREIGN_LAYER):
+        return Compression.UNRECOGNIZED
+    match sorted(suffixes):
+        case [*_, "gzip"]:
+            return Compression.GZIP
+        case [*_, "zstd"]:
+            return Compression.ZSTD
+        case [] if base == OCI_LAYER:
+            return Compression.UNCOMPRESSED
+        case _:
+            return Compression.UNSUPPORTED
+
+
+def _base(media_type: str) -> str:
+    return media_type.partition("+")[0]

@@ -1,0 +1,116 @@
+"""Platforms: operating system, architecture and variant, and when two of them mean the same.
+
+The rules are containerd's (docs/formats.md, "convert"), since its clients pick the manifest and its `convert` wrote
+the platforms that ours has to equal.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from soci.errors import InvalidOption
+from soci.oci.fields import Fields
+
+UNKNOWN = "unknown"
+"""What attestations have as operating system and architecture."""
+
+_WORD = re.compile("[A-Za-z0-9_.-]+")
+
+_ALIASES = {
+    "i386": ("386", ""),
+    "x86_64": ("amd64", None),
+    "x86-64": ("amd64", None),
+    "aarch64": ("arm64", None),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+"""Architecture to its usual name and its variant (None: the variant given)."""
+
+_VARIANTS = {
+    ("amd64", "v1"): "",
+    ("arm64", "8"): "",
+    ("arm64", "v8"): "",
+    ("arm", ""): "v7",
+    ("arm", "5"): "v5",
+    ("arm", "6"): "v6",
+    ("arm", "7"): "v7",
+    ("arm", "8"): "v8",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """The platform that a manifest is for (OCI image spec, image-index.md), as written there; "" is absent."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read `os/architecture[/variant]` as containerd does: normalized, but `arm64/v8` keeps its variant
+        and `arm/v7` keeps it only when it is spelled out. Raises `InvalidOption`.
+        """
+        parts = text.split("/")
+        if len(parts) not in (2, 3) or not all(_WORD.fullmatch(part) for part in parts):
+            raise InvalidOption(f"platform {text!r}: expected os/architecture or os/architecture/variant")
+        platform = cls(os=parts[0], architecture=parts[1], variant="".join(parts[2:])).normalized()
+        if len(parts) == 2 and (platform.architecture, platform.variant) == ("arm", "v7"):
+            return replace(platform, variant="")
+        if len(parts) == 3 and (platform.architecture, platform.variant) == ("arm64", ""):
+            return replace(platform, variant="v8")
+        return platform
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> Platform:
+        """Read the platform object of a descriptor, or the same fields of an image config."""
+        return cls(
+            os=fields.string("os"),
+            architecture=fields.string("architecture"),
+            variant=fields.string("variant"),
+            os_version=fields.string("os.version"),
+            os_features=fields.strings("os.features"),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object in Go's key order."""
+        members: dict[str, object] = {"architecture": self.architecture, "os": self.os}
+        if self.os_version:
+            members["os.version"] = self.os_version
+        if self.os_features:
+            members["os.features"] = list(self.os_features)
+        if self.variant:
+            members["variant"] = self.variant
+        return members
+
+    def normalized(self) -> Platform:
+        """Return the platform under its usual names: aarch64 is arm64, arm64/v8 is arm64, arm is arm/v7.
+
+        An absent operating system is linux, whatever machine this runs on.
+        """
+        os = self.os.lower() or "linux"
+        architecture, variant = self.architecture.lower(), self.variant.lower()
+        usual_name, implied_variant = _ALIASES.get(architecture, (architecture, None))
+        variant = variant if implied_variant is None else implied_variant
+        return replace(
+            self,
+            os="darwin" if os == "macos" else os,
+            architecture=usual_name,
+            variant=_VARIANTS.get((usual_name, variant), variant),
+        )
+
+    def matches(self, other: Platform) -> bool:
+        """Tell whether both mean the same operating system, architecture and variant: no fallback to an older one."""
+        mine, theirs = self.normalized(), other.normalized()
+        return (mine.os, mine.architecture, mine.variant) == (theirs.os, theirs.architecture, theirs.variant)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether this marks something that is no image for any machine, such as an attestation."""
+        return UNKNOWN in (self.os, self.architecture)
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os or UNKNOWN, self.architecture or UNKNOWN, self.variant)))

@@ -1,0 +1,134 @@
+"""References to images: where an image lies, and which one there.
+
+The syntax is that of skopeo and its kin (containers-transports(5)): a transport, a path that ends at the first
+colon, then what selects the image. A digest after `@` is ours; skopeo has no such form for layouts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soci.errors import InvalidDocument, InvalidReference
+from soci.oci.digest import Digest
+
+ACCEPTED_FORMS = "oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST], docker-archive:FILE[:NAME:TAG]"
+
+_DIGEST_AT_END = re.compile(r"@(sha\d+:[^@/]*)$")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
+"""What an entry of a layout may be called: the names of the OCI image spec and the tags of the distribution spec."""
+
+_NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_REGISTRY_HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+_REGISTRY_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LayoutRef:
+    path: Path
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __post_init__(self) -> None:
+        if self.tag is not None and not _TAG.fullmatch(self.tag):
+            raise InvalidReference(f"tag {self.tag[:300]!r}: expected letters, digits and . _ - + : @ /")
+        if self.tag is not None and self.digest is not None:
+            raise InvalidReference(f"{self}: a tag and a digest; give one of them")
+
+    def _suffix(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        return tag if self.digest is None else f"{tag}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciLayoutRef(_LayoutRef):
+    """`oci:DIR[:TAG|@DIGEST]`: an image in an OCI layout, a directory. Neither: the only image there is."""
+
+    def __str__(self) -> str:
+        return f"oci:{self.path}{self._suffix()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciArchiveRef(_LayoutRef):
+    """`oci-archive:FILE[:TAG|@DIGEST]`: an image in a tar file of an OCI layout."""
+
+    def __str__(self) -> str:
+        return f"oci-archive:{self.path}{self._suffix()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerArchiveRef:
+    """`docker-archive:FILE[:NAME:TAG]`: an image in what `docker save` writes. `tag` is NAME:TAG as it was given."""
+
+    path: Path
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tag is not None:
+            full_image_name(self.tag)
+
+    def __str__(self) -> str:
+        return f"docker-archive:{self.path}" + ("" if self.tag is None else f":{self.tag}")
+
+
+Reference = OciLayoutRef | OciArchiveRef | DockerArchiveRef
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference. Raises `InvalidReference` that lists the accepted forms or says which part is wrong."""
+    transport, _, rest = text.partition(":")
+    match transport:
+        case "oci":
+            return OciLayoutRef(**_parse_layout_parts(text, rest))
+        case "oci-archive":
+            return OciArchiveRef(**_parse_layout_parts(text, rest))
+        case "docker-archive":
+            path, _, tag = rest.partition(":")
+            return DockerArchiveRef(path=_parse_path(text, path), tag=tag or None)
+        case _:
+            raise InvalidReference(f"{text!r}: not a reference to an image; accepted are {ACCEPTED_FORMS}")
+
+
+def full_image_name(text: str) -> str:
+    """Complete a Docker image name: `app` is `docker.io/library/app:latest`. Raises `InvalidReference`.
+
+    A first component counts as registry only if it looks like a host (a dot, a port, or `localhost`).
+    """
+    first, slash, remainder = text.partition("/")
+    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    host, path = (first, remainder) if has_host else ("docker.io", text)
+    path, _, tag = path.partition(":")
+    if host == "docker.io" and "/" not in path:
+        path = f"library/{path}"
+    tag = tag or "latest"
+    if "@" in text:
+        raise InvalidReference(f"image name {text!r}: a Docker archive has names with tags, no digests")
+    if not (
+        _REGISTRY_HOST.fullmatch(host)
+        and all(_NAME_COMPONENT.fullmatch(component) for component in path.split("/"))
+        and _REGISTRY_TAG.fullmatch(tag)
+    ):
+        raise InvalidReference(f"image name {text[:300]!r}: expected [HOST/]NAME[:TAG] in lower case")
+    return f"{host}/{path}:{tag}"
+
+
+def _parse_layout_parts(text: str, rest: str) -> dict[str, Any]:
+    digest = None
+    if at_end := _DIGEST_AT_END.search(rest):
+        rest = rest[: at_end.start()]
+        try:
+            digest = Digest.parse(at_end.group(1))
+        except InvalidDocument as error:
+            raise InvalidReference(f"{text!r}: {error}") from None
+    path, _, tag = rest.partition(":")
+    return {"path": _parse_path(text, path), "tag": tag or None, "digest": digest}
+
+
+def _parse_path(text: str, path: str) -> Path:
+    if not path:
+        raise InvalidReference(f"{text!r}: no path; accepted are {ACCEPTED_FORMS}")
+    if "\0" in path:
+        raise InvalidReference(f"{text!r}: a path cannot hold a NUL")
+    return Path(path)
