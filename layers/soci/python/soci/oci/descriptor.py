@@ -17,7 +17,8 @@ from soci.oci.platform import Platform
 class Descriptor:
     """Describes content: what it is, its digest and its size in bytes. Empty fields are absent in JSON.
 
-    `annotations` is copied into an immutable map, so a descriptor can be shared and hashed (the hash leaves it out).
+    `annotations` is copied into an immutable map, so a descriptor can be shared and hashed (the hash leaves
+    it out).
     """
 
     media_type: str

@@ -3,9 +3,10 @@
     >>> Fields({"config": {"size": "12"}}, "image manifest").child("config").integer("size")
     InvalidDocument: image manifest: config.size: expected integer, got string
 
-Keys are matched as Go's encoding/json matches them: without regard to case, and of several matches the last one
-counts (its value alone: Go would merge the members of repeated objects, which no real document asks for).
-A field that is null counts as absent; an absent field has Go's zero value.
+Keys are matched as Go's encoding/json matches them: without regard to case, and of several matches the last
+one counts. A field that is null counts as absent; an absent field has Go's zero value. What repeated keys do
+beyond that in Go is not followed: it also type-checks the earlier ones, merges repeated objects, and lets a
+string or number stand when its repetition is null.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TypeVar
 
 from soci.errors import InvalidDocument
 from soci.oci.digest import Digest
+
+_T = TypeVar("_T")
+
+_KINDS = {str: "string", int: "integer", list: "list", dict: "object", float: "number", bool: "boolean"}
 
 _MAX_INT64 = 2**63 - 1
 
 
 class Fields:
-    """The members of one JSON object, read by name. Messages name the document and the object's path in it."""
+    """The members of one JSON object, read by name. Messages name the document and the path in it."""
 
     __slots__ = ("_by_folded_name", "_document", "_path")
 
@@ -36,14 +41,14 @@ class Fields:
 
     def string(self, name: str) -> str:
         """Return a string, "" when absent."""
-        return str(self._typed(name, str, "string", absent=""))
+        return self._typed(name, str) or ""
 
     def integer(self, name: str) -> int | None:
         """Return a signed 64-bit integer, None when absent."""
-        value = self._typed(name, int, "integer", absent=None)
+        value = self._typed(name, int)
         if value is not None and not -_MAX_INT64 <= value <= _MAX_INT64:
             raise self.invalid(name, f"{value} does not fit in 64 bits")
-        return None if value is None else int(value)
+        return value
 
     def size(self, name: str) -> int:
         """Return a number of bytes: required, not negative."""
@@ -72,19 +77,18 @@ class Fields:
 
     def strings(self, name: str) -> tuple[str, ...]:
         """Return a list of strings, empty when absent."""
-        items = self._typed(name, list, "list", absent=[])
-        for i, item in enumerate(items):
-            if not isinstance(item, str):
-                raise self.invalid(f"{name}[{i}]", f"expected string, got {_kind(item)}")
-        return tuple(items)
+        items: list[object] = self._typed(name, list) or []
+        return tuple(self._check(f"{name}[{i}]", item, str) for i, item in enumerate(items))
 
     def string_map(self, name: str) -> Mapping[str, str]:
-        """Return an immutable map of strings (annotations), empty when absent. Its keys are matched exactly."""
-        members = self._typed(name, dict, "object", absent={})
-        for key, value in members.items():
-            if not isinstance(value, str | None):
-                raise self.invalid(f"{name}[{key!r}]", f"expected string, got {_kind(value)}")
-        return MappingProxyType({key: value or "" for key, value in members.items()})
+        """Return an immutable map of strings (annotations), empty when absent. Keys are matched exactly."""
+        members: dict[str, object] = self._typed(name, dict) or {}
+        return MappingProxyType(
+            {
+                key: "" if value is None else self._check(f"{name}[{key!r}]", value, str)
+                for key, value in members.items()
+            }
+        )
 
     def child(self, name: str) -> Fields:
         """Return a nested object: required."""
@@ -95,8 +99,8 @@ class Fields:
         return None if self._get(name) is None else self.child(name)
 
     def children(self, name: str) -> tuple[Fields, ...] | None:
-        """Return a list of nested objects, None when absent: Go writes a missing list as null, an empty one as []."""
-        items = self._typed(name, list, "list", absent=None)
+        """Return a list of nested objects, None when absent, which Go tells from an empty list."""
+        items: list[object] | None = self._typed(name, list)
         if items is None:
             return None
         path = self._path_of(name)
@@ -110,15 +114,16 @@ class Fields:
         """Make the error for a field: document, path and problem."""
         return InvalidDocument(f"{self._document}: {self._path_of(name)}: {problem}")
 
-    def _get(self, name: str) -> Any:
+    def _get(self, name: str) -> object:
         return self._by_folded_name.get(fold_key(name))
 
-    def _typed(self, name: str, wanted: type, wanted_name: str, *, absent: Any) -> Any:
+    def _typed(self, name: str, wanted: type[_T]) -> _T | None:
         value = self._get(name)
-        if value is None:
-            return absent
+        return None if value is None else self._check(name, value, wanted)
+
+    def _check(self, name: str, value: object, wanted: type[_T]) -> _T:
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise self.invalid(name, f"expected {wanted_name}, got {_kind(value)}")
+            raise self.invalid(name, f"expected {_KINDS[wanted]}, got {_kind(value)}")
         return value
 
     def _parse_digest(self, name: str, text: str) -> Digest:
@@ -134,23 +139,13 @@ class Fields:
 def fold_key(key: str) -> str:
     """Fold a key's case as Go does when it looks for a field.
 
-    `lower` already turns the Kelvin sign into k; the long s is the one other letter that folds to ASCII in Go.
-    `casefold` would be wrong: it also turns ligatures and the sharp s into ASCII letters.
+    `lower` already turns the Kelvin sign into k; the long s is the one other letter that folds to ASCII in
+    Go. `casefold` would be wrong: it also turns ligatures and the sharp s into ASCII letters.
     """
     return key.lower().replace("\u017f", "s")
 
 
 def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "boolean"
-        case str():
-            return "string"
-        case int() | float():
-            return "number"
-        case list():
-            return "list"
-        case _:
-            return "object"
+    if value is None:
+        return "nothing"
+    return "number" if type(value) is int else _KINDS[type(value)]

@@ -1,7 +1,8 @@
 """JSON as Go's encoding/json reads and writes it (docs/formats.md, "JSON as Go writes it").
 
-Readers of a SOCI index parse it, write it again and compare digests, so a document counts only when its bytes are
-those that Go would write: no spaces, struct fields in declared order, map keys sorted, five characters escaped.
+Readers of a SOCI index parse it, write it again and compare digests, so a document counts only when its bytes
+are those that Go would write: no spaces, struct fields in declared order, map keys sorted, five characters
+escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 from soci.errors import InvalidDocument
 
 MAX_DEPTH = 100
-"""Nesting that a document may have. Real ones stay below 10; Go stops at 10,000, Python's parser at about 900."""
+"""Nesting that a document may have. Real ones stay below 10; Go stops at 10,000, Python at about 900."""
 
 MAX_INTEGER_DIGITS = 100
 """Digits that an integer may have. Known fields are 64-bit; longer ones are only there to cost time."""
@@ -26,9 +27,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: object) -> bytes:
-    """Write compact JSON; mappings keep the order they have. Map-like ones go through `sorted_map` first.
+    r"""Write compact JSON; mappings keep the order they have. Map-like ones go through `sorted_map` first.
 
-    Text that is no valid UTF-8 (lone surrogates in Python) becomes `\\ufffd`. Raises `ValueError` for NaN and infinity.
+    Text that is no valid UTF-8 (lone surrogates in Python) becomes `\ufffd`. Raises `ValueError` for NaN and
+    infinity.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # These characters occur inside strings only, so replacing them in the finished text is safe.
@@ -36,16 +38,16 @@ def encode(value: object) -> bytes:
 
 
 def sorted_map(members: Mapping[str, str]) -> dict[str, str]:
-    """Return a map in the key order Go writes: by bytes of UTF-8, which equals Python's order by code point."""
+    """Return a map in the order Go writes it: by bytes of UTF-8, which is Python's order by code point."""
     return dict(sorted(members.items()))
 
 
 def decode(data: bytes, what: str, *, limit_bytes: int) -> object:
     """Parse a document of at most `limit_bytes`; `what` names it in messages.
 
-    Strings come out as Go would hold them: each byte that is no UTF-8, and each lone surrogate, is U+FFFD. Of equal
-    keys the last one counts, and it also takes the later place in the mapping (`soci.oci.fields` relies on that).
-    Raises `InvalidDocument` for anything that is not JSON, too large, too deep, NaN or infinite.
+    Strings come out as Go would hold them: each byte that is no UTF-8, and each lone surrogate, is U+FFFD. Of
+    equal keys the last one counts, and it also takes the later place in the mapping (`soci.oci.fields` relies
+    on that). Raises `InvalidDocument` for anything that is not JSON, too large, too deep, NaN or infinite.
     """
     if len(data) > limit_bytes:
         raise InvalidDocument(f"{what}: {len(data)} bytes, the limit for such a document is {limit_bytes}")
@@ -91,15 +93,18 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _as_go_holds_it(value: Any, depth: int) -> Any:
+def _as_go_holds_it(value: object, depth: int) -> object:
     if depth > MAX_DEPTH:
         raise RecursionError
     if isinstance(value, str):
-        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+        return _without_surrogates(value)
     if isinstance(value, list):
         return [_as_go_holds_it(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        keys = [_as_go_holds_it(key, depth) for key in value]
-        members = [_as_go_holds_it(member, depth + 1) for member in value.values()]
-        return _last_of_equal_keys(list(zip(keys, members, strict=True)))
+        pairs = [(_without_surrogates(key), _as_go_holds_it(item, depth + 1)) for key, item in value.items()]
+        return _last_of_equal_keys(pairs)
     return value
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

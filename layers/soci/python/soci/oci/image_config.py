@@ -10,13 +10,13 @@ from soci.oci.fields import Fields
 from soci.oci.platform import Platform
 
 CONFIG_LIMIT_BYTES = 8 * 1024 * 1024
-"""A config is a blob, which registries do not limit. Long histories and labels reach some hundred KiB; this is
-room for ten times that, and little enough to hold in memory."""
+"""A config is a blob, which registries do not limit. Long histories and labels reach some hundred KiB; this
+is room for ten times that, and little enough to hold in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """Platform of an image as its config gives it (not normalized), and the digest of each layer's plain tar."""
+    """An image's platform as its config gives it (not normalized), and each layer's digest as a plain tar."""
 
     platform: Platform
     diff_ids: tuple[Digest, ...]

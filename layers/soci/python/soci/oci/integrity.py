@@ -18,8 +18,8 @@ def check_content(descriptor: Descriptor, data: bytes) -> None:
 def checked(descriptor: Descriptor, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Pass chunks on and check size and digest on the way.
 
-    Raises `SizeMismatch` as soon as there is too much, it or `DigestMismatch` after the last chunk: whoever stops
-    early has checked nothing.
+    Raises `SizeMismatch` as soon as there is too much, it or `DigestMismatch` after the last chunk: whoever
+    stops early has checked nothing.
     """
     content_hash = hashlib.new(descriptor.digest.algorithm)
     size = 0

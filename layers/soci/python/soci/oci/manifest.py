@@ -16,7 +16,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.fields import Fields
 
 MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
-"""Registries have to take manifests of 4 MiB and may refuse larger ones (OCI distribution spec, "Pushing Manifests")."""
+"""Registries take manifests of 4 MiB and may refuse larger (OCI distribution spec, Pushing Manifests)."""
 
 INDEX_LIMIT_BYTES = 4 * 1024 * 1024
 """An index is put as a manifest is, so the same limit holds. It is enough for some ten thousand entries."""
@@ -43,7 +43,7 @@ class ImageManifest:
 
     @classmethod
     def parse(cls, data: bytes, what: str = "image manifest") -> ImageManifest:
-        """Parse a manifest; `what` names it in messages. Raises `InvalidDocument` that names the bad field."""
+        """Parse a manifest; `what` names it in messages. Raises `InvalidDocument` naming the bad field."""
         fields = _parse_fields(data, what, MANIFEST_LIMIT_BYTES)
         # A document that is both would be another image to another reader.
         if media_types.is_index(fields.string("mediaType")) or fields.has("manifests"):
@@ -68,7 +68,7 @@ class ImageManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
-    """An image index (OCI image spec, image-index.md) or a Docker manifest list; `manifests` as `layers` above."""
+    """An image index (OCI image spec, image-index.md) or Docker manifest list; None as in `ImageManifest`."""
 
     media_type: str = media_types.OCI_INDEX
     artifact_type: str = ""
@@ -81,7 +81,7 @@ class ImageIndex:
 
     @classmethod
     def parse(cls, data: bytes, what: str = "image index") -> ImageIndex:
-        """Parse an index; `what` names it in messages. Raises `InvalidDocument` that names the bad field."""
+        """Parse an index; `what` names it in messages. Raises `InvalidDocument` naming the bad field."""
         fields = _parse_fields(data, what, INDEX_LIMIT_BYTES)
         is_manifest = media_types.is_manifest(fields.string("mediaType"))
         if is_manifest or fields.has("config") or fields.has("layers"):
@@ -101,7 +101,7 @@ class ImageIndex:
 
 
 def sniff_media_type(data: bytes, what: str) -> str:
-    """Tell what a manifest or index is from the document alone. Raises `InvalidDocument` when it is neither."""
+    """Tell manifest from index by the document alone. Raises `InvalidDocument` when it is neither."""
     fields = _parse_fields(data, what, MANIFEST_LIMIT_BYTES)
     media_type = fields.string("mediaType")
     if media_types.is_index(media_type) or media_types.is_manifest(media_type):

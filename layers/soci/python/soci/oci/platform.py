@@ -1,7 +1,7 @@
 """Platforms: operating system, architecture and variant, and when two of them mean the same.
 
-The rules are containerd's (docs/formats.md, "convert"), since its clients pick the manifest and its `convert` wrote
-the platforms that ours has to equal.
+The rules are containerd's (docs/formats.md, "convert"), since its clients pick the manifest and its `convert`
+wrote the platforms that ours has to equal.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _VARIANTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """The platform that a manifest is for (OCI image spec, image-index.md), as written there; "" is absent."""
+    """The platform a manifest is for (OCI image spec, image-index.md), as written there; "" is absent."""
 
     os: str
     architecture: str
@@ -51,8 +51,9 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read `os/architecture[/variant]` as containerd does: normalized, but `arm64/v8` keeps its variant
-        and `arm/v7` keeps it only when it is spelled out. Raises `InvalidOption`.
+        """Read `os/architecture[/variant]` and normalize it. Raises `InvalidOption`.
+
+        As in containerd, arm and arm64 keep the variant they are given, v7 and v8, and get none otherwise.
         """
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(_WORD.fullmatch(part) for part in parts):
@@ -103,7 +104,7 @@ class Platform:
         )
 
     def matches(self, other: Platform) -> bool:
-        """Tell whether both mean the same operating system, architecture and variant: no fallback to an older one."""
+        """Tell whether both mean the same; an older variant that would run as well does not match."""
         mine, theirs = self.normalized(), other.normalized()
         return (mine.os, mine.architecture, mine.variant) == (theirs.os, theirs.architecture, theirs.variant)
 

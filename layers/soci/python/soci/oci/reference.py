@@ -1,7 +1,7 @@
 """References to images: where an image lies, and which one there.
 
-The syntax is that of skopeo and its kin (containers-transports(5)): a transport, a path that ends at the first
-colon, then what selects the image. A digest after `@` is ours; skopeo has no such form for layouts.
+The syntax is that of skopeo and its kin (containers-transports(5)): a transport, a path that ends at the
+first colon, then what selects the image. A digest after `@` is ours; skopeo has no such form for layouts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACCEPTED_FORMS = "oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST], docker-
 
 _DIGEST_AT_END = re.compile(r"@(sha\d+:[^@/]*)$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
-"""What an entry of a layout may be called: the names of the OCI image spec and the tags of the distribution spec."""
+"""What an entry of a layout may be called: a ref.name of the image spec or a tag of the distribution spec."""
 
 _NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _REGISTRY_HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
@@ -60,7 +60,7 @@ class OciArchiveRef(_LayoutRef):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerArchiveRef:
-    """`docker-archive:FILE[:NAME:TAG]`: an image in what `docker save` writes. `tag` is NAME:TAG as it was given."""
+    """`docker-archive:FILE[:NAME:TAG]`: an image in what `docker save` writes; `tag` is NAME:TAG as given."""
 
     path: Path
     tag: str | None = None
@@ -77,7 +77,7 @@ Reference = OciLayoutRef | OciArchiveRef | DockerArchiveRef
 
 
 def parse_reference(text: str) -> Reference:
-    """Read a reference. Raises `InvalidReference` that lists the accepted forms or says which part is wrong."""
+    """Read a reference. Raises `InvalidReference` that lists what is accepted or says which part is wrong."""
     transport, _, rest = text.partition(":")
     match transport:
         case "oci":

@@ -1,0 +1,90 @@
+"""OCI layouts on disk: a source of images, and the one place on disk that takes artifacts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from soci.errors import BlobMissing, StorageError
+from soci.layout.atomic import fsync_directory, locked_directory, write_atomically
+from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, with_root
+from soci.layout.extents import Extent, storage_errors
+from soci.layout.layout_source import LAYOUT_VERSION, OCI_LAYOUT, LayoutSource
+from soci.oci import gojson
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.integrity import checked
+from soci.oci.manifest import INDEX_LIMIT_BYTES
+
+
+class OciLayout(LayoutSource):
+    """A directory with an OCI layout: `ImageSource` and `ArtifactSink`.
+
+    The first push makes the layout if the directory is absent or empty. Blobs appear whole or not at all;
+    index.json changes last and under a lock, so several writers lose none of each other's entries.
+    """
+
+    def check_writable(self) -> None:
+        """Raise `StorageError` when the path is neither absent, nor an empty directory, nor a layout."""
+        if not self.path.exists():
+            return
+        with storage_errors(self.path), os.scandir(self.path) as files:
+            is_empty = next(files, None) is None
+        if is_empty:
+            return
+        if self._find_file(OCI_LAYOUT) is None:
+            raise StorageError(
+                f"{self}: a directory with other files in it, not an OCI layout; nothing is written"
+            )
+        self._check_version()
+
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write a blob, checked on the way; on any error nothing is left. See `ports.ArtifactSink`."""
+        self._prepare(descriptor.digest.algorithm)
+        write_atomically(self._blob_path(descriptor.digest), checked(descriptor, chunks))
+
+    def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        """Write a manifest or index; in a layout it is a blob like others. See `ports.ArtifactSink`."""
+        self.push_blob(descriptor, (data,))
+
+    def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
+        """Put a manifest into index.json; a tag moves to it. Raises `BlobMissing` if it was not pushed."""
+        if not self.has_blob(descriptor):
+            raise BlobMissing(f"{self}: no blob {descriptor.digest} to put into {INDEX_JSON}")
+        path = self.path / INDEX_JSON
+        fsync_directory(self._blob_path(descriptor.digest).parent)
+        with locked_directory(self.path) as directory:
+            extent = self._find_file(INDEX_JSON)
+            current = EMPTY_INDEX_JSON if extent is None else extent.fetch(0, INDEX_LIMIT_BYTES + 1)
+            updated = with_root(current, descriptor, tag, str(path))
+            if extent is None or updated != current:
+                write_atomically(path, (updated,))
+                with storage_errors(path):
+                    os.fsync(directory)
+
+    def _prepare(self, algorithm: str) -> None:
+        blobs = self.path / "blobs" / algorithm
+        if blobs.is_dir() and self._find_file(OCI_LAYOUT):
+            return
+        with storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with locked_directory(self.path):
+                self.check_writable()
+                marker = gojson.encode({"imageLayoutVersion": LAYOUT_VERSION})
+                if self._find_file(OCI_LAYOUT) is None:
+                    write_atomically(self.path / OCI_LAYOUT, (marker,))
+                blobs.mkdir(parents=True, exist_ok=True)
+
+    def _blob_path(self, digest: Digest) -> Path:
+        return self.path / "blobs" / digest.algorithm / digest.hex
+
+    def _find_file(self, name: str) -> Extent | None:
+        path = self.path / name
+        with storage_errors(path):
+            try:
+                status = path.stat()  # follows links: a layout may keep its blobs elsewhere
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return Extent(path=path, size=status.st_size) if stat.S_ISREG(status.st_mode) else None
