@@ -1,0 +1,146 @@
+"""gzip in, uncompressed chunks and checkpoints out (formats.md 3.2, 3.3).
+
+A checkpoint is due at the first block boundary that lies more than a span behind the last one. So inflate runs
+freely up to the span's end, by bounding its room, and stops at block boundaries only from there on: a few calls
+per span instead of one per deflate block, with the same checkpoints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from soci.errors import GzipError
+from soci.layer.chunks import WINDOW_BYTES, CHUNK_BYTES, Chunk, Ring
+from soci.layer.inflate import (
+    BLOCK,
+    BLOCK_BOUNDARY,
+    BUF_ERROR,
+    LAST_BLOCK,
+    NO_FLUSH,
+    OK,
+    STREAM_END,
+    UNUSED_BITS,
+    Engine,
+    Inflater,
+)
+
+
+class Checkpoint(NamedTuple):
+    """Where inflating can start: `compressed` bytes are consumed, of the last one `bits` bits are still unread."""
+
+    compressed: int
+    uncompressed: int
+    bits: int
+    window: bytes | memoryview
+
+
+class GzipReader:
+    """Inflates a gzip layer of any number of members and notes its checkpoints.
+
+    `feed(data)` yields full chunks, `finish()` the last one; every chunk goes back by `ring.give_back`.
+    `checkpoints` grows meanwhile; the caller takes what it needs and may clear it.
+
+    Raises:
+        GzipError: the stream is no gzip, damaged, cut short or followed by anything but another member.
+    """
+
+    def __init__(self, *, span_size_bytes: int, engine: Engine, ring: Ring) -> None:
+        self.checkpoints: list[Checkpoint] = []
+        self.members = 0
+        self.compressed_bytes = 0
+        self.uncompressed_bytes = 0
+        self._span_size_bytes = span_size_bytes
+        self._inflater = Inflater(engine)
+        self._ring = ring
+        self._buffer = ring.take(bytes(WINDOW_BYTES))
+        self._end = WINDOW_BYTES
+        self._address = _address_of(self._buffer)
+        self._last_checkpoint_at = 0
+        self._in_member = False
+        self._member_at = 0
+
+    def feed(self, data: bytes) -> Iterator[Chunk]:
+        """Inflate the next piece of the layer; yields a chunk whenever one is full."""
+        stream = self._inflater.stream
+        stream.next_in = ctypes.cast(data, ctypes.c_void_p)
+        stream.avail_in = remaining = len(data)
+        before = self.compressed_bytes
+        while True:
+            if self._end == WINDOW_BYTES + CHUNK_BYTES:
+                yield self._turn_over()
+            if not self._in_member:
+                if not remaining:
+                    break
+                self._start_member()
+            status = self._inflate_some()
+            remaining = stream.avail_in
+            self.compressed_bytes = before + len(data) - remaining
+            if status == STREAM_END:
+                self._in_member = False
+                continue
+            if status not in (OK, BUF_ERROR):
+                raise self._error(status)
+            # A boundary whose last bits were read before is reached without progress, which zlib calls BUF_ERROR.
+            if stream.data_type & (BLOCK_BOUNDARY | LAST_BLOCK) == BLOCK_BOUNDARY:
+                self._note_boundary(stream.data_type & UNUSED_BITS)
+            if status == BUF_ERROR and not remaining:
+                break
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield what is left, after a check that the last member is whole."""
+        if self._in_member or not self.members:
+            raise GzipError(f"gzip stream is cut short after {self.compressed_bytes} bytes")
+        if self._end > WINDOW_BYTES:
+            yield Chunk(self._buffer, self._end, self.uncompressed_bytes - (self._end - WINDOW_BYTES))
+
+    def _inflate_some(self) -> int:
+        stream = self._inflater.stream
+        room = WINDOW_BYTES + CHUNK_BYTES - self._end
+        until_due = self._last_checkpoint_at + self._span_size_bytes - self.uncompressed_bytes
+        flush = BLOCK
+        if until_due > 0 and self.uncompressed_bytes:
+            flush = NO_FLUSH
+            room = min(room, until_due)
+        stream.next_out = self._address + self._end
+        stream.avail_out = room
+        status = self._inflater.inflate(flush)
+        written = room - stream.avail_out
+        self._end += written
+        self.uncompressed_bytes += written
+        return status
+
+    def _note_boundary(self, bits: int) -> None:
+        behind = self.uncompressed_bytes - self._last_checkpoint_at
+        if self.uncompressed_bytes and behind <= self._span_size_bytes:
+            return
+        self._last_checkpoint_at = self.uncompressed_bytes
+        window = bytes(memoryview(self._buffer)[self._end - WINDOW_BYTES : self._end])
+        self.checkpoints.append(Checkpoint(self.compressed_bytes, self.uncompressed_bytes, bits, window))
+
+    def _start_member(self) -> None:
+        if self.members:
+            self._inflater.reset()
+        self.members += 1
+        self._in_member = True
+        self._member_at = self.compressed_bytes
+
+    def _error(self, status: int) -> GzipError:
+        message = self._inflater.message(status)
+        if message != "incorrect header check":
+            return GzipError(f"gzip stream is damaged at byte {self.compressed_bytes}: {message}")
+        if self.members == 1:
+            return GzipError("layer is not gzip: it does not begin with a gzip header")
+        return GzipError(f"gzip stream ends at byte {self._member_at}, but bytes that are no gzip member follow")
+
+    def _turn_over(self) -> Chunk:
+        chunk = Chunk(self._buffer, self._end, self.uncompressed_bytes - CHUNK_BYTES)
+        self._buffer = self._ring.take(memoryview(self._buffer)[-WINDOW_BYTES:])
+        self._address = _address_of(self._buffer)
+        self._end = WINDOW_BYTES
+        return chunk
+
+
+def _address_of(buffer: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -1,0 +1,58 @@
+"""Digests of spans: what a lazy reader checks a ranged read against (formats.md 4).
+
+Spans of a gzip layer begin where a checkpoint lies. If the checkpoint is in the midst of a byte, both neighbours need that
+byte: the span before ends with it, the span after starts with it. The gzip header, before the first checkpoint, is in no
+span. Spans of an uncompressed layer are cut at multiples of the span size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Cut(NamedTuple):
+    """A span begins after `compressed` bytes, or one byte earlier when that byte is `shared`."""
+
+    compressed: int
+    shared: bool
+
+
+class SpanHasher:
+    """Hashes the spans of a layer: `feed(data, cuts)` with the cuts that fall into the data, then `finish`."""
+
+    def __init__(self) -> None:
+        self.digests: list[bytes] = []
+        """SHA-256 of each finished span."""
+        self._span = None
+        self._fed_bytes = 0
+        self._last_byte = b""
+
+    def feed(self, data: bytes | memoryview, cuts: Sequence[Cut] = ()) -> None:
+        """Take in the next bytes of the layer; a cut lies in (bytes fed before, bytes fed after], or at 0."""
+        at = 0
+        for cut in cuts:
+            end = cut.compressed - self._fed_bytes
+            self._update(data[at:end])
+            self._close()
+            self._span = hashlib.sha256()
+            if cut.shared:
+                self._span.update(data[end - 1 : end] if end else self._last_byte)
+            at = end
+        self._update(data[at:])
+        self._fed_bytes += len(data)
+        self._last_byte = bytes(data[-1:]) or self._last_byte
+
+    def finish(self) -> list[bytes]:
+        """Close the last span, which holds the trailer as well, and return all digests."""
+        self._close()
+        return self.digests
+
+    def _update(self, data: bytes | memoryview) -> None:
+        if self._span is not None:
+            self._span.update(data)
+
+    def _close(self) -> None:
+        if self._span is not None:
+            self.digests.append(self._span.digest())

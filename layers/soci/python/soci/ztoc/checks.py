@@ -1,0 +1,91 @@
+"""The lazy reader's rules, applied to a finished zTOC before anyone else sees it (formats.md 8.3).
+
+The reference builds zTOCs that its own snapshotter refuses, or, worse, accepts and then reads wrong bytes from. A
+layer that breaks a rule is left out of the index instead.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from soci.layer.gzip_header import gzip_header_bytes
+from soci.reasons import LeftOut, Reason
+from soci.ztoc.decode import FileRow, decode_compression_info, read_text, scan_files
+from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
+
+_BLOCK_BYTES = 512
+_NAME, _TYPE, _LINK_NAME = 0, 1, 4
+
+
+def check_ztoc(ztoc: bytes | bytearray, *, head: bytes) -> LeftOut | None:
+    """Return why a lazy reader could not load the layer by this zTOC, or None when it can.
+
+    `head` is the layer's beginning, at least `gzip_header.MAX_BYTES` of it or all there is.
+
+    Raises:
+        InvalidZtoc: the bytes do not decode, or their counts contradict each other.
+    """
+    return check_spans(decode_compression_info(ztoc), head=head) or _check_files(ztoc)
+
+
+def check_spans(info: CompressionInfo, *, head: bytes) -> LeftOut | None:
+    """Check that the first span follows the gzip header and that no span but the last is empty."""
+    if info.algorithm is CompressionAlgorithm.GZIP:
+        first = info.spans[0]
+        if len(info.spans) > 1 and info.spans[1].uncompressed_start == 0:
+            return LeftOut(reason=Reason.EMPTY_FIRST_BLOCK)
+        header_bytes = gzip_header_bytes(head[: first.start])
+        if header_bytes != first.start or first.uncompressed_start:
+            return _unreadable_spans(f"the first span begins at byte {first.start}, not behind a gzip header")
+    for number, span in enumerate(info.spans[:-1]):
+        if not (span.start < span.end and span.uncompressed_start < span.uncompressed_end):
+            return _unreadable_spans(f"span {number} is empty")
+    return None
+
+
+def _unreadable_spans(detail: str) -> LeftOut:
+    return LeftOut(reason=Reason.UNREADABLE_SPANS, detail=detail)
+
+
+def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
+    """Check what can be told from the tables alone: order, sizes, and hard links' targets.
+
+    The reader would sort the entries first; no builder writes them out of order, so that is refused, too.
+    """
+    header_start = 0
+    link_targets: set[bytes] = set()
+    for row in scan_files(ztoc):
+        offset, size = row.values[2], row.values[3]
+        if size and not _is_type(ztoc, row, b"reg"):
+            return _left_out(Reason.SIZE_ON_LINK, ztoc, row)
+        if offset < header_start + _BLOCK_BYTES or size < 0:
+            return _left_out(Reason.UNREADABLE_TOC, ztoc, row)
+        header_start = -(-(offset + size) // _BLOCK_BYTES) * _BLOCK_BYTES
+        if not size and _is_type(ztoc, row, b"hardlink"):
+            link_targets.add(clean_path(read_text(ztoc, row, _LINK_NAME)))
+    return _check_hard_links(ztoc, link_targets) if link_targets else None
+
+
+def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut | None:
+    """Check that each link comes after its target; of the other names none is remembered."""
+    seen: set[bytes] = set()
+    for row in scan_files(ztoc):
+        if _is_type(ztoc, row, b"hardlink") and clean_path(read_text(ztoc, row, _LINK_NAME)) not in seen:
+            return _left_out(Reason.HARD_LINK_TO_NOTHING, ztoc, row)
+        name = clean_path(read_text(ztoc, row, _NAME))
+        if name in targets:
+            seen.add(name)
+    return None
+
+
+def clean_path(name: bytes) -> bytes:
+    """Return a name as the reader files it: from the root, without `.`, `..` and doubled or trailing slashes."""
+    return posixpath.normpath(b"/" + name.lstrip(b"/"))
+
+
+def _is_type(ztoc: bytes | bytearray, row: FileRow, type_: bytes) -> bool:
+    return read_text(ztoc, row, _TYPE) == type_
+
+
+def _left_out(reason: Reason, ztoc: bytes | bytearray, row: FileRow) -> LeftOut:
+    return LeftOut(reason=reason, detail=f"entry {read_text(ztoc, row, _NAME).decode('utf-8', 'backslashreplace')}")

@@ -1,0 +1,76 @@
+"""What a zTOC says, as values (formats.md 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from soci.layer.gzip import Checkpoint
+from soci.oci.digest import Digest
+
+VERSION = "0.9"
+"""The only zTOC version there is."""
+
+
+class CompressionAlgorithm(Enum):
+    """How the layer's blob is compressed; the values are those of the zTOC's enum field."""
+
+    GZIP = 1
+    UNCOMPRESSED = 2
+
+
+class FileEntry(NamedTuple):
+    """One entry of the table of contents. Names are raw bytes as in the tar: any `./` or trailing `/` stays."""
+
+    name: bytes
+    type: str
+    """reg, dir, hardlink, symlink, char, block or fifo."""
+    uncompressed_offset: int
+    """Of the first data byte in the uncompressed layer."""
+    uncompressed_size: int
+    link_name: bytes
+    mode: int
+    uid: int
+    gid: int
+    user_name: bytes
+    group_name: bytes
+    mod_time: str
+    """RFC 3339, or empty."""
+    device_major: int
+    device_minor: int
+    xattrs: tuple[tuple[bytes, bytes], ...]
+    """All pax records, sorted by key."""
+
+
+class Span(NamedTuple):
+    """What one ranged read fetches, and what comes out of it; both ranges are half open, in bytes."""
+
+    start: int
+    end: int
+    uncompressed_start: int
+    uncompressed_end: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionInfo:
+    """How to get at any byte of the layer."""
+
+    algorithm: CompressionAlgorithm
+    span_size_bytes: int
+    spans: tuple[Span, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    """One per span of a gzip layer, none for an uncompressed one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ztoc:
+    """A decoded zTOC."""
+
+    version: str
+    build_tool_identifier: str
+    compressed_archive_size: int
+    uncompressed_archive_size: int
+    compression: CompressionInfo
+    files: tuple[FileEntry, ...]
