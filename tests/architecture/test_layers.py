@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import graphlib
+import sys
+import tomllib
+
+import pytest
+
+from tests.architecture.source import CORE, core_modules, part_of
+
+VALUES = {"errors", "reasons", "oci"}
+FORMATS = {*VALUES, "layer", "ztoc", "index", "layout", "ports", "settings"}
+# What each part of the core may import, from the bottom up: a line names only parts that stand above it here.
+MAY_IMPORT: dict[str, set[str]] = {
+    "soci": set(),
+    "errors": set(),
+    "reasons": set(),
+    "oci": {"errors"},
+    "ports": {"oci"},
+    "settings": {"errors", "oci"},
+    "layer": VALUES,
+    "ztoc": {*VALUES, "layer"},
+    "layout": {"errors", "oci", "ports"},
+    "index": {*VALUES, "layer", "ztoc", "settings"},
+    "plan": FORMATS,
+    "filesystem": FORMATS,
+    "build": {*FORMATS, "plan", "filesystem"},
+    "verify": {*FORMATS, "plan", "filesystem", "build"},
+    "cli": {*FORMATS, "plan", "filesystem", "build", "verify"},
+    "__main__": {"cli"},
+}
+MODULES = core_modules()
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+
+def test_the_order_of_the_parts_goes_downwards():
+    seen: set[str] = set()
+    for part, below in MAY_IMPORT.items():
+        assert below <= seen, f"{part} may import {below - seen}, which does not lie below it"
+        seen.add(part)
+
+
+@each_module
+def test_a_module_imports_only_parts_below_its_own(module):
+    assert module.part in MAY_IMPORT, f"say in MAY_IMPORT where {module.part} belongs"
+    imported = {part_of(name) for name in module.imports() if name.split(".")[0] == "soci" and "." in name}
+
+    upward = imported - MAY_IMPORT[module.part] - {module.part, "__version__"}
+
+    assert not upward, f"{module.path} imports {sorted(upward)}"
+
+
+def test_no_module_of_the_core_imports_itself_in_a_circle():
+    names = {module.name for module in MODULES}
+    graph = {module.name: (set(module.imports()) & names) - {module.name, "soci"} for module in MODULES}
+
+    order = list(
+        graphlib.TopologicalSorter(graph).static_order()
+    )  # raises CycleError, which shows the circle
+
+    assert set(order) == names
+
+
+@each_module
+def test_a_module_imports_only_the_packages_that_its_part_declares(module):
+    project = tomllib.loads((CORE.parent / "pyproject.toml").read_text())["project"]
+    declared = list(project["dependencies"])
+    if module.part == "cli":
+        declared += project["optional-dependencies"]["cli"]
+    packages = {requirement.split(">=")[0].replace("-", "_") for requirement in declared}
+
+    outside = {name.split(".")[0] for name in module.imports()} - sys.stdlib_module_names - {"soci"}
+
+    assert outside <= packages
