@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from tests.architecture.source import ROOT
 
 
-def synthesize(out, *, context=None) -> dict:
+def synthesize(out, *, context=None) -> Any:
     """Run app.py as the CDK command line does, and give the manifest of what it wrote."""
     environment = os.environ | {"CDK_OUTDIR": str(out)}
     if context is not None:
