@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -105,7 +106,9 @@ def _fetch_wheels() -> dict[str, Path]:
     command += ["--abi=cp311", "--abi=abi3", "--abi=none", "--platform=any"]
     command += [f"--platform={platform}_x86_64" for platform in platforms]
     subprocess.run([*command, f"--dest={folder}", f"--requirement={WHEELS}"], check=True)
-    return {wheel.name.split("-")[0]: wheel for wheel in sorted(folder.glob("*.whl"))}
+    pins = re.findall(r"^(\S+)==(\S+)", WHEELS.read_text(), re.MULTILINE)
+    names = {name.replace("-", "_"): version for name, version in pins}
+    return {name: next(folder.glob(f"{name}-{version}-*.whl")) for name, version in names.items()}
 
 
 def _files_of(layer: str, wheels: dict[str, zipfile.ZipFile]) -> Iterator[_PackedFile]:
