@@ -156,7 +156,7 @@ def _describe_layer(extent: Extent, diff_id: Digest) -> Descriptor:
 
 
 def _fetch_digest(extent: Extent) -> Digest:
-    # The diff_id is the digest of the decompressed bytes; nothing in the archive gives that of the file itself.
+    # The diff_id is the digest of the decompressed bytes; nothing in the archive gives that of the file.
     # So a compressed layer costs one more read. Docker itself writes none.
     content_hash = hashlib.sha256()
     with extent.open_chunks() as chunks:

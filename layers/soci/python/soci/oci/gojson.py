@@ -94,10 +94,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _as_go_holds_it(value: object, depth: int) -> object:
-    if depth > MAX_DEPTH:
-        raise RecursionError
     if isinstance(value, str):
         return _without_surrogates(value)
+    if depth == MAX_DEPTH and isinstance(value, list | dict):
+        raise RecursionError
     if isinstance(value, list):
         return [_as_go_holds_it(item, depth + 1) for item in value]
     if isinstance(value, dict):

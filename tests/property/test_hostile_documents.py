@@ -1,0 +1,92 @@
+"""Whatever bytes a document or an archive has, only the documented errors come out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soci.errors import InvalidDocument, SourceError
+from soci.layout.tar_members import TarMembers
+from soci.oci import gojson
+from soci.oci.image_config import ImageConfig
+from soci.oci.manifest import ImageIndex, ImageManifest, sniff_media_type
+from tests.image_files import Image, tar_of
+
+PARSERS: dict[str, Callable[[bytes], object]] = {
+    "manifest": ImageManifest.parse,
+    "index": ImageIndex.parse,
+    "config": ImageConfig.parse,
+    "sniff": lambda data: sniff_media_type(data, "doc"),
+}
+FIELDS = ["schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "size", "data"]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.just(2),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner),
+    max_leaves=20,
+)
+TAR = tar_of({"a": b"1" * 600, "b": "a", "d" * 90: b""})
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@given(document=VALUES)
+def test_any_json_is_parsed_or_refused(parser, document):
+    try:
+        PARSERS[parser](json.dumps(document).encode())
+    except InvalidDocument as error:
+        assert str(error)  # noqa: PT017 # most examples are refused, some are not
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@given(position=st.integers(min_value=0), replacement=st.binary(max_size=4))
+def test_a_manifest_with_other_bytes_in_it_is_parsed_or_refused(parser, position, replacement):
+    document = Image(layers=(b"",)).manifest
+    start = position % len(document)
+    try:
+        PARSERS[parser](document[:start] + replacement + document[start + 1 :])
+    except InvalidDocument as error:
+        assert str(error)  # noqa: PT017 # as above
+
+
+@given(value=VALUES)
+def test_what_was_read_once_is_written_and_read_the_same_for_ever(value):
+    try:
+        once = gojson.decode(gojson.encode(value), "doc", limit_bytes=1_000_000)
+    except InvalidDocument:
+        return
+    assert gojson.decode(gojson.encode(once), "doc", limit_bytes=1_000_000) == once
+
+
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(TAR) // 512 - 1), st.integers(0, 500), st.binary(max_size=12)),
+        max_size=4,
+    ),
+    length=st.integers(0, len(TAR)),
+)
+def test_any_archive_is_opened_or_refused(changes, length):
+    data = bytearray(TAR)
+    for block, position, replacement in changes:
+        header = data[block * 512 : block * 512 + 512]
+        header[position : position + len(replacement)] = replacement
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        data[block * 512 : block * 512 + 512] = header[:512]
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(data[:length])
+        try:
+            extent = TarMembers(Path(file.name)).find("a")
+        except SourceError as error:
+            assert file.name in str(error)  # noqa: PT017 # as above
+        else:
+            assert extent is None or extent.offset + extent.size <= length
