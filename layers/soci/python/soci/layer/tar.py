@@ -9,8 +9,8 @@
     156     1      type                   | 500     12     padding; "tar\\0" at 508 (STAR)
     157     100    link name              |
 
-File data is skipped without being touched. An ordinary header costs a few microseconds: fields that repeat from
-file to file (owners, times, checksums) are parsed once and looked up after that.
+File data is skipped without being touched. An ordinary header costs a few microseconds: what repeats from file
+to file (owner, mode, time, checksum) is parsed once and looked up after that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from soci.errors import TarError
@@ -35,8 +36,13 @@ MAX_SPECIAL_BYTES = 1 << 20
 _CACHE_ENTRIES = 4096
 """Each cache is emptied when it grows past this: hostile headers that never repeat must not fill the memory."""
 
-_HEADER = struct.Struct("100s 24s 12s 12s 8s c 100s 8s 80s 155s 12s")
+_HEADER = struct.Struct("100s 24s 12s 12s 8s 189s 155s 12s")
+"""Name, ids, size, time, checksum, all from type to device numbers, prefix, padding."""
+
 _FILE_TYPES = frozenset((b"\0", b"0", b"1", b"2", b"3", b"4", b"5", b"6"))
+_ONLY_PATH = {b"path"}
+"""Most pax headers hold nothing but a long name, and then leave the attributes alone."""
+
 _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
@@ -44,16 +50,15 @@ _NO_PREFIX = bytes(155)
 _SPACES_SUM = 8 * 0x20
 
 
-class TarEntry(NamedTuple):
-    """One file of the layer, as its headers tell it; names are raw bytes exactly as stored."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attributes:
+    """What headers say of a file besides its name, size and place.
 
-    name: bytes
+    Files of a layer share most of it, so one object serves all of them; it is compared by identity.
+    """
+
     type: bytes
     """Type flag b"0" to b"6", after Go's rule for the old flag NUL."""
-    offset: int
-    """Position of the first data byte in the uncompressed layer."""
-    size: int
-    """Size as declared, also where the type has no data."""
     link_name: bytes
     mode: int
     uid: int
@@ -64,6 +69,17 @@ class TarEntry(NamedTuple):
     """Seconds since 1970 and nanoseconds."""
     device_major: int
     device_minor: int
+
+
+class TarEntry(NamedTuple):
+    """One file of the layer, as its headers tell it; names are raw bytes exactly as stored."""
+
+    name: bytes
+    offset: int
+    """Position of the first data byte in the uncompressed layer."""
+    size: int
+    """Size as declared, also where the type has no data."""
+    attributes: Attributes
     pax_records: dict[bytes, bytes] | None
 
 
@@ -90,16 +106,14 @@ class TarReader:
         self._state = _State.HEADER
         self._next = 0
         """Position of the next byte to look at; everything before it has been dealt with."""
-        self._data_end = 0
+        self._data_start = self._data_end = 0
         self._special_type = b""
         self._special = bytearray()
         self._pax: dict[bytes, bytes] | None = None
         self._long_name = b""
         self._long_link = b""
         self._sums: dict[bytes, int] = {}
-        self._times: dict[bytes, tuple[int, int]] = {}
-        self._ids: dict[bytes, tuple[int, int, int]] = {}
-        self._owners: dict[bytes, tuple[bytes, bytes, int, int]] = {}
+        self._attributes: dict[bytes, Attributes] = {}
 
     def feed(self, chunk: Chunk) -> list[TarEntry]:
         """Read all blocks that are complete with this chunk, which must follow the one before."""
@@ -149,51 +163,42 @@ class TarReader:
 
     def _read_header(self, block: bytearray) -> TarEntry | None:
         """Read the header block at `_next`; None when it is no file's own header."""
-        (name, ids, size, mtime, checksum, type_flag, link, magic, owner, prefix, tail) = _HEADER.unpack(block)
+        name, ids, size_field, mtime, checksum, rest, prefix, tail = _HEADER.unpack(block)
         self._check_sum(block, checksum)
-        mode, uid, gid = self._ids.get(ids) or self._parse_ids(ids)
-        declared = parse_number(size)
-        time = self._times.get(mtime) or self._parse_mtime(mtime)
-        owner = magic + owner
-        user, group, major, minor = self._owners.get(owner) or self._parse_owner(owner)
+        key = ids + mtime + rest
+        attributes = self._attributes.get(key)
+        if attributes is None:
+            attributes = _remember(self._attributes, key, _parse_attributes(ids, mtime, rest))
+        size = parse_number(size_field)
         name = name.split(b"\0", 1)[0]
         if prefix != _NO_PREFIX:
-            name = _parse_prefix(magic, prefix, tail) + name
-        link = link.split(b"\0", 1)[0]
+            name = _parse_prefix(rest[101:109], prefix, tail) + name
+        if attributes.type not in _FILE_TYPES:
+            return self._begin_special(attributes.type, size, name)
 
-        if type_flag not in _FILE_TYPES:
-            return self._begin_special(type_flag, declared, name)
-        pax = self._pax
+        pax, self._pax = self._pax, None
         if pax is not None:
-            self._pax = None
-            if is_sparse(pax):
-                return self._leave_out(Reason.SPARSE_FILE, name)
             name = pax.get(b"path") or name
-            link = pax.get(b"linkpath") or link
-            user = pax.get(b"uname") or user
-            group = pax.get(b"gname") or group
-            uid = _override(pax, b"uid", uid)
-            gid = _override(pax, b"gid", gid)
-            declared = _override(pax, b"size", declared)
-            time = _override_time(pax, time)
+            if pax.keys() != _ONLY_PATH:
+                if is_sparse(pax):
+                    return self._leave_out(Reason.SPARSE_FILE, name)
+                size = _override(pax, b"size", size)
+                attributes = _override_attributes(pax, attributes)
         if self._long_name:
             name, self._long_name = self._long_name, b""
         if self._long_link:
-            link, self._long_link = self._long_link, b""
-        if type_flag == b"\0":
-            type_flag = b"5" if name.endswith(b"/") else b"0"
-        data_bytes = declared if type_flag == b"0" else 0
-        self._skip(data_bytes)
-        offset = self._data_end - data_bytes
-        return TarEntry(
-            name, type_flag, offset, declared, link, mode, uid, gid, user, group, time, major, minor, pax
-        )
+            attributes, self._long_link = replace(attributes, link_name=self._long_link), b""
+        if attributes.type == b"\0":
+            attributes = replace(attributes, type=b"5" if name.endswith(b"/") else b"0")
+        self._skip(size if attributes.type == b"0" else 0)
+        return TarEntry(name, self._data_start, size, attributes, pax)
 
     def _skip(self, data_bytes: int) -> None:
         """Move behind this header block, its data and the padding."""
         if data_bytes < 0:
             raise TarError(f"negative size {data_bytes}")
-        self._data_end = self._next + BLOCK_BYTES + data_bytes
+        self._data_start = self._next + BLOCK_BYTES
+        self._data_end = self._data_start + data_bytes
         self._next = -(-self._data_end // BLOCK_BYTES) * BLOCK_BYTES
 
     def _check_sum(self, block: bytearray, field: bytes) -> None:
@@ -210,20 +215,6 @@ class TarReader:
         stored = parse_octal(field)
         if stored not in (unsigned, signed):
             raise TarError(f"checksum is {stored}, want {unsigned}")
-
-    def _parse_ids(self, field: bytes) -> tuple[int, int, int]:
-        mode, uid, gid = (parse_number(field[at : at + 8]) for at in (0, 8, 16))
-        return _remember(self._ids, field, (mode, uid, gid))
-
-    def _parse_mtime(self, field: bytes) -> tuple[int, int]:
-        return _remember(self._times, field, (parse_number(field), 0))
-
-    def _parse_owner(self, field: bytes) -> tuple[bytes, bytes, int, int]:
-        owner = (b"", b"", 0, 0)
-        if field[:6] == _USTAR or field[:8] == _GNU:
-            user, group = (field[at : at + 32].split(b"\0", 1)[0] for at in (8, 40))
-            owner = (user, group, parse_number(field[72:80]), parse_number(field[80:88]))
-        return _remember(self._owners, field, owner)
 
     def _begin_special(self, type_flag: bytes, size: int, name: bytes) -> None:
         if type_flag == b"g":
@@ -273,6 +264,42 @@ def _remember(cache: dict[bytes, Value], key: bytes, value: Value) -> Value:
     return value
 
 
+def _parse_attributes(ids: bytes, mtime: bytes, rest: bytes) -> Attributes:
+    mode, uid, gid = (parse_number(ids[at : at + 8]) for at in (0, 8, 16))
+    user, group, major, minor = b"", b"", 0, 0
+    if rest[101:107] == _USTAR or rest[101:109] == _GNU:
+        user, group = (rest[at : at + 32].split(b"\0", 1)[0] for at in (109, 141))
+        major, minor = parse_number(rest[173:181]), parse_number(rest[181:189])
+    return Attributes(
+        type=rest[:1],
+        link_name=rest[1:101].split(b"\0", 1)[0],
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        user_name=user,
+        group_name=group,
+        mtime=(parse_number(mtime), 0),
+        device_major=major,
+        device_minor=minor,
+    )
+
+
+def _override_attributes(pax: dict[bytes, bytes], attributes: Attributes) -> Attributes:
+    for key in (b"atime", b"ctime"):
+        if text := pax.get(key):
+            parse_time(text, key=key)
+    mtime = pax.get(b"mtime")
+    return replace(
+        attributes,
+        link_name=pax.get(b"linkpath") or attributes.link_name,
+        uid=_override(pax, b"uid", attributes.uid),
+        gid=_override(pax, b"gid", attributes.gid),
+        user_name=pax.get(b"uname") or attributes.user_name,
+        group_name=pax.get(b"gname") or attributes.group_name,
+        mtime=parse_time(mtime, key=b"mtime") if mtime else attributes.mtime,
+    )
+
+
 def _parse_prefix(magic: bytes, prefix: bytes, tail: bytes) -> bytes:
     """Return what stands before the name, with its slash; empty where the format has no prefix."""
     text = b""
@@ -304,11 +331,3 @@ def _gnu_times_parse(prefix: bytes) -> bool:
 def _override(pax: dict[bytes, bytes], key: bytes, value: int) -> int:
     text = pax.get(key)
     return parse_decimal(text, key=key) if text else value
-
-
-def _override_time(pax: dict[bytes, bytes], time: tuple[int, int]) -> tuple[int, int]:
-    for key in (b"atime", b"ctime"):
-        if text := pax.get(key):
-            parse_time(text, key=key)
-    text = pax.get(b"mtime")
-    return parse_time(text, key=b"mtime") if text else time

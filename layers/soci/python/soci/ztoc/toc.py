@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from soci.layer.tar import TarEntry
+from soci.layer.tar import Attributes, TarEntry
 from soci.ztoc.flatbuffer import encode_string, encode_vtable
 
 TYPE_NAMES = {
@@ -44,15 +45,23 @@ SLOT_COUNT = 14
 XATTR_PREFIX = b"SCHILY.xattr."
 OPAQUE_MARKER = b".wh..wh..opq"
 
-Key = TypeVar("Key")
-
 _TYPES = {flag: encode_string(name) for flag, name in TYPE_NAMES.items()}
 _NO_XATTRS = bytes(4)
 _UINT32_MASK = 0xFFFF_FFFF
+_UINT32_BYTES = 4
 _XATTR = struct.Struct("<iII")
 _XATTR_VTABLE = encode_vtable(_XATTR.size, (8, 4))
 _LINK = struct.Struct("<i")
+_OFFSET = struct.Struct("<q")
+_SIZE_AND_OFFSET = struct.Struct("<qq")
+
+_OFFSET_SLOT, _SIZE_SLOT = 2, 3
+_SIZE, _MODE, _UID, _GID, _MAJOR, _MINOR = 1, 2, 4, 8, 16, 32
+"""Bits for the numbers that are written only when they are not 0."""
+
 _CACHE_ENTRIES = 4096
+_MAX_CACHED_TEXT_BYTES = 1024
+"""Entries times bytes bound what a layer of hostile names can make the caches hold."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic is in UTC, a zone would only slow it down
 _YEAR_0, _YEAR_1, _YEAR_10000 = -62_167_219_200, -62_135_596_800, 253_402_300_800
@@ -62,9 +71,10 @@ _SECONDS_IN_400_YEARS = 146_097 * 86_400
 class _Shape(NamedTuple):
     """How a file table with given fields is laid out, for one of the two alignments of its end."""
 
-    numbers: int
-    """Bits for the optional numbers it holds: size, mode, uid, gid, devmajor, devminor."""
-    pack: struct.Struct
+    front: struct.Struct
+    """Vtable link to linkname; size and offset follow."""
+    back: struct.Struct
+    """Zeros, type, name."""
     vtable: bytes
     references: tuple[int, ...]
     """For xattrs, mod_time, gname, uname, linkname, type, name: bytes from the field to the table's end."""
@@ -73,29 +83,46 @@ class _Shape(NamedTuple):
 
 
 @functools.cache
-def _shape(numbers: int, misaligned: int) -> _Shape:
-    codes = [("I", 0), ("I", 1), ("q", 2), ("q", 3), ("I", 4), ("q", 5), ("I", 6), ("I", 7)]
-    codes += [("I", 8), ("I", 9), ("I", 10), ("q", 11), ("q", 12), ("I", 13)]
-    bits = {3: 1, 5: 2, 6: 4, 7: 8, 11: 16, 12: 32}
+def _shape(present: int, misaligned: int) -> _Shape:
+    """Lay out a table; the bits of `present` stand for size, mode, uid, gid, devmajor, devminor."""
+    optional = {3: _SIZE, 5: _MODE, 6: _UID, 7: _GID, 11: _MAJOR, 12: _MINOR}
     at = misaligned
+    zeros_behind_offset = 0
     formats: list[str] = []
-    ends = dict.fromkeys(range(SLOT_COUNT), 0)
-    for code, slot in codes:
-        if slot in bits and not numbers & bits[slot]:
+    ends = [0] * SLOT_COUNT
+    for slot, code in enumerate("IIqqIqIIIIIqqI"):
+        if slot in optional and not present & optional[slot]:
             continue
         size = struct.calcsize("<" + code)
         padding = -at % size
         at += padding + size
-        formats.append(f"{code}{padding}x" if padding else code)
         ends[slot] = at - misaligned
+        if slot == _OFFSET_SLOT:
+            zeros_behind_offset = padding
+        elif slot > _SIZE_SLOT:
+            formats.append(f"{code}{padding}x" if padding else code)
     table_bytes = at - misaligned + 4
     return _Shape(
-        numbers=numbers,
-        pack=struct.Struct("<i" + "".join(reversed(formats))),
-        vtable=encode_vtable(table_bytes, [table_bytes - end if end else 0 for end in ends.values()]),
+        front=struct.Struct("<i" + "".join(reversed(formats))),
+        back=struct.Struct(f"<{zeros_behind_offset}xII"),
+        vtable=encode_vtable(table_bytes, [table_bytes - end if end else 0 for end in ends]),
         references=tuple(ends[slot] for slot in (13, 10, 9, 8, 4, 1, 0)),
         misaligned=(at + 4) % 8,
     )
+
+
+class _Shared(NamedTuple):
+    """What the files with the same attributes have in common."""
+
+    attributes: Attributes
+    present: int
+    """Bits of the numbers that are not 0, size left out."""
+    strings: tuple[bytes, ...]
+    """mod_time, gname, uname, linkname, type, as they lie in the buffer."""
+    text: bytes
+    """The same in one piece."""
+    misaligned: tuple[int, int]
+    """`_Shape.misaligned` of a file without and with a size."""
 
 
 @dataclass(slots=True)
@@ -103,6 +130,14 @@ class _Vtable:
     number: int
     data: bytes
     last_table: int = 0
+
+
+class _Table(NamedTuple):
+    """A file table without size and offset, which stand between its two halves, and without its vtable link."""
+
+    front: bytes
+    back: bytes
+    vtable: _Vtable
 
 
 class FinishedToc(NamedTuple):
@@ -113,35 +148,32 @@ class FinishedToc(NamedTuple):
 
 
 class TocWriter:
-    """Collects the file tables: `add` the tar's entries in order, then `finish` once."""
+    """Collects the file tables: `add` the tar's entries in order, then `finish` once.
+
+    Files share most of what a table says, so tables are packed once per combination; a further file of the same
+    kind costs a look-up and the joining of its parts.
+    """
 
     def __init__(self) -> None:
         self.needs_xattrs = False
         """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
         self._blocks = bytearray()
-        self._held: tuple[TarEntry, int] | None = None
-        self._tables = array("Q")
+        self._held: tuple[TarEntry, _Shared] | None = None
+        self._positions = array("Q")
         self._vtable_numbers = bytearray()
         self._vtables: dict[bytes, _Vtable] = {}
-        self._xattr_tables = array("Q")
-        self._last_with_xattrs: tuple[TarEntry, _Shape, int] | None = None
-        self._times: dict[tuple[int, int], bytes] = {}
-        self._texts: dict[bytes, bytes] = {}
+        self._xattr_positions = array("Q")
+        self._last_with_xattrs: tuple[TarEntry, _Shared, int, int] | None = None
+        self._shared: dict[Attributes, _Shared] = {}
+        self._tables: dict[tuple[Attributes, bool, int, int], _Table] = {}
 
     def add(self, entries: Iterable[TarEntry]) -> None:
         """Take in the next entries of the tar."""
         for entry in entries:
-            numbers = (
-                (entry.size != 0)
-                | (entry.mode != 0) << 1
-                | (entry.uid & _UINT32_MASK != 0) << 2
-                | (entry.gid & _UINT32_MASK != 0) << 3
-                | (entry.device_major != 0) << 4
-                | (entry.device_minor != 0) << 5
-            )
+            shared = self._shared.get(entry.attributes) or self._share(entry.attributes)
             if self._held is not None:
-                self._write(*self._held, _shape(numbers, 0).misaligned)
-            self._held = (entry, numbers)
+                self._write(*self._held, shared.misaligned[entry.size != 0])
+            self._held = (entry, shared)
 
     def finish(self, behind_bytes: int) -> FinishedToc:
         """Complete the blocks; `behind_bytes` is the size of what will stand behind them in the buffer."""
@@ -149,121 +181,134 @@ class TocWriter:
             self._write(*self._held, behind_bytes % 8)
             self._held = None
         insertions = [(vtable.last_table, vtable.data) for vtable in self._vtables.values()]
-        if self._xattr_tables:
-            insertions.append((self._xattr_tables[-1], _XATTR_VTABLE))
+        if self._xattr_positions:
+            insertions.append((self._xattr_positions[-1], _XATTR_VTABLE))
         insertions.sort()
         for position, data in reversed(insertions):
             self._blocks[position:position] = data
         moved = _moved_by(insertions)
-        self._link(self._tables, moved)
         if self._last_with_xattrs is not None:
             self._link_xattrs(*self._last_with_xattrs, moved)
-        return FinishedToc(self._blocks, array("Q", map(moved, self._tables)))
-
-    def _write(self, entry: TarEntry, numbers: int, behind_misaligned: int) -> None:
-        start = len(self._blocks)
-        strings = self._strings(entry)
-        xattrs, xattr_tables = _encode_xattrs(entry.pax_records) if entry.pax_records else (_NO_XATTRS, ())
-        tail_bytes = len(xattrs) + sum(map(len, strings))
-        shape = _shape(numbers, (behind_misaligned + tail_bytes) % 8)
-        self._blocks += b"".join((_encode_table(entry, shape, strings, len(xattrs)), xattrs, *strings))
-
-        vtable = self._vtables.get(shape.vtable)
-        if vtable is None:
-            vtable = self._vtables[shape.vtable] = _Vtable(len(self._vtables), shape.vtable)
-        vtable.last_table = start
-        self._tables.append(start)
-        self._vtable_numbers.append(vtable.number)
-        if xattr_tables:
-            table_bytes = shape.pack.size
-            self._xattr_tables.extend(start + table_bytes + position for position in xattr_tables)
-            self._last_with_xattrs = (entry, shape, start)
-        self.needs_xattrs = self.needs_xattrs or _needs_xattrs(entry)
-
-    def _strings(self, entry: TarEntry) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes]:
-        """Encode mod_time, gname, uname, linkname, type and name, in the order in which they lie."""
-        texts, times = self._texts, self._times
-        mtime, group, user, link = entry.mtime, entry.group_name, entry.user_name, entry.link_name
-        return (
-            times.get(mtime) or _remember(times, mtime, format_time(*mtime)),
-            texts.get(group) or _remember(texts, group, group),
-            texts.get(user) or _remember(texts, user, user),
-            texts.get(link) or _remember(texts, link, link),
-            _TYPES[entry.type],
-            encode_string(entry.name),
-        )
-
-    def _link(self, tables: array[int], moved: Callable[[int], int]) -> None:
-        """Fill in the distance from each table back to its vtable."""
         vtables = [moved(vtable.last_table) - len(vtable.data) for vtable in self._vtables.values()]
-        for table, number in zip(map(moved, tables), self._vtable_numbers, strict=True):
+        tables = array("Q", map(moved, self._positions))
+        for table, number in zip(tables, self._vtable_numbers, strict=True):
             _LINK.pack_into(self._blocks, table, table - vtables[number])
+        return FinishedToc(self._blocks, tables)
 
-    def _link_xattrs(self, entry: TarEntry, shape: _Shape, start: int, moved: Callable[[int], int]) -> None:
-        """Do the same for Xattr tables; the vtable in the midst of the last file's block moves its strings."""
-        strings = self._strings(entry)
+    def _write(self, entry: TarEntry, shared: _Shared, behind_misaligned: int) -> None:
+        start = len(self._blocks)
+        name_bytes, offset, size, _, records = entry
+        name = encode_string(name_bytes)
+        xattrs = _NO_XATTRS
+        if records:
+            xattrs, xattr_tables = _encode_xattrs(records)
+        misaligned = (behind_misaligned + len(xattrs) + len(shared.text) + len(name)) % 8
+        table = self._table(shared, bool(size), misaligned, len(xattrs))
+        numbers = _SIZE_AND_OFFSET.pack(size, offset) if size else _OFFSET.pack(offset)
+        self._blocks += b"".join((table.front, numbers, table.back, xattrs, shared.text, name))
+        table.vtable.last_table = start
+        self._positions.append(start)
+        self._vtable_numbers.append(table.vtable.number)
+        if records:
+            xattrs_at = start + len(table.front) + len(numbers) + len(table.back)
+            self._xattr_positions.extend([xattrs_at + at for at in xattr_tables])
+            self._last_with_xattrs = (entry, shared, misaligned, start)
+            self.needs_xattrs = self.needs_xattrs or any(key.startswith(XATTR_PREFIX) for key in records)
+        if name_bytes.endswith(OPAQUE_MARKER):
+            self.needs_xattrs = True
+
+    def _share(self, attributes: Attributes) -> _Shared:
+        present = (
+            _MODE * (attributes.mode != 0)
+            | _UID * (attributes.uid & _UINT32_MASK != 0)
+            | _GID * (attributes.gid & _UINT32_MASK != 0)
+            | _MAJOR * (attributes.device_major != 0)
+            | _MINOR * (attributes.device_minor != 0)
+        )
+        strings = (
+            encode_string(format_time(*attributes.mtime)),
+            encode_string(attributes.group_name),
+            encode_string(attributes.user_name),
+            encode_string(attributes.link_name),
+            _TYPES[attributes.type],
+        )
+        misaligned = (_shape(present, 0).misaligned, _shape(present | _SIZE, 0).misaligned)
+        shared = _Shared(attributes, present, strings, b"".join(strings), misaligned)
+        if len(shared.text) <= _MAX_CACHED_TEXT_BYTES:
+            if len(self._shared) >= _CACHE_ENTRIES:
+                self._shared.clear()
+            self._shared[attributes] = shared
+        return shared
+
+    def _table(self, shared: _Shared, sized: bool, misaligned: int, xattrs_bytes: int) -> _Table:  # noqa: FBT001
+        key = (shared.attributes, sized, misaligned, xattrs_bytes)
+        table = self._tables.get(key)
+        if table is None:
+            shape = _shape(shared.present | _SIZE * sized, misaligned)
+            vtable = self._vtables.get(shape.vtable)
+            if vtable is None:
+                vtable = self._vtables[shape.vtable] = _Vtable(len(self._vtables), shape.vtable)
+            if len(self._tables) >= _CACHE_ENTRIES:
+                self._tables.clear()
+            table = self._tables[key] = _Table(*_pack_halves(shared, shape, xattrs_bytes), vtable)
+        return table
+
+    def _link_xattrs(
+        self, entry: TarEntry, shared: _Shared, misaligned: int, start: int, moved: Callable[[int], int]
+    ) -> None:
+        """Link all Xattr tables to their vtable, which moved the strings behind it in the last file's block."""
         xattrs, _ = _encode_xattrs(entry.pax_records or {}, vtable=_XATTR_VTABLE)
-        block = b"".join((_encode_table(entry, shape, strings, len(xattrs)), xattrs, *strings))
+        table = self._table(shared, bool(entry.size), misaligned, len(xattrs))
+        numbers = _SIZE_AND_OFFSET.pack(entry.size, entry.offset) if entry.size else _OFFSET.pack(entry.offset)
+        block = b"".join((table.front, numbers, table.back, xattrs))
         start = moved(start)
-        self._blocks[start + 4 : start + len(block)] = block[4:]
-        vtable = moved(self._xattr_tables[-1]) - len(_XATTR_VTABLE)
-        for table in map(moved, self._xattr_tables):
-            _LINK.pack_into(self._blocks, table, table - vtable)
+        self._blocks[start : start + len(block)] = block
+        vtable = moved(self._xattr_positions[-1]) - len(_XATTR_VTABLE)
+        for position in map(moved, self._xattr_positions):
+            _LINK.pack_into(self._blocks, position, position - vtable)
 
 
-def _encode_table(entry: TarEntry, shape: _Shape, strings: tuple[bytes, ...], xattrs_bytes: int) -> bytes:
-    """Pack a file table without its vtable link; each string lies behind the xattrs and those before it."""
-    mod_time, group, user, link, type_, _ = strings
-    to_xattrs, to_time, to_group, to_user, to_link, to_type, to_name = shape.references
-    numbers = shape.numbers
-    values = [0, to_xattrs]
-    if numbers & 32:
-        values.append(entry.device_minor)
-    if numbers & 16:
-        values.append(entry.device_major)
-    at = xattrs_bytes
-    values.append(to_time + at)
-    at += len(mod_time)
-    values.append(to_group + at)
-    at += len(group)
-    values.append(to_user + at)
-    at += len(user)
-    if numbers & 8:
-        values.append(entry.gid & _UINT32_MASK)
-    if numbers & 4:
-        values.append(entry.uid & _UINT32_MASK)
-    if numbers & 2:
-        values.append(entry.mode)
-    values.append(to_link + at)
-    if numbers & 1:
-        values.append(entry.size)
-    at += len(link)
-    values += (entry.offset, to_type + at, to_name + at + len(type_))
-    return shape.pack.pack(*values)
+def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[bytes, bytes]:
+    """Pack what stands before and behind size and offset; each string lies behind the xattrs and those before it."""
+    attributes, present = shared.attributes, shared.present
+    to_xattrs, *to_strings, to_name = shape.references
+    starts = list(itertools.accumulate(map(len, shared.strings), initial=xattrs_bytes))
+    to_time, to_group, to_user, to_link, to_type = map(operator.add, to_strings, starts)
+    front = [0, to_xattrs]
+    if present & _MINOR:
+        front.append(attributes.device_minor)
+    if present & _MAJOR:
+        front.append(attributes.device_major)
+    front += (to_time, to_group, to_user)
+    if present & _GID:
+        front.append(attributes.gid & _UINT32_MASK)
+    if present & _UID:
+        front.append(attributes.uid & _UINT32_MASK)
+    if present & _MODE:
+        front.append(attributes.mode)
+    front.append(to_link)
+    return shape.front.pack(*front), shape.back.pack(to_type, to_name + starts[-1])
 
 
 def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple[bytes, list[int]]:
     """Return the xattrs vector with all behind it, and where in it each Xattr table begins."""
-    keys = sorted(records, reverse=True)
-    at = 4 + 4 * len(keys)
-    parts: list[bytes] = []
+    count = len(records)
+    vector = [count]
+    parts = [b""]
     tables: list[int] = []
-    for key in keys:
-        value_string, key_string = encode_string(records[key]), encode_string(key)
-        before = vtable if key is keys[-1] else b""
-        table = _XATTR.pack(0, 8, 4 + len(value_string))
-        parts += (before, table, value_string, key_string)
-        tables.append(at + len(before))
-        at += len(before) + len(table) + len(value_string) + len(key_string)
-    references = (table - (4 + 4 * index) for index, table in enumerate(reversed(tables)))
-    vector = struct.pack(f"<{len(keys) + 1}I", len(keys), *references)
-    return b"".join((vector, *parts)), tables
-
-
-def _needs_xattrs(entry: TarEntry) -> bool:
-    if entry.name.endswith(OPAQUE_MARKER):
-        return True
-    return bool(entry.pax_records) and any(key.startswith(XATTR_PREFIX) for key in entry.pax_records)
+    at = _UINT32_BYTES * (1 + count)
+    for key, value in sorted(records.items(), reverse=True):
+        value_string, key_string = encode_string(value), encode_string(key)
+        if vtable and len(tables) == count - 1:
+            parts.append(vtable)
+            at += len(vtable)
+        parts += (_XATTR.pack(0, 8, 4 + len(value_string)), value_string, key_string)
+        tables.append(at)
+        at += _XATTR.size + len(value_string) + len(key_string)
+    # Element i of the vector stands at 4 + 4 i, and its table is the i-th from the end.
+    vector += [table - _UINT32_BYTES * number for number, table in enumerate(reversed(tables), 1)]
+    parts[0] = struct.pack(f"<{count + 1}I", *vector)
+    return b"".join(parts), tables
 
 
 def _moved_by(insertions: Sequence[tuple[int, bytes]]) -> Callable[[int], int]:
@@ -271,13 +316,6 @@ def _moved_by(insertions: Sequence[tuple[int, bytes]]) -> Callable[[int], int]:
     positions = [position for position, _ in insertions]
     shifts = [0, *itertools.accumulate(len(data) for _, data in insertions)]
     return lambda position: position + shifts[bisect_right(positions, position)]
-
-
-def _remember(cache: dict[Key, bytes], key: Key, text: bytes) -> bytes:
-    if len(cache) >= _CACHE_ENTRIES:
-        cache.clear()
-    cache[key] = encoded = encode_string(text)
-    return encoded
 
 
 def format_time(seconds: int, nanoseconds: int) -> bytes:
