@@ -1,0 +1,287 @@
+"""The files of an image: its layers laid over each other, as a container sees them.
+
+Each layer is a tree of its own, put over the ones below (OCI image spec, layer.md): `.wh.NAME` deletes NAME
+from lower layers, `.wh..wh..opq` all that lower layers have in its directory; neither touches its own layer.
+Of several entries with one path the last counts. A directory over a directory adds to it, anything else
+replaces what was there. Links are resolved inside the image: `..` cannot leave its root.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from soci.errors import NotInImage
+from soci.ztoc.checks import clean_path
+from soci.ztoc.model import FileEntry
+
+MAX_PATH_BYTES = 4096
+"""No program on Linux could open a longer one (PATH_MAX), so such an entry is not shown."""
+
+MAX_LINK_HOPS = 40
+"""Linux follows as many symbolic links before it gives up (path_resolution(7))."""
+
+_WHITEOUT = b".wh."
+_MARKER = b".wh..wh."
+_OPAQUE = b".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A file, directory or link of the image. A directory that only its content implies has no entry."""
+
+    path: bytes
+    """Absolute and without links, but for the last component: /etc/ssl."""
+    layer: int
+    """Index of the layer that the entry comes from."""
+    entry: FileEntry | None
+    data_layer: int
+    data: FileEntry | None
+    """The entry that has the content: a hard link's target, for all others the entry itself; None for a hard
+    link that leads nowhere."""
+
+    @property
+    def type(self) -> str:
+        """Type as in the zTOC; that of its target for a hard link."""
+        found = self.data or self.entry
+        return found.type if found else "dir"
+
+    def __str__(self) -> str:
+        return shown(self.path)
+
+
+class FileSystem:
+    """The merged view of an image. Paths are bytes, absolute or not: both begin at the root."""
+
+    def __init__(self, root: _Inode) -> None:
+        self._root = root
+
+    @classmethod
+    def of(cls, layers: Sequence[Sequence[FileEntry]]) -> FileSystem:
+        """Lay the layers' entries over each other, from the bottom layer to the top one."""
+        merged = _Inode(layer=0, children={})
+        for number, entries in enumerate(layers):
+            tree = _LayerTree(number, merged)
+            for entry in entries:
+                tree.add(entry)
+            _lay_over(merged, tree.root)
+            merged = tree.root
+        return cls(merged)
+
+    def lookup(self, path: bytes, *, follow: bool = True) -> Node:
+        """Find what a path means; links on the way are followed, one at its end only with `follow`.
+
+        Raises:
+            NotInImage: there is no such path, or its links lead in a circle.
+        """
+        return _node(*self._resolve(path, follow=follow))
+
+    def list(self, path: bytes) -> tuple[Node, ...]:
+        """List a directory's nodes, sorted; anything else is listed as itself. Raises NotInImage."""
+        place, inode = self._resolve(path, follow=True)
+        if inode.children is None:
+            return (_node(place, inode),)
+        return tuple(_node(_join(place, name), child) for name, child in sorted(inode.children.items()))
+
+    def walk(self) -> Iterator[Node]:
+        """Yield every node but the root, each directory before what is in it, sorted."""
+        todo = [(b"/", self._root)]
+        while todo:
+            place, inode = todo.pop()
+            if inode is not self._root:
+                yield _node(place, inode)
+            children = sorted((inode.children or {}).items(), reverse=True)
+            todo.extend((_join(place, name), child) for name, child in children)
+
+    def glob(self, pattern: bytes) -> tuple[Node, ...]:
+        """Find the nodes that match, sorted: `*`, `?` and `[...]` within a name, `**` across directories.
+
+        Links to directories are followed where the pattern goes on behind them, but not by `**`; a link at
+        the end of a path is given as it is.
+        """
+        parts = [part for part in clean_path(pattern).split(b"/") if part]
+        found: dict[bytes, _Inode] = {}
+        seen: set[tuple[bytes, int]] = set()
+        todo = [(b"/", self._root, 0)]
+        while todo:
+            place, inode, at = todo.pop()
+            if (place, at) in seen:
+                continue
+            seen.add((place, at))
+            if at == len(parts):
+                found[place] = inode
+            else:
+                todo.extend(self._match(place, inode, parts, at))
+        places = sorted(found, key=lambda place: place.split(b"/"))
+        return tuple(_node(place, found[place]) for place in places)
+
+    def _match(
+        self, place: bytes, inode: _Inode, parts: Sequence[bytes], at: int
+    ) -> Iterator[tuple[bytes, _Inode, int]]:
+        """Yield where a pattern goes on from a node, with how many of its parts are used up."""
+        if inode.is_symlink:
+            try:
+                place, inode = self._resolve(place, follow=True)
+            except NotInImage:
+                return
+        children = inode.children or {}
+        if parts[at] == b"**":
+            yield place, inode, at + 1
+            for name, child in children.items():
+                if child.children is not None:
+                    yield _join(place, name), child, at
+                elif at + 1 == len(parts):
+                    yield _join(place, name), child, at + 1
+            return
+        for name in fnmatch.filter(children, parts[at]):
+            yield _join(place, name), children[name], at + 1
+
+    def _resolve(self, path: bytes, *, follow: bool) -> tuple[bytes, _Inode]:
+        rest = path.split(b"/")[::-1]
+        trail: list[tuple[bytes, _Inode]] = [(b"/", self._root)]
+        hops = 0
+        while rest:
+            name = rest.pop()
+            place, inode = trail[-1]
+            if name in (b"", b"."):
+                continue
+            if inode.children is None:
+                raise NotInImage(f"{shown(place)} is no directory, so there is no {shown(path)} in the image")
+            if name == b"..":
+                del trail[max(1, len(trail) - 1) :]
+                continue
+            child = inode.children.get(name)
+            if child is None:
+                raise NotInImage(f"{shown(path)}: the image has no {shown(_join(place, name))}")
+            if not child.is_symlink or not (rest or follow):
+                trail.append((_join(place, name), child))
+                continue
+            hops += 1
+            if hops > MAX_LINK_HOPS:
+                raise NotInImage(f"{shown(path)}: more than {MAX_LINK_HOPS} symbolic links on the way")
+            target = child.link_name
+            if target.startswith(b"/"):
+                del trail[1:]
+            rest.extend(target.split(b"/")[::-1])
+        return trail[-1]
+
+
+def shown(path: bytes) -> str:
+    """Return a path for a message or a table; what is no UTF-8 appears as escapes."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Inode:
+    """A node while the layers are put together; of a directory, also what it hides of lower layers."""
+
+    layer: int
+    entry: FileEntry | None = None
+    data_layer: int = 0
+    data: FileEntry | None = None
+    children: dict[bytes, _Inode] | None = None
+    is_opaque: bool = False
+    whiteouts: set[bytes] | None = None
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.data is not None and self.data.type == "symlink"
+
+    @property
+    def link_name(self) -> bytes:
+        return self.data.link_name if self.data else b""
+
+
+class _LayerTree:
+    """One layer's own tree; `lower` is what lies below it, for hard links that lead there."""
+
+    def __init__(self, layer: int, lower: _Inode) -> None:
+        self.root = _Inode(layer=layer, children={})
+        self._layer = layer
+        self._lower = lower
+
+    def add(self, entry: FileEntry) -> None:
+        """Take in the next entry of the layer."""
+        path = clean_path(entry.name)
+        if len(path) > MAX_PATH_BYTES:
+            return
+        *folders, name = path[1:].split(b"/")
+        if any(folder.startswith(_MARKER) for folder in folders):
+            return  # the book-keeping of aufs, which some old layers carry
+        directory = self._directory(folders)
+        if name == _OPAQUE:
+            directory.is_opaque = True
+        elif name.startswith(_MARKER):
+            return
+        elif name.startswith(_WHITEOUT):
+            directory.whiteouts = (directory.whiteouts or set()) | {name.removeprefix(_WHITEOUT)}
+        else:
+            self._put(directory, name, entry)
+
+    def _put(self, directory: _Inode, name: bytes, entry: FileEntry) -> None:
+        inode = _Inode(layer=self._layer, entry=entry, data_layer=self._layer, data=entry)
+        if entry.type == "hardlink":
+            target = _find(self.root, entry.link_name) or _find(self._lower, entry.link_name)
+            inode.data, inode.data_layer = (target.data, target.data_layer) if target else (None, self._layer)
+        if not name:
+            if entry.type == "dir":
+                self.root.entry = self.root.data = entry
+            return
+        before = (directory.children or {}).get(name)
+        if entry.type == "dir":
+            if before is not None and before.children is not None:
+                inode.children = before.children
+                inode.is_opaque, inode.whiteouts = before.is_opaque, before.whiteouts
+            else:
+                inode.children = {}
+        if directory.children is not None:
+            directory.children[name] = inode
+
+    def _directory(self, folders: Sequence[bytes]) -> _Inode:
+        """Return a directory of the layer, made where there is none."""
+        inode = self.root
+        for folder in folders:
+            children = inode.children
+            if children is None:
+                children = inode.children = {}
+            child = children.get(folder)
+            if child is None or child.children is None:
+                child = children[folder] = _Inode(layer=self._layer, children={})
+            inode = child
+        return inode
+
+
+def _find(root: _Inode, name: bytes) -> _Inode | None:
+    """Find what is no directory by its path, without following links."""
+    inode: _Inode | None = root
+    for part in clean_path(name)[1:].split(b"/"):
+        inode = (inode.children or {}).get(part) if inode else None
+    return inode if inode and inode.children is None else None
+
+
+def _lay_over(lower: _Inode, upper: _Inode) -> None:
+    """Let a layer's tree grow by what lower layers have and it does not hide."""
+    todo = [(lower, upper)]
+    while todo:
+        lower, upper = todo.pop()
+        if upper.entry is None and lower.entry is not None:  # implied: it has the attributes of what is below
+            upper.layer, upper.entry = lower.layer, lower.entry
+            upper.data_layer, upper.data = lower.data_layer, lower.data
+        hidden = upper.whiteouts or set()
+        if upper.is_opaque or lower.children is None or upper.children is None:
+            continue
+        for name, below in lower.children.items():
+            if name in hidden:
+                continue
+            above = upper.children.setdefault(name, below)
+            if above is not below and above.children is not None and below.children is not None:
+                todo.append((below, above))
+
+
+def _node(path: bytes, inode: _Inode) -> Node:
+    return Node(path=path, layer=inode.layer, entry=inode.entry, data_layer=inode.data_layer, data=inode.data)
+
+
+def _join(place: bytes, name: bytes) -> bytes:
+    return place.rstrip(b"/") + b"/" + name
