@@ -1,0 +1,131 @@
+"""Prefetch artifacts: spans that a reader fetches before the container starts (formats.md 7).
+
+    {"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":3},...]}       both ends inclusive
+
+Patterns are matched against the merged file system, as the container will see it: `./` names, links, whiteouts and
+replaced files come out right. Which spans hold a file follows the format's owner, so the bytes are equal.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from soci.errors import InvalidDocument, NotInImage
+from soci.filesystem import FileSystem, Node
+from soci.index.documents import Document, document_of
+from soci.oci import gojson, media_types
+from soci.oci.fields import Fields
+from soci.ztoc.model import FileEntry, Span
+
+PREFETCH_LIMIT_BYTES = 4 << 20
+"""Some hundred thousand ranges; a real one has a handful."""
+
+_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SpanRange:
+    """Spans to fetch, both ends inclusive."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefetchPlan:
+    """The spans to prefetch per layer, bottom layer first, and the patterns that matched no file."""
+
+    ranges: tuple[tuple[SpanRange, ...], ...]
+    unmatched: tuple[str, ...]
+
+
+def plan_prefetch(
+    patterns: Sequence[str], files: FileSystem, spans: Sequence[Sequence[Span] | None]
+) -> PrefetchPlan:
+    """Find the files that the patterns mean and the spans that hold them.
+
+    Args:
+        patterns: paths or globs; a directory stands for all files below it.
+        files: the merged view of all layers.
+        spans: per layer the spans of its zTOC, or None for a layer without one, which has nothing to prefetch.
+    """
+    found: list[list[SpanRange]] = [[] for _ in spans]
+    unmatched: list[str] = []
+    for pattern in patterns:
+        nodes = [node for node in _expand(pattern, files) if node.data is not None and node.type == "reg"]
+        if not nodes:
+            unmatched.append(pattern)
+        for node in nodes:
+            layer_spans = spans[node.data_layer]
+            if layer_spans and node.data is not None:
+                found[node.data_layer].append(_spans_of(node.data, layer_spans))
+    return PrefetchPlan(ranges=tuple(tuple(merge_ranges(ranges)) for ranges in found), unmatched=tuple(unmatched))
+
+
+def merge_ranges(ranges: Iterable[SpanRange]) -> Iterator[SpanRange]:
+    """Yield ranges in order, with those that overlap or touch joined."""
+    current: SpanRange | None = None
+    for part in sorted(ranges):
+        if current is not None and part.start <= current.end + 1:
+            current = SpanRange(start=current.start, end=max(current.end, part.end))
+            continue
+        if current is not None:
+            yield current
+        current = part
+    if current is not None:
+        yield current
+
+
+def encode_prefetch(ranges: Iterable[SpanRange]) -> Document:
+    """Return the artifact of one layer."""
+    spans = [{"start_span": part.start, "end_span": part.end} for part in ranges]
+    return document_of(media_types.PREFETCH, gojson.encode({"version": _VERSION, "prefetch_spans": spans}))
+
+
+def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
+    """Return the ranges of an artifact, as strictly as the reader takes it.
+
+    Raises:
+        InvalidDocument: another version, no ranges, or ranges outside the layer's spans.
+    """
+    fields = Fields(gojson.decode(data, "prefetch artifact", limit_bytes=PREFETCH_LIMIT_BYTES), "prefetch artifact")
+    if (version := fields.string("version")) != _VERSION:
+        raise InvalidDocument(f"prefetch artifact: version {version!r}, want {_VERSION!r}")
+    ranges = tuple(
+        SpanRange(start=span.integer("start_span"), end=span.integer("end_span"))
+        for span in fields.children("prefetch_spans") or ()
+    )
+    if not ranges:
+        raise InvalidDocument("prefetch artifact: no spans")
+    for part in ranges:
+        if not 0 <= part.start <= part.end < span_count:
+            raise InvalidDocument(f"prefetch artifact: spans {part.start} to {part.end} of {span_count}")
+    return ranges
+
+
+def _expand(pattern: str, files: FileSystem) -> Iterator[Node]:
+    """Yield the nodes that a pattern means, links followed and directories opened."""
+    for node in files.glob(pattern.encode("utf-8", "surrogateescape")):
+        try:
+            target = files.lookup(node.path)
+        except NotInImage:
+            continue
+        if target.type == "dir":
+            yield from files.glob(target.path + b"/**")
+        else:
+            yield target
+
+
+def _spans_of(file: FileEntry, spans: Sequence[Span]) -> SpanRange:
+    # The end is the first byte behind the file: one on a boundary costs a span more than it needs, as with the owner.
+    start, end = (
+        max(bisect.bisect_right(spans, offset, key=_uncompressed_start) - 1, 0)
+        for offset in (file.uncompressed_offset, file.uncompressed_offset + file.uncompressed_size)
+    )
+    return SpanRange(start=start, end=end)
+
+
+def _uncompressed_start(span: Span) -> int:
+    return span.uncompressed_start
