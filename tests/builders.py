@@ -235,9 +235,10 @@ def soci_index_of(
     version: int = 2,
     ztocs: Mapping[int, bytes] | None = None,
     prefetch: Mapping[int, bytes] | None = None,
+    skip: Iterable[int] = (),
     span_size_bytes: int = 65_536,
 ) -> tuple[ImageManifest, dict[Digest, bytes]]:
-    """Make the SOCI index of a single image, all its gzip and plain layers in it, and the index's own blobs.
+    """Make the SOCI index of a single image, of all its layers but those to skip, and the index's own blobs.
 
     `ztocs` and `prefetch` give artifacts by position of the layer, instead of or beside those that are built.
     """
@@ -246,7 +247,7 @@ def soci_index_of(
     blobs, listed = {digest_of(config): config}, []
     for number, layer in enumerate(manifest.layers or ()):
         data = image.blobs[layer.digest]
-        if (ztocs is None or number not in ztocs) and data[:4] == b"\x28\xb5\x2f\xfd":
+        if number in skip:
             continue
         given = (ztocs or {}).get(number)
         ztoc = bytes(index_layer(data, span_size_bytes=span_size_bytes).ztoc) if given is None else given

@@ -1,4 +1,4 @@
-"""The two ports through which bytes enter and leave: a place that holds an image, and one that takes artifacts.
+"""The ports through which bytes enter and leave: a place that holds an image, and one that takes artifacts.
 
 An OCI layout, an archive and (later) a registry repository are all of them. The recipes in `soci.build` know
 nothing else of the world.
@@ -6,11 +6,12 @@ nothing else of the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 
 
 class ImageSource(Protocol):
@@ -33,6 +34,22 @@ class ImageSource(Protocol):
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Tell whether the blob is at hand."""
+
+
+@runtime_checkable
+class DescriptorSource(Protocol):
+    """What some sources can do besides: describe a manifest that is known by its digest alone."""
+
+    def fetch_descriptor(self, digest: Digest) -> Descriptor:
+        """Return media type and size of a manifest. Raises `BlobMissing` when it is not there."""
+
+
+@runtime_checkable
+class ReferrerSource(Protocol):
+    """What some sources can do besides: tell which manifests refer to another one by their subject."""
+
+    def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        """Describe the manifests of one artifact type whose subject this is, in the order of the place."""
 
 
 class ArtifactSink(Protocol):
