@@ -1,0 +1,88 @@
+"""The commands of `soci-index`, each a few lines over the core.
+
+Exit status: 0 done, 1 refused or failed, 2 a usage error; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from soci import __version__
+from soci.cli import build_commands, read_commands
+from soci.cli.terminal import print_error, print_json
+from soci.errors import InvalidOption, InvalidReference, SociError
+from soci.layer.inflate import default_engine
+
+USAGE_ERROR = 2
+FAILED = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="soci-index",
+    help="Build, inspect and verify SOCI indexes: container images that start before they are downloaded.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    build_commands.ztoc,
+    build_commands.create,
+    build_commands.convert,
+    build_commands.plan,
+    read_commands.inspect,
+    read_commands.ls,
+    read_commands.cat,
+    read_commands.verify,
+):
+    app.command()(command)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of a typer callback
+    if value:
+        engine = default_engine()
+        sys.stdout.write(f"soci-index {__version__} ({engine.name} {engine.version})\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and inflate engine."),
+    ] = False,
+) -> None:
+    """Build, inspect and verify SOCI indexes: container images that start before they are downloaded."""
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command line (default: this process's) and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_status_of(lambda: app(arguments, standalone_mode=True), wants_json="--json" in arguments))
+
+
+def _status_of(command: Callable[[], object], *, wants_json: bool) -> int:
+    """Run a command; turn what it raises into a message and an exit status."""
+    try:
+        command()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except SociError as error:
+        if wants_json:
+            print_json({"error": {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}})
+        print_error(str(error))
+        return USAGE_ERROR if isinstance(error, InvalidOption | InvalidReference) else FAILED
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return 0

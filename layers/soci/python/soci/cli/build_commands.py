@@ -1,0 +1,223 @@
+"""Commands that index: `ztoc` for a layer, `create` and `convert` for an image, `plan` for a look ahead."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+
+from soci import build
+from soci.cli import options, reports
+from soci.build import BuildResult
+from soci.cli.places import Places, converted_tag, copied_tag, open_places
+from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
+from soci.fetch import Image, PlatformImage, choose_images, fetch_image
+from soci.index_layers import Progress
+from soci.layout.atomic import write_atomically
+from soci.layout.extents import CHUNK_BYTES, storage_errors
+from soci.layout.open import open_source
+from soci.oci.descriptor import Descriptor
+from soci.oci.reference import parse_reference
+from soci.plan import plan_layers
+from soci.ports import ArtifactSink, ImageSource
+from soci.reasons import LeftOut
+from soci.settings import (
+    IndexSettings,
+    DEFAULT_BUILD_TOOL_IDENTIFIER,
+    DEFAULT_MIN_LAYER_SIZE_BYTES,
+    DEFAULT_SPAN_SIZE_BYTES,
+    MultiMember,
+)
+from soci.ztoc.builder import LayerIndexer, LayerTask
+from soci.ztoc.model import CompressionAlgorithm
+
+STANDARD_INPUT = Path("-")
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Recipe(Protocol):
+    """What `create` and `convert` have in common (soci.build)."""
+
+    def __call__(
+        self,
+        source: ImageSource,
+        sink: ArtifactSink,
+        image: Image,
+        chosen: Sequence[PlatformImage],
+        settings: IndexSettings,
+        *,
+        tag: str | None,
+        jobs: int,
+        progress: Progress,
+    ) -> BuildResult:
+        """Index the chosen images and publish the result."""
+
+
+class Compression(StrEnum):
+    """What `ztoc --compression` takes."""
+
+    GZIP = "gzip"
+    NONE = "none"
+
+
+def ztoc(
+    layer: Annotated[Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")
+    ] = None,
+    compression: Annotated[
+        Compression | None, typer.Option(help="Of the layer; without it the first bytes tell.")
+    ] = None,
+    span_size: options.SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES,
+    build_tool: options.BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
+    multi_member: options.MultiMemberOption = MultiMember.INDEX,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Build the zTOC of one layer."""
+    settings = options.settings_of(span_size=span_size, build_tool=build_tool, multi_member=multi_member)
+    started = time.perf_counter()
+    with _open_layer(layer) as chunks:
+        first = next(chunks, b"")
+        gzip = first[:2] == _GZIP_MAGIC if compression is None else compression is Compression.GZIP
+        task = LayerTask(
+            algorithm=CompressionAlgorithm.GZIP if gzip else CompressionAlgorithm.UNCOMPRESSED,
+            span_size_bytes=settings.span_size_bytes,
+            build_tool_identifier=settings.build_tool_identifier,
+            multi_member=settings.multi_member is MultiMember.INDEX,
+        )
+        with LayerIndexer(task) as indexer:
+            indexer.feed(first)
+            for chunk in chunks:
+                indexer.feed(chunk)
+            outcome = indexer.finish()
+    if isinstance(outcome, LeftOut):
+        if as_json:
+            print_json({"digest": None, **reports.reason_document(outcome)})
+        print_error(f"{layer}: no zTOC. {outcome}")
+        raise typer.Exit(1)
+    if output is not None:
+        write_atomically(output, (outcome.ztoc,))
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(reports.ztoc_document(outcome, seconds=seconds, output=output))
+    else:
+        print_lines(reports.ztoc_lines(outcome, seconds=seconds, output=output))
+
+
+@contextmanager
+def _open_layer(path: Path) -> Iterator[Iterator[bytes]]:
+    if path == STANDARD_INPUT:
+        yield iter(lambda: sys.stdin.buffer.read(CHUNK_BYTES), b"")
+        return
+    with storage_errors(path):
+        file = path.open("rb", buffering=0)
+    with file:
+        yield _chunks(path, file.read)
+
+
+def _chunks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while True:
+        with storage_errors(path):
+            chunk = read(CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _index_command(
+    name: str, help_text: str, recipe: Recipe, tag_of: Callable[[Places, Descriptor], str | None]
+) -> Callable[..., None]:
+    """Make `create` or `convert`: they take the same flags and differ in the recipe and the tag it writes."""
+
+    def command(
+        image: options.ImageArgument,
+        destination: options.DestinationArgument = None,
+        *,
+        platform: options.PlatformOption = None,
+        all_platforms: options.AllPlatformsOption = False,
+        span_size: options.SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES,
+        min_layer_size: options.MinLayerSizeOption = DEFAULT_MIN_LAYER_SIZE_BYTES,
+        optimizations: options.OptimizationsOption = None,
+        prefetch_file: options.PrefetchOption = None,
+        build_tool: options.BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
+        multi_member: options.MultiMemberOption = MultiMember.INDEX,
+        jobs: options.JobsOption = options.DEFAULT_JOBS,
+        as_json: options.JsonOption = False,
+    ) -> None:
+        settings = options.settings_of(
+            span_size=span_size,
+            min_layer_size=min_layer_size,
+            optimizations=optimizations,
+            prefetch_files=prefetch_file,
+            build_tool=build_tool,
+            multi_member=multi_member,
+        )
+        wanted = options.platforms_of(platform, all_platforms=all_platforms)
+        places = open_places(image, destination)
+        found = fetch_image(places.source)
+        chosen = choose_images(found, wanted)
+        tag = tag_of(places, found.root)
+        with progress_bars() as progress:
+            result = recipe(
+                places.source, places.sink, found, chosen, settings, tag=tag, jobs=jobs, progress=progress
+            )
+        _report(result, found, where=f"{places.sink_reference.path}", tag=tag, as_json=as_json)
+
+    command.__name__ = name
+    command.__doc__ = help_text
+    return command
+
+
+create = _index_command(
+    "create",
+    "Index an image with version 1: an index manifest beside it that names it as its subject.",
+    build.create_index,
+    copied_tag,
+)
+convert = _index_command(
+    "convert",
+    "Index an image with version 2: a SOCI-enabled image beside it, tagged with -soci or as DEST says.",
+    build.convert,
+    converted_tag,
+)
+
+
+def plan(
+    image: options.ImageArgument,
+    *,
+    platform: options.PlatformOption = None,
+    all_platforms: options.AllPlatformsOption = False,
+    min_layer_size: options.MinLayerSizeOption = DEFAULT_MIN_LAYER_SIZE_BYTES,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show which layers would be indexed, and why the others would not. Reads documents only."""
+    settings = options.settings_of(min_layer_size=min_layer_size)
+    found = fetch_image(open_source(parse_reference(image)))
+    chosen = choose_images(found, options.platforms_of(platform, all_platforms=all_platforms))
+    plans = [(one, plan_layers(one.manifest, settings)) for one in chosen]
+    if as_json:
+        print_json(reports.plan_document(found, plans))
+    else:
+        reports.print_plan(found, plans)
+
+
+def _report(result: BuildResult, image: Image, *, where: str, tag: str | None, as_json: bool) -> None:
+    """Show what a run made; exit with 1 when there was nothing to index."""
+    if as_json:
+        print_json(reports.build_document(result, image, tag=tag))
+    else:
+        reports.print_build(result)
+    for pattern in sorted({pattern for one in result.platforms for pattern in one.unmatched_prefetch}):
+        print_error(f"prefetch: no file matches {pattern}")
+    if result.root is None:
+        print_error("nothing to index: no layer got a zTOC, so nothing was written")
+        raise typer.Exit(1)
+    if not as_json:
+        reports.print_published(result, image, where=where, tag=tag)

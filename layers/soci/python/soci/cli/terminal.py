@@ -1,0 +1,125 @@
+"""What a person sees: tables on standard output, progress and errors on standard error. Or one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from soci.index_layers import Progress
+from soci.oci.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+WIDTH_IN_A_PIPE = 160
+"""Enough for a table with full digests' beginnings; a pipe has no width of its own."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for one of the standard streams: plain text where that is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 - loaded when something is shown, not at every start
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_IN_A_PIPE
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print a document for a program to read."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_error(message: str) -> None:
+    """Print an error for a person to read."""
+    sys.stderr.write(f"soci-index: {message}\n")
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print plain text, as it is."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in `right` are aligned right."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        flexible = column == columns[-1]
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=not flexible,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_escaped(cell) for cell in row))
+    console().print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people: 512 B, 9.7 KiB, 84.3 MiB."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one counts
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def short(digest: object) -> str:
+    """Return the beginning of a digest, enough to tell it from others at sight."""
+    return str(digest).partition(":")[2][:12]
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Show a bar per layer on a terminal; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from rich import progress  # noqa: PLC0415
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(binary_units=True),
+        progress.TransferSpeedColumn(),
+    )
+    with progress.Progress(*columns, console=console(stderr=True), transient=True) as bars:
+        yield _Bars(bars)
+
+
+class _Silent:
+    def start(self, layer: Descriptor) -> None: ...
+
+    def advance(self, layer: Descriptor, size_bytes: int) -> None: ...
+
+    def finish(self, layer: Descriptor) -> None: ...
+
+
+class _Bars:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[Descriptor, TaskID] = {}
+
+    def start(self, layer: Descriptor) -> None:
+        self._tasks[layer] = self._bars.add_task(short(layer.digest), total=layer.size)
+
+    def advance(self, layer: Descriptor, size_bytes: int) -> None:
+        self._bars.advance(self._tasks[layer], size_bytes)
+
+    def finish(self, layer: Descriptor) -> None:
+        self._bars.remove_task(self._tasks.pop(layer))
