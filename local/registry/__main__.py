@@ -1,0 +1,48 @@
+"""`python -m local.registry`: a registry for a terminal, until it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+
+from local.registry.behaviour import Behaviour
+from local.registry.login import BasicLogin
+from local.registry.registry import Registry
+
+
+def main() -> None:
+    """Run a registry and print what it is asked."""
+    parser = argparse.ArgumentParser(prog="python -m local.registry", description=__doc__)
+    parser.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
+    parser.add_argument("--plain", action="store_true", help="without ECR's redirects, limits and quirks")
+    parser.add_argument("--immutable", action="store_true", help="refuse to move a tag")
+    parser.add_argument("--no-referrers", action="store_true", help="without the referrers API")
+    parser.add_argument("--login", metavar="USER:PASSWORD", help="ask for it by a Basic challenge")
+    options = parser.parse_args()
+
+    base = Behaviour.plain() if options.plain else Behaviour()
+    behaviour = replace(base, immutable_tags=options.immutable, referrers_api=not options.no_referrers)
+    login = BasicLogin(*options.login.split(":", 1)) if options.login else None
+    with Registry(behaviour, login=login, port=options.port) as registry:
+        print(f"Registry at http://{registry.host}, blobs at http://{registry.objects_host}; Ctrl-C ends it.")
+        print(f"    skopeo copy --dest-tls-verify=false oci:DIR docker://{registry.host}/app:1")
+        _print_requests(registry)
+
+
+def _print_requests(registry: Registry) -> None:
+    seen = 0
+    try:
+        while True:
+            time.sleep(0.2)
+            for exchange in registry.requests[seen:]:
+                seen += 1
+                line = f"{exchange.status} {exchange.method:6} {exchange.origin:8} {exchange.path}"
+                print(line, flush=True)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The event that ECR sends to EventBridge for each manifest that is put (ECR user guide, "EventBridge")."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from local.registry.store import INDEX_TYPES, Manifest
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+
+
+def push_event(repository: str, manifest: Manifest, tag: str | None, now: float) -> dict[str, Any]:
+    """Describe a push. An untagged manifest has an empty tag, an index no artifact type."""
+    detail = {
+        "result": "SUCCESS",
+        "repository-name": repository,
+        "image-digest": manifest.digest,
+        "action-type": "PUSH",
+        "image-tag": tag or "",
+        "manifest-media-type": manifest.media_type,
+    }
+    if manifest.media_type not in INDEX_TYPES:
+        detail["artifact-media-type"] = manifest.artifact_type
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "ECR Image Action",
+        "source": "aws.ecr",
+        "account": ACCOUNT,
+        "time": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": REGION,
+        "resources": [],
+        "detail": detail,
+    }
