@@ -25,7 +25,7 @@ class Answer:
     @property
     def code(self) -> str:
         """The code of a registry's first error."""
-        return self.document["errors"][0]["code"]
+        return str(self.document["errors"][0]["code"])
 
 
 def call(
@@ -33,16 +33,16 @@ def call(
     method: str,
     url: str,
     body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
     *,
     timeout: float = 5,
-    **headers: str,
 ) -> Answer:
-    """Send one request and read the whole answer; underscores in names of headers stand for hyphens."""
+    """Send one request and read the whole answer."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc or host, timeout=timeout)
     try:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, body, {n.replace("_", "-"): v for n, v in headers.items()})
+        connection.request(method, target, body, dict(headers or {}))
         response = connection.getresponse()
         return Answer(status=response.status, headers=response.headers, body=response.read())
     finally:

@@ -24,7 +24,7 @@ class Harm(Enum):
     HANG_IN_BODY = "done, and silence after half of the answer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Nothing is done, and the answer is this status; 401 brings the challenge of the registry's login."""
 
