@@ -35,7 +35,7 @@ class Behaviour:
     """Every chunk of an upload but the last has to be as large."""
     max_part_bytes: int = 20 * MIB
     loose_answers: bool = True
-    """As ECR: a chunk is answered with 201 and the Range of the first one, a manifest without Location."""
+    """As ECR: a chunk is answered with 201, and Range stays at the first one; a manifest has no Location."""
     immutable_tags: bool = False
     mutable_tag_patterns: tuple[str, ...] = ()
     """Wildcards of tags that move all the same (ECR: IMMUTABLE_WITH_EXCLUSION)."""

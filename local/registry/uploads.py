@@ -35,7 +35,8 @@ def begin_upload(service: Service, request: Request, name: str) -> Response:
 def upload_status(service: Service, request: Request, name: str, session: str) -> Response:
     """Tell how far an upload has come."""
     upload = _find(service.repository(name), request, session)
-    return _progress(request, name, session, upload, status=204)
+    shown = upload.first_chunk_bytes if service.behaviour.loose_answers else None
+    return _progress(request, name, session, upload, status=204, shown_bytes=shown)
 
 
 def patch_upload(service: Service, request: Request, name: str, session: str) -> Response:
