@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from soci.layout.oci_layout import OciLayout
-from soci.layout.open import open_sink, open_source
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import parse_reference
+from soci.open import open_sink, open_source
 from soci.ports import ArtifactSink, ImageSource
 from tests.image_files import GOLDEN_IMAGES, Image, describe, skopeo, tar_of
 

@@ -6,9 +6,9 @@ from soci.errors import InvalidReference, StorageError
 from soci.layout.archive import OciArchive
 from soci.layout.docker_archive import DockerArchive
 from soci.layout.oci_layout import OciLayout
-from soci.layout.open import open_sink, open_source
 from soci.oci.digest import digest_of
 from soci.oci.reference import parse_reference
+from soci.open import open_sink, open_source
 from tests.image_files import Image, tar_of, write_layout
 
 IMAGE = Image(layers=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ArtifactSink, BlobMounter, ImageSource
 
 
 def copy_tree(source: ImageSource, sink: ArtifactSink, root: Descriptor) -> None:
@@ -28,6 +28,8 @@ def copy_blobs_of(source: ImageSource, sink: ArtifactSink, manifest: ImageManife
     """Copy an image's config and layers; a layer that lies elsewhere (`urls`) stays there."""
     for blob in (manifest.config, *(manifest.layers or ())):
         if sink.has_blob(blob) or (blob.urls and not source.has_blob(blob)):
+            continue
+        if isinstance(sink, BlobMounter) and sink.mount_blob(blob, source):
             continue
         with source.open_blob(blob) as chunks:
             sink.push_blob(blob, chunks)

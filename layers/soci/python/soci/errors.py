@@ -7,7 +7,13 @@
     │   └── NotInImage            a tag, platform or path that the image does not have
     ├── SourceError               a place that holds images could not be read or written
     │   ├── BlobMissing           the place lacks a blob or manifest that a document names
-    │   └── StorageError          the file system refused (permission, space, a file in the way)
+    │   ├── StorageError          the file system refused (permission, space, a file in the way)
+    │   └── RegistryError         a registry refused or failed; `status` is its HTTP status, if it answered
+    │       ├── Unauthorized      no login, or one that does not allow this
+    │       ├── TagImmutable      the tag exists already and may not be moved
+    │       ├── InvalidResponse   the answer contradicts the protocol or itself
+    │       ├── Throttled         too many requests, for longer than we wait (retryable)
+    │       └── RegistryUnavailable  no connection, a time-out or an error of the server (retryable)
     ├── IntegrityError            bytes are not what their digest, size or format promises
     │   ├── DigestMismatch        content hashes to another digest
     │   ├── SizeMismatch          content is longer or shorter than declared
@@ -17,7 +23,7 @@
         ├── GzipError             the gzip stream: truncated, bad checksum, trailing garbage, not gzip
         └── TarError              the tar stream: bad header, cut short, not a tar
 
-A layer that is sound but cannot be loaded lazily is not an error: it is a result with a reason (`soci.reasons`).
+A layer that is sound but cannot be loaded lazily is no error: it is a result with a reason (`soci.reasons`).
 Messages say what, where, got and want; none holds a credential.
 """
 
@@ -56,6 +62,39 @@ class BlobMissing(SourceError):
 
 class StorageError(SourceError):
     """The file system refused a read or a write."""
+
+
+class RegistryError(SourceError):
+    """A registry refused a request or failed; the message holds what it says of that, in one line."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status of the answer; None when there was none."""
+
+
+class Unauthorized(RegistryError):
+    """The registry wants a login that we do not have, or the one we have does not allow the request."""
+
+
+class TagImmutable(RegistryError):
+    """The tag names another manifest already, and the registry does not let it move."""
+
+
+class InvalidResponse(RegistryError):
+    """The answer contradicts the protocol or itself; nothing of it is used."""
+
+
+class Throttled(RegistryError):
+    """The registry still answers "too many requests" after all the waiting that we do."""
+
+    retryable = True
+
+
+class RegistryUnavailable(RegistryError):
+    """No connection, a time-out or an error of the server, and still so after several attempts."""
+
+    retryable = True
 
 
 class IntegrityError(SociError):

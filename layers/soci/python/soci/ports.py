@@ -52,6 +52,14 @@ class ReferrerSource(Protocol):
         """Describe the manifests of one artifact type whose subject this is, in the order of the place."""
 
 
+@runtime_checkable
+class BlobMounter(Protocol):
+    """What some sinks can do besides: take a blob over from a source without its bytes travelling."""
+
+    def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        """Make a blob of the source one of this place; False when that is not possible."""
+
+
 class ArtifactSink(Protocol):
     """A place that takes blobs and manifests. Nothing is visible under a tag before `push_tag`."""
 

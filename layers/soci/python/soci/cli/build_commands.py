@@ -13,25 +13,25 @@ from typing import Annotated, Protocol
 import typer
 
 from soci import build
-from soci.cli import options, reports
 from soci.build import BuildResult
+from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
 from soci.fetch import Image, PlatformImage, choose_images, fetch_image
 from soci.index_layers import Progress
 from soci.layout.atomic import write_atomically
 from soci.layout.extents import CHUNK_BYTES, storage_errors
-from soci.layout.open import open_source
 from soci.oci.descriptor import Descriptor
 from soci.oci.reference import parse_reference
+from soci.open import open_source
 from soci.plan import plan_layers
 from soci.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut
 from soci.settings import (
-    IndexSettings,
     DEFAULT_BUILD_TOOL_IDENTIFIER,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
+    IndexSettings,
     MultiMember,
 )
 from soci.ztoc.builder import LayerIndexer, LayerTask

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soci.errors import InvalidReference
-from soci.layout.open import open_sink, open_source
 from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor
 from soci.oci.reference import OciLayoutRef, Reference, parse_reference
+from soci.open import open_sink, open_source
 from soci.ports import ArtifactSink, ImageSource
 
 CONVERTED_SUFFIX = "-soci"

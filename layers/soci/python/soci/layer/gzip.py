@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from soci.errors import GzipError
-from soci.layer.chunks import WINDOW_BYTES, CHUNK_BYTES, Chunk, Ring
+from soci.layer.chunks import CHUNK_BYTES, WINDOW_BYTES, Chunk, Ring
 from soci.layer.inflate import (
     BLOCK,
     BLOCK_BOUNDARY,

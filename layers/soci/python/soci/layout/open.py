@@ -1,4 +1,4 @@
-"""From a reference to the place it names."""
+"""From a reference to the file or directory it names; `soci.open` knows registries as well."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from soci.layout.archive import OciArchive
 from soci.layout.docker_archive import open_docker_archive
 from soci.layout.extents import storage_errors
 from soci.layout.oci_layout import OciLayout
-from soci.oci.reference import DockerArchiveRef, OciArchiveRef, OciLayoutRef, Reference
+from soci.oci.reference import DockerArchiveRef, FileReference, OciArchiveRef, OciLayoutRef
 from soci.ports import ArtifactSink, ImageSource
 
 
-def open_source(reference: Reference) -> ImageSource:
+def open_source(reference: FileReference) -> ImageSource:
     """Open the place a reference names. Raises `SourceError` when there is nothing or no archive.
 
     Whether the tag or digest is there shows in `fetch_root`.
@@ -27,7 +27,7 @@ def open_source(reference: Reference) -> ImageSource:
             return open_docker_archive(path, tag)
 
 
-def open_sink(reference: Reference) -> ArtifactSink:
+def open_sink(reference: FileReference) -> ArtifactSink:
     """Open the layout a reference names for writing; its tag is up to `push_root`.
 
     Nothing is made before the first push. Raises `InvalidReference` for archives, `StorageError` for a

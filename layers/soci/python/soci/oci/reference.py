@@ -2,6 +2,7 @@
 
 The syntax is that of skopeo and its kin (containers-transports(5)): a transport, a path that ends at the
 first colon, then what selects the image. A digest after `@` is ours; skopeo has no such form for layouts.
+Without a transport it is an image in a registry, written as for Docker; `docker://` may stand before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import Any
 from soci.errors import InvalidDocument, InvalidReference
 from soci.oci.digest import Digest
 
-ACCEPTED_FORMS = "oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST], docker-archive:FILE[:NAME:TAG]"
+ACCEPTED_FORMS = (
+    "[HOST/]NAME[:TAG|@DIGEST] in a registry, "
+    "oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST], docker-archive:FILE[:NAME:TAG]"
+)
+
+DOCKER_HUB = "docker.io"
+DEFAULT_TAG = "latest"
+MAX_NAME_LENGTH = 255
+"""Of host and repository together; some registries refuse more (distribution spec, "Pulling manifests")."""
 
 _DIGEST_AT_END = re.compile(r"@(sha\d+:[^@/]*)$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
@@ -22,6 +31,12 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
 
 _NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _REGISTRY_HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+_DIGEST = re.compile(r"@([^@/]*)$")
+_OTHER_TRANSPORTS = frozenset(
+    {"containers-storage", "dir", "docker", "docker-daemon", "ostree", "sif", "tarball"}
+)
+"""Of skopeo. Taken for image names they would be looked for on Docker Hub."""
+
 _REGISTRY_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -73,7 +88,34 @@ class DockerArchiveRef:
         return f"docker-archive:{self.path}" + ("" if self.tag is None else f":{self.tag}")
 
 
-Reference = OciLayoutRef | OciArchiveRef | DockerArchiveRef
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryRef:
+    """`[HOST/]NAME[:TAG][@DIGEST]`: an image in a registry. A digest decides; neither: the default tag."""
+
+    host: str
+    """With the port, as it is written; Docker Hub is `docker.io`."""
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __post_init__(self) -> None:
+        name = f"{self.host}/{self.repository}"
+        if not (
+            _REGISTRY_HOST.fullmatch(self.host)
+            and all(_NAME_COMPONENT.fullmatch(component) for component in self.repository.split("/"))
+            and len(name) <= MAX_NAME_LENGTH
+        ):
+            raise InvalidReference(f"image name {name[:300]!r}: expected [HOST/]NAME in lower case")
+        if self.tag is not None and not _REGISTRY_TAG.fullmatch(self.tag):
+            raise InvalidReference(f"tag {self.tag[:300]!r}: expected at most 128 letters, digits and . _ -")
+
+    def __str__(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        return f"{self.host}/{self.repository}{tag}" + ("" if self.digest is None else f"@{self.digest}")
+
+
+FileReference = OciLayoutRef | OciArchiveRef | DockerArchiveRef
+Reference = FileReference | RegistryRef
 
 
 def parse_reference(text: str) -> Reference:
@@ -88,7 +130,7 @@ def parse_reference(text: str) -> Reference:
             path, _, tag = rest.partition(":")
             return DockerArchiveRef(path=_parse_path(text, path), tag=tag or None)
         case _:
-            raise InvalidReference(f"{text!r}: not a reference to an image; accepted are {ACCEPTED_FORMS}")
+            return _parse_registry_reference(text)
 
 
 def full_image_name(text: str) -> str:
@@ -96,13 +138,11 @@ def full_image_name(text: str) -> str:
 
     A first component counts as registry only if it looks like a host (a dot, a port, or `localhost`).
     """
-    first, slash, remainder = text.partition("/")
-    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    host, path = (first, remainder) if has_host else ("docker.io", text)
+    host, path = _split_host(text)
     path, _, tag = path.partition(":")
-    if host == "docker.io" and "/" not in path:
+    if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    tag = tag or "latest"
+    tag = tag or DEFAULT_TAG
     if "@" in text:
         raise InvalidReference(f"image name {text!r}: a Docker archive has names with tags, no digests")
     if not (
@@ -112,6 +152,31 @@ def full_image_name(text: str) -> str:
     ):
         raise InvalidReference(f"image name {text[:300]!r}: expected [HOST/]NAME[:TAG] in lower case")
     return f"{host}/{path}:{tag}"
+
+
+def _parse_registry_reference(text: str) -> RegistryRef:
+    name = text.removeprefix("docker://")
+    if name.partition(":")[0] in _OTHER_TRANSPORTS:
+        raise InvalidReference(f"{text[:300]!r}: not a transport that is read; accepted are {ACCEPTED_FORMS}")
+    try:
+        digest = None
+        if at_end := _DIGEST.search(name):
+            name = name[: at_end.start()]
+            digest = Digest.parse(at_end[1])
+        host, path = _split_host(name)
+        path, colon, tag = path.partition(":")
+        if host == DOCKER_HUB and "/" not in path:
+            path = f"library/{path}"
+        return RegistryRef(host=host, repository=path, tag=tag if colon else None, digest=digest)
+    except (InvalidReference, InvalidDocument) as error:
+        raise InvalidReference(f"{text[:300]!r}: {error}; accepted are {ACCEPTED_FORMS}") from None
+
+
+def _split_host(name: str) -> tuple[str, str]:
+    """Split off the registry, as Docker does: only what looks like a host is one."""
+    first, slash, remainder = name.partition("/")
+    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    return (first, remainder) if has_host else (DOCKER_HUB, name)
 
 
 def _parse_layout_parts(text: str, rest: str) -> dict[str, Any]:

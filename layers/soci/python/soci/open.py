@@ -1,0 +1,33 @@
+"""From references to the places they name, of whatever kind."""
+
+from __future__ import annotations
+
+from soci.errors import InvalidReference
+from soci.layout import open as layouts
+from soci.oci.reference import Reference, RegistryRef
+from soci.ports import ArtifactSink, ImageSource
+from soci.registry.open import open_repository
+
+
+def open_source(reference: Reference) -> ImageSource:
+    """Open the place a reference names for reading.
+
+    Whether the tag or digest is there shows in `fetch_root`. Raises `SourceError` when the place is not.
+    """
+    return (
+        open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_source(reference)
+    )
+
+
+def open_sink(reference: Reference) -> ArtifactSink:
+    """Open the place a reference names for writing; its tag is up to `push_root`.
+
+    Nothing is made before the first push. Raises `InvalidReference` for archives and for a digest.
+    """
+    if not isinstance(reference, RegistryRef):
+        return layouts.open_sink(reference)
+    if reference.digest is not None:
+        raise InvalidReference(
+            f"{reference}: a destination has a tag or nothing, its digest follows from the content"
+        )
+    return open_repository(reference)

@@ -1,0 +1,52 @@
+"""What an answer with an error status means: the registry's own words, bounded, under the right error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
+from soci.registry.messages import Request, Response
+from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES
+
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
+MAX_DETAIL_CHARACTERS = 300
+
+
+def error_of(request: Request, response: Response) -> RegistryError:
+    """Make the error for an answer that is none of those expected."""
+    status = response.status
+    message = f"{request}: status {status}"
+    if detail := describe_errors(response):
+        message += f", {detail}"
+    if status in (UNAUTHORIZED, FORBIDDEN):
+        return Unauthorized(message, status=status)
+    if status == TOO_MANY_REQUESTS:
+        return Throttled(message, status=status)
+    if status in TRANSIENT_STATUSES:
+        return RegistryUnavailable(message, status=status)
+    return RegistryError(message, status=status)
+
+
+def describe_errors(response: Response) -> str:
+    """Return the registry's codes and messages (distribution spec, "Error Codes"), in one line."""
+    texts = [f"{code}: {message}" if message else code for code, message in _errors(response)]
+    text = "; ".join(texts) if texts else response.body[: MAX_DETAIL_CHARACTERS * 4].decode(errors="replace")
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
+
+
+def error_codes(response: Response) -> frozenset[str]:
+    """Return the codes of an error answer: NAME_UNKNOWN, MANIFEST_UNKNOWN, TAG_INVALID and their like."""
+    return frozenset(code for code, _ in _errors(response))
+
+
+def _errors(response: Response) -> Iterator[tuple[str, str]]:
+    try:
+        errors = json.loads(response.body)["errors"]
+        for error in errors:
+            yield str(error.get("code", "")), str(error.get("message", "") or "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return

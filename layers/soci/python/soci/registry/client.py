@@ -1,0 +1,177 @@
+"""A request until it has its answer: login, redirects, retries and pace, for one registry.
+
+Rules of who learns a secret:
+    - the header Authorization goes to the registry's own origin (scheme, host, port) and nowhere else: an
+      upload's or a blob's address on another host is asked without it;
+    - a redirect never takes it along, nor leads from HTTPS to plain HTTP;
+    - over plain HTTP it goes to this machine alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import urljoin
+
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
+from soci.oci.manifest import MANIFEST_LIMIT_BYTES
+from soci.registry.answers import UNAUTHORIZED, error_of
+from soci.registry.auth import TOKEN_LIMIT_BYTES
+from soci.registry.credentials import LoginSource, NoLogins
+from soci.registry.messages import BodyStream, Request, Response, origin, redacted, whole
+from soci.registry.pace import Pace
+from soci.registry.retry import Attempts, RetryPolicy, parse_retry_after
+from soci.registry.session import Session
+from soci.registry.transport import Transport
+
+ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES
+ERROR_LIMIT_BYTES = 1 << 20
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_T = TypeVar("_T")
+
+
+class RegistryClient:
+    """Sends requests to one registry. Shared by threads.
+
+    `base_url` is its origin, `host` the name by which its login is known.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        host: str,
+        *,
+        transport: Transport | None = None,
+        logins: LoginSource | None = None,
+        retries: RetryPolicy | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.host = host
+        self.retries = retries or RetryPolicy()
+        self._transport = transport or Transport()
+        self._pace = pace or Pace({}, self.retries.clock)
+        self._session = Session(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
+
+    def send(
+        self,
+        request: Request,
+        scopes: Collection[str],
+        *,
+        expect: Collection[int],
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
+    ) -> Response:
+        """Send a request, several times if need be, and return the answer, whose status is as expected.
+
+        Raises:
+            Unauthorized, Throttled, RegistryUnavailable: the request failed, for good or as often as we try.
+            RegistryError: the answer has another status.
+            InvalidResponse: the answer contradicts the protocol, or is larger than the limit.
+        """
+        with ExitStack() as stack:
+            attempts = self.retries.start()
+            return self._attempt(
+                stack,
+                request,
+                scopes,
+                expect=expect,
+                attempts=attempts,
+                read=lambda stream: whole(stream, limit_bytes),
+            )
+
+    @contextmanager
+    def open(
+        self, request: Request, scopes: Collection[str], *, expect: Collection[int], attempts: Attempts
+    ) -> Iterator[BodyStream]:
+        """Send a request, and again until an answer begins; its body is read inside the block.
+
+        Failures count among the attempts given, which may be those at something larger.
+
+        Raises as `send` does. Reading raises `RegistryUnavailable` when the body breaks off.
+        """
+        with ExitStack() as stack:
+            yield self._attempt(
+                stack, request, scopes, expect=expect, attempts=attempts, read=lambda stream: stream
+            )
+
+    def _attempt(
+        self,
+        stack: ExitStack,
+        request: Request,
+        scopes: Collection[str],
+        *,
+        expect: Collection[int],
+        attempts: Attempts,
+        read: Callable[[BodyStream], _T],
+    ) -> _T:
+        while True:
+            retry_after = None
+            try:
+                stream = stack.enter_context(self._logged_in(request, scopes))
+                if stream.status in expect:
+                    return read(stream)
+                error = error_of(request, whole(stream, ERROR_LIMIT_BYTES))
+                retry_after = stream.headers.get("retry-after")
+            except (RegistryUnavailable, Throttled) as failure:
+                error = failure
+            stack.close()
+            self._wait(attempts, request, error, retry_after)
+
+    def _wait(
+        self, attempts: Attempts, request: Request, error: RegistryError, retry_after: str | None
+    ) -> None:
+        # What was refused for its rate has not been done, so it may be sent again whatever it is.
+        may_repeat = isinstance(error, Throttled) or (
+            request.repeatable and isinstance(error, RegistryUnavailable)
+        )
+        if not may_repeat:
+            raise error
+        attempts.wait(error, retry_after_seconds=parse_retry_after(retry_after))
+
+    @contextmanager
+    def _logged_in(self, request: Request, scopes: Collection[str]) -> Iterator[BodyStream]:
+        """Send a request with the authorization that is kept, and again with a new one if it is refused."""
+        login = self._session.start(scopes)
+        while True:
+            with self._followed(request, login.header) as stream:
+                refused = stream.status == UNAUTHORIZED and self._session.is_own(stream.url)
+                if not refused:
+                    yield stream
+                    return
+                answer = whole(stream, ERROR_LIMIT_BYTES)
+            if not login.renew(answer):
+                raise error_of(request, answer)
+
+    @contextmanager
+    def _followed(self, request: Request, authorization: str | None) -> Iterator[BodyStream]:
+        """Send a request and follow the redirects of a GET; other methods are never sent elsewhere."""
+        self._pace.wait(request.operation)
+        for _ in range(MAX_REDIRECTS + 1):
+            sent = request
+            if authorization is not None and self._session.is_own(request.url):
+                sent = replace(request, headers={**request.headers, "Authorization": authorization})
+            with self._transport.open(sent) as stream:
+                if request.method != "GET" or stream.status not in _REDIRECTS:
+                    yield stream
+                    return
+                whole(stream, ERROR_LIMIT_BYTES)
+                target = stream.headers.get("location", "")
+            request = replace(request, url=redirected(request.url, target))
+        raise InvalidResponse(f"{request}: more than {MAX_REDIRECTS} redirects")
+
+    def _send_login(self, request: Request) -> Response:
+        return self._transport.send(request, limit_bytes=TOKEN_LIMIT_BYTES)
+
+
+def redirected(url: str, location: str) -> str:
+    """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
+    if not location:
+        raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
+    target = urljoin(url, location)
+    if origin(url)[0] == "https" and origin(target)[0] != "https":
+        raise InvalidResponse(f"{redacted(url)}: a redirect from HTTPS to plain HTTP, {redacted(target)}")
+    return target

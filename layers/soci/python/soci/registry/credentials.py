@@ -1,0 +1,155 @@
+"""Logins as `docker login` leaves them: config.json and the credential helpers it names.
+
+{"auths": {"registry.example": {"auth": base64("user:password")}},
+ "credHelpers": {"registry.example": "pass"}, "credsStore": "secretservice"}
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from soci.errors import Unauthorized
+
+DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
+"""What Docker Hub is called in config.json: the address of its first version, still."""
+
+HELPER_TIMEOUT_SECONDS = 60
+_HELPER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_TOKEN_USER = "<token>"  # noqa: S105 - a marker for the kind of secret, not a secret
+_NOT_FOUND = "credentials not found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A user with password, or an identity token that a token server takes. Neither is shown in messages."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    valid_seconds: float | None = None
+    """How long it will be good; None: until it is refused."""
+
+
+class LoginSource(Protocol):
+    """Someone who may know a login."""
+
+    def fetch_login(self, host: str, *, renew: bool) -> Login | None:
+        """Return the login for a registry, None when there is none.
+
+        With `renew` the one returned before was refused: what is kept in memory is not good enough.
+
+        Raises:
+            Unauthorized: there should be one, but it cannot be had.
+        """
+
+
+class NoLogins:
+    """Anonymous: a source that knows nothing."""
+
+    def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - the shape of the port
+        """Return None."""
+        return None
+
+
+class DockerConfig:
+    """The logins of Docker's config.json in a directory; the file is read again for each question."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        given = os.environ.get("DOCKER_CONFIG")
+        self._path = (directory or (Path(given) if given else Path.home() / ".docker")) / "config.json"
+
+    def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - nothing is kept in memory
+        """Return the login for a registry: that of its helper, of the store, or the one in the file."""
+        config = self._read()
+        keys = DOCKER_HUB_KEYS if host in DOCKER_HUB_KEYS else (host,)
+        helpers = _mapping(config, "credHelpers")
+        for key in keys:
+            if key in helpers:
+                return _ask_helper(str(helpers[key]), key)
+        if store := config.get("credsStore"):
+            for key in keys:
+                if login := _ask_helper(str(store), key):
+                    return login
+        auths = {_bare(key): entry for key, entry in _mapping(config, "auths").items()}
+        found = (auths.get(_bare(key)) for key in keys)
+        entry = next((entry for entry in found if isinstance(entry, Mapping)), None)
+        return None if entry is None else self._parse_entry(entry, host)
+
+    def _read(self) -> Mapping[str, Any]:
+        try:
+            document = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise Unauthorized(f"{self._path}: {error.strerror}") from None
+        except ValueError:  # the parser's message would quote the file
+            raise Unauthorized(f"{self._path}: not valid JSON") from None
+        if not isinstance(document, Mapping):
+            raise Unauthorized(f"{self._path}: expected an object")
+        return document
+
+    def _parse_entry(self, entry: Mapping[str, Any], host: str) -> Login | None:
+        if token := entry.get("identitytoken"):
+            return Login(identity_token=str(token))
+        if entry.get("username"):
+            return Login(username=str(entry["username"]), password=str(entry.get("password", "")))
+        if not entry.get("auth"):
+            return None
+        try:
+            username, colon, password = (
+                base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+            )
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise Unauthorized(f"{self._path}: the login for {host} is not base64 of user:password") from None
+        return Login(username=username, password=password.rstrip("\0"))
+
+
+def _mapping(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _bare(key: str) -> str:
+    """Return the host of a key: older versions of Docker wrote whole URLs."""
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _ask_helper(name: str, key: str) -> Login | None:
+    """Run docker-credential-NAME. Its output is a secret and stays out of messages."""
+    if not _HELPER_NAME.fullmatch(name):
+        raise Unauthorized(
+            f"config.json names the credential helper {name[:100]!r}, which is no name of a program"
+        )
+    program = f"docker-credential-{name}"
+    try:
+        done = subprocess.run(  # noqa: S603 - the program that the user's own configuration names
+            [program, "get"],
+            input=key.encode(),
+            capture_output=True,
+            timeout=HELPER_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unauthorized(f"{program} for {key}: {type(error).__name__}") from None
+    if done.returncode:
+        if _NOT_FOUND in (done.stdout + done.stderr).decode(errors="replace"):
+            return None
+        raise Unauthorized(f"{program} for {key}: exit status {done.returncode}")
+    try:
+        answer = json.loads(done.stdout)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError):
+        raise Unauthorized(f"{program} for {key}: the answer has no Username and Secret") from None
+    return (
+        Login(identity_token=secret) if username == _TOKEN_USER else Login(username=username, password=secret)
+    )

@@ -1,0 +1,147 @@
+"""Manifests of a repository, by digest or by tag. What the registry says of them has to fit their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from soci.errors import DigestMismatch, InvalidResponse, RegistryError, RegistryUnavailable, TagImmutable
+from soci.oci import media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest, digest_of
+from soci.oci.manifest import sniff_media_type
+from soci.registry.answers import NOT_FOUND, describe_errors, error_codes, error_of
+from soci.registry.client import RegistryClient
+from soci.registry.messages import Operation, Request, Response, redacted
+from soci.registry.scopes import Scopes
+
+_OK = 200
+_CREATED = 201
+_ACCEPTED = 202
+_NO_CONTENT = 204
+_REFUSALS = (400, 403, 409, 412)
+"""What registries answer when a tag may not move; it differs between them, so the message decides."""
+
+_MEDIA_TYPES = (
+    media_types.OCI_INDEX,
+    media_types.OCI_MANIFEST,
+    media_types.DOCKER_MANIFEST_LIST,
+    media_types.DOCKER_MANIFEST,
+)
+_ACCEPT = {"Accept": ", ".join(_MEDIA_TYPES)}
+
+
+class Manifests:
+    """Reads and writes the manifests of one repository, whose URL is that of its API without `/manifests`."""
+
+    def __init__(self, client: RegistryClient, url: str, scopes: Scopes) -> None:
+        self._client = client
+        self._url = f"{url}/manifests"
+        self._scopes = scopes
+
+    def fetch(self, reference: Digest | str) -> tuple[Descriptor, bytes] | None:
+        """Return a manifest and its description, None when there is none.
+
+        Raises:
+            DigestMismatch: its bytes are not those of the digest asked for.
+            InvalidResponse: the registry calls it by another digest or media type than its own.
+            InvalidDocument: it is neither manifest nor index.
+            RegistryError: it cannot be read.
+        """
+        response = self._client.send(
+            self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT),
+            self._scopes.pull,
+            expect=(_OK, NOT_FOUND),
+        )
+        if response.status == NOT_FOUND:
+            return None
+        return self._describe(reference, response), response.body
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether a manifest is there. Raises `RegistryError`."""
+        request = self._request("HEAD", digest, Operation.GET_MANIFEST, _ACCEPT)
+        return self._client.send(request, self._scopes.pull, expect=(_OK, NOT_FOUND)).status == _OK
+
+    def put(self, descriptor: Descriptor, data: bytes) -> Mapping[str, str]:
+        """Write a manifest under its digest, which may be done twice; return the headers of the answer."""
+        request = self._put_request(descriptor.digest, descriptor, data)
+        response = self._client.send(request, self._scopes.push, expect=(_CREATED, _OK))
+        self._check_digest(response, descriptor.digest)
+        return response.headers
+
+    def put_tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
+        """Point a tag to a manifest; nothing is sent when it does so already.
+
+        A lost answer is no reason to send it again: somebody else may have moved the tag meanwhile, and a tag
+        that cannot move would be refused though it is as we want it. So it is looked at each time.
+
+        Raises:
+            TagImmutable: it points to another manifest and may not be moved.
+            RegistryError: it was not taken.
+        """
+        attempts = self._client.retries.start()
+        while True:
+            current = self.fetch(tag)
+            if current is not None and current[0].digest == descriptor.digest:
+                return
+            request = self._put_request(tag, descriptor, data, repeatable=False)
+            try:
+                response = self._client.send(request, self._scopes.push, expect=(_CREATED, _OK, *_REFUSALS))
+            except RegistryUnavailable as error:
+                attempts.wait(error)
+                continue
+            if response.status in _REFUSALS:
+                raise _refusal(request, response, tag)
+            self._check_digest(response, descriptor.digest)
+            return
+
+    def delete(self, reference: Digest | str) -> bool:
+        """Take a manifest with all its tags away, or a tag alone; False when it is not there.
+
+        Raises:
+            RegistryError: the registry does not delete.
+        """
+        request = self._request("DELETE", reference, Operation.DELETE_MANIFEST, {})
+        expect = (_OK, _ACCEPTED, _NO_CONTENT, NOT_FOUND)
+        return self._client.send(request, self._scopes.delete, expect=expect).status != NOT_FOUND
+
+    def _request(
+        self, method: str, reference: Digest | str, operation: Operation, headers: Mapping[str, str]
+    ) -> Request:
+        return Request(method=method, url=f"{self._url}/{reference}", operation=operation, headers=headers)
+
+    def _put_request(
+        self, reference: Digest | str, descriptor: Descriptor, data: bytes, *, repeatable: bool = True
+    ) -> Request:
+        return Request(
+            method="PUT",
+            url=f"{self._url}/{reference}",
+            operation=Operation.PUT_MANIFEST,
+            headers={"Content-Type": descriptor.media_type},
+            body=data,
+            repeatable=repeatable,
+        )
+
+    def _describe(self, reference: Digest | str, response: Response) -> Descriptor:
+        where = redacted(response.url)
+        asked = reference if isinstance(reference, Digest) else None
+        digest = digest_of(response.body, asked.algorithm if asked else "sha256")
+        if asked is not None and digest != asked:
+            raise DigestMismatch(f"{where}: the manifest's digest is {digest}")
+        self._check_digest(response, digest)
+        media_type = sniff_media_type(response.body, where)
+        given = response.headers.get("content-type", "").partition(";")[0].strip()
+        if given in _MEDIA_TYPES and given != media_type:
+            raise InvalidResponse(f"{where}: given as {given}, but it is {media_type}")
+        return Descriptor(media_type=media_type, digest=digest, size=len(response.body))
+
+    def _check_digest(self, response: Response, digest: Digest) -> None:
+        given = response.headers.get("docker-content-digest", str(digest))
+        if given != str(digest) and given.partition(":")[0] == digest.algorithm:
+            raise InvalidResponse(f"{redacted(response.url)}: given as {given[:100]!r}, but it is {digest}")
+
+
+def _refusal(request: Request, response: Response, tag: str) -> RegistryError:
+    says = describe_errors(response)
+    if "TAG_INVALID" in error_codes(response) or "immutable" in says.lower():
+        return TagImmutable(f"{request}: tag {tag} may not be moved: {says}", status=response.status)
+    return error_of(request, response)

@@ -1,0 +1,223 @@
+"""A repository of a registry: the ports of `soci.ports` over the OCI distribution spec.
+
+Manifests lie under `/manifests`, by tag or digest; configs, layers and zTOCs under `/blobs`. Manifests that
+have been read or written are kept: they are small, and a recipe asks for some of them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from soci.errors import BlobMissing, InvalidDocument, NotInImage
+from soci.oci import gojson, media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.fields import Fields
+from soci.oci.image_config import CONFIG_LIMIT_BYTES
+from soci.oci.integrity import check_content, checked
+from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
+from soci.oci.reference import DEFAULT_TAG, RegistryRef
+from soci.ports import ImageSource
+from soci.registry.answers import NOT_FOUND
+from soci.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
+from soci.registry.manifests import Manifests
+from soci.registry.messages import Operation, Request, redacted
+from soci.registry.paging import fetch_pages
+from soci.registry.referrers import Referrers, describe_referrer
+from soci.registry.scopes import Scopes
+from soci.registry.streaming import BlobReader, StreamSettings
+from soci.registry.upload import PartsUpload, Uploads
+
+TAGS_PER_PAGE = 1_000
+_OK = 200
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class RegistryRepository:
+    """`ImageSource` and `ArtifactSink`, and all that some of them can do besides. Shared by threads.
+
+    The image is the one with the reference's digest, else the one with its tag, else `latest`.
+    """
+
+    def __init__(
+        self, client: RegistryClient, reference: RegistryRef, *, streaming: StreamSettings | None = None
+    ) -> None:
+        self.reference = reference
+        self._client = client
+        self._streaming = streaming or StreamSettings()
+        self._scopes = Scopes(repository=reference.repository)
+        self._url = f"{client.base_url}/v2/{reference.repository}"
+        self._manifests = Manifests(client, self._url, self._scopes)
+        self._referrers = Referrers(client, self._url, self._scopes, self._manifests)
+        self._uploads = Uploads(client, f"{self._url}/blobs", self._scopes.push)
+        self._documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+        self._readers: dict[Digest, BlobReader] = {}
+
+    def __str__(self) -> str:
+        return f"{self.reference.host}/{self.reference.repository}"
+
+    # ImageSource
+
+    def fetch_root(self) -> Descriptor:
+        """Describe the image as it is now: a tag is read again each time.
+
+        Raises `NotInImage` when there is none; `IntegrityError`, `RegistryError` as `Manifests.fetch`.
+        """
+        wanted = self.reference.digest or self.reference.tag or DEFAULT_TAG
+        found = self._documents.get(wanted) if isinstance(wanted, Digest) else None
+        found = found or self._manifests.fetch(wanted)
+        if found is None:
+            raise NotInImage(f"{self}: no image {wanted}")
+        self._documents[found[0].digest] = found
+        return found[0]
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest, index or config, size-limited and checked. See `ports.ImageSource`."""
+        is_blob = not _is_document(descriptor)
+        limit_bytes = CONFIG_LIMIT_BYTES if is_blob else MANIFEST_LIMIT_BYTES
+        if descriptor.size > limit_bytes:
+            raise InvalidDocument(
+                f"{descriptor.digest}: {descriptor.size} bytes, such a document may have {limit_bytes}"
+            )
+        if is_blob:
+            data = self.fetch_range(descriptor, 0, descriptor.size)
+        else:
+            _, data = self._fetch_document(descriptor.digest)
+        check_content(descriptor, data)
+        return data
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Stream a blob by several ranges ahead of the reader, resumed where it broke. See `BlobReader`."""
+        with self._reader(descriptor).open(self._streaming) as chunks:
+            yield chunks
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a blob. See `ports.ImageSource`."""
+        return b"".join(self._reader(descriptor).fetch(start, min(end, descriptor.size)))
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob or manifest is here, in its full size.
+
+        A manifest is read for that, and kept: who asks is about to read it.
+        """
+        if _is_document(descriptor):
+            try:
+                return len(self._fetch_document(descriptor.digest)[1]) == descriptor.size
+            except BlobMissing:
+                return False
+        request = Request(
+            method="HEAD", url=f"{self._url}/blobs/{descriptor.digest}", operation=Operation.HEAD_BLOB
+        )
+        answer = self._client.send(request, self._scopes.pull, expect=(_OK, *_REDIRECTS, NOT_FOUND))
+        size = answer.headers.get("content-length", "") if answer.status == _OK else ""
+        return answer.status != NOT_FOUND and size in ("", str(descriptor.size))
+
+    # DescriptorSource, ReferrerSource
+
+    def fetch_descriptor(self, digest: Digest) -> Descriptor:
+        """Return media type and size of a manifest. Raises `BlobMissing` when it is not there."""
+        return self._fetch_document(digest)[0]
+
+    def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        """Describe the manifests of one artifact type whose subject this is. See `ports.ReferrerSource`."""
+        # Filtered here: registries may leave it to the client, and the fallback tag always does.
+        return [entry for entry in self._referrers.fetch(subject) if entry.artifact_type == artifact_type]
+
+    # ArtifactSink, BlobMounter
+
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Write a blob, in parts where it is large. See `ports.ArtifactSink`."""
+        self._uploads.push(descriptor.digest, checked(descriptor, chunks))
+
+    def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        """Take a blob over from another repository of this registry; False when that is not possible."""
+        if not isinstance(source, RegistryRepository) or source.reference.host != self.reference.host:
+            return False
+        scopes = self._scopes.mount_from(source._scopes)  # noqa: SLF001 - a repository like this one
+        return self._uploads.mount(descriptor.digest, source.reference.repository, scopes)
+
+    def start_upload(self) -> PartsUpload:
+        """Begin to write a blob whose digest is known at its end only. Raises `RegistryError`."""
+        return self._uploads.start()
+
+    def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        """Write a manifest under its digest; one with a subject is then among its referrers.
+
+        Raises `RegistryError`. One without a subject that is there already is not sent again.
+        """
+        check_content(descriptor, data)
+        self._documents[descriptor.digest] = (descriptor, data)
+        document = _parse(descriptor, data)
+        if document.subject is None:
+            if not self._manifests.has(descriptor.digest):
+                self._manifests.put(descriptor, data)
+            return
+        headers = self._manifests.put(descriptor, data)
+        if "oci-subject" not in headers:
+            self._referrers.add(document.subject.digest, describe_referrer(descriptor, document))
+
+    def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
+        """Point a tag to a pushed manifest; without a tag there is nothing to do.
+
+        Raises `BlobMissing` if it was not pushed, `TagImmutable` if the tag may not move, `RegistryError`.
+        """
+        _, data = self._fetch_document(descriptor.digest)
+        if tag is not None:
+            self._manifests.put_tag(tag, descriptor, data)
+
+    # What a repository has besides
+
+    def fetch_tags(self) -> Iterator[str]:
+        """Yield all tags, in the registry's order. Raises `RegistryError`."""
+        url = f"{self._url}/tags/list?n={TAGS_PER_PAGE}"
+        for page in fetch_pages(self._client, url, self._scopes.pull):
+            where = redacted(page.url)
+            yield from Fields(gojson.decode(page.body, where, limit_bytes=ANSWER_LIMIT_BYTES), where).strings(
+                "tags"
+            )
+
+    def delete_manifest(self, digest: Digest) -> bool:
+        """Take a manifest away, with its tags and out of its subject's list; False when it is not there.
+
+        Raises `RegistryError` when the registry does not delete.
+        """
+        found = self._documents.pop(digest, None) or self._manifests.fetch(digest)
+        if found is None:
+            return False
+        subject = _parse(*found).subject
+        deleted = self._manifests.delete(digest)
+        if subject is not None:
+            self._referrers.remove(subject.digest, digest)
+        return deleted
+
+    def delete_tag(self, tag: str) -> bool:
+        """Take a tag away; False when it is not there. Raises `RegistryError` when the registry does not."""
+        return self._manifests.delete(tag)
+
+    def _fetch_document(self, digest: Digest) -> tuple[Descriptor, bytes]:
+        found = self._documents.get(digest) or self._manifests.fetch(digest)
+        if found is None:
+            raise BlobMissing(f"{self}: no manifest {digest}")
+        self._documents[digest] = found
+        return found
+
+    def _reader(self, descriptor: Descriptor) -> BlobReader:
+        reader = self._readers.get(descriptor.digest)
+        if reader is None or reader.size_bytes != descriptor.size:
+            url = f"{self._url}/blobs/{descriptor.digest}"
+            reader = BlobReader(self._client, descriptor, url, self._scopes.pull, str(self))
+            self._readers[descriptor.digest] = reader
+        return reader
+
+
+def _is_document(descriptor: Descriptor) -> bool:
+    return media_types.is_index(descriptor.media_type) or media_types.is_manifest(descriptor.media_type)
+
+
+def _parse(descriptor: Descriptor, data: bytes) -> ImageManifest | ImageIndex:
+    what = f"manifest {descriptor.digest}"
+    if media_types.is_index(descriptor.media_type):
+        return ImageIndex.parse(data, what)
+    return ImageManifest.parse(data, what)

@@ -1,0 +1,96 @@
+"""What is repeated, how often, and how long we wait: the one place that decides on it.
+
+    what happened                       repeated
+    no connection, reset, time-out      if the request may be sent twice
+    408, 425, 429, 500, 502, 503, 504   if the request may be sent twice; 429 always, since nothing was done
+    any other answer                    never
+
+The wait is random between nothing and a limit that doubles each time (full jitter), or what Retry-After says.
+All of it ends at the deadline: a wait that would lead past it is not begun.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from soci.errors import RegistryError
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time, as the client sees it; tests bring their own."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How patient we are. Five attempts get over a restart, or a burst of somebody else's requests."""
+
+    attempts: int = 5
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 20.0
+    deadline_seconds: float = 120.0
+    clock: Clock = field(default_factory=Clock)
+
+    def start(self) -> Attempts:
+        """Begin to count the attempts at one thing."""
+        return Attempts(self)
+
+
+class Attempts:
+    """The attempts at one thing: how many there were, and until when there may be more."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._clock = policy.clock
+        self._deadline = self._clock.now() + policy.deadline_seconds
+        self._failures = 0
+
+    def wait(self, error: RegistryError, *, retry_after_seconds: float | None = None) -> None:
+        """Wait before the next attempt, or raise the error of the last one when there is none."""
+        self._failures += 1
+        if self._failures >= self._policy.attempts:
+            raise self._last(error)
+        limit = self._policy.first_wait_seconds * 2 ** (self._failures - 1)
+        wait = self._clock.random() * min(limit, self._policy.longest_wait_seconds)
+        if retry_after_seconds is not None:
+            wait = max(wait, retry_after_seconds)
+        if self._clock.now() + wait > self._deadline:
+            raise self._last(error)
+        self._clock.sleep(wait)
+
+    def _last(self, error: RegistryError) -> RegistryError:
+        if self._failures == 1:
+            return error
+        return type(error)(f"{error}, after {self._failures} attempts", status=error.status)
+
+    def progress(self) -> None:
+        """Begin anew: what failed before got further meanwhile."""
+        self._failures = 0
+        self._deadline = self._clock.now() + self._policy.deadline_seconds
+
+
+def parse_retry_after(text: str | None, *, now: datetime | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a number, or a date; None for anything else."""
+    if text is None:
+        return None
+    if text.strip().isascii() and text.strip().isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,166 @@
+"""The only sockets: connections kept open per host, time-outs, and urllib3's errors as ours.
+
+One call is one request on the wire. Redirects are answers here, nothing is repeated and no header is added:
+`soci.registry.client` decides on all of that.
+"""
+
+from __future__ import annotations
+
+import logging
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    ProxySchemeUnsupported,
+    ReadTimeoutError,
+)
+
+from soci import __version__
+from soci.errors import InvalidResponse, RegistryUnavailable
+from soci.registry.messages import BodyStream, Request, Response, is_loopback, split_url, whole
+
+CHUNK_BYTES = 1 << 20
+MAX_IDLE_CONNECTIONS = 64
+"""Per host: as many layers at a time as the command line allows, four ranges of each, is rarely more."""
+
+_TIMEOUTS: Mapping[type[Exception], str] = {
+    ConnectTimeoutError: "no connection within the time-out",
+    ReadTimeoutError: "no answer within the time-out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long an attempt may stand still: without a connection, and between two pieces of an answer."""
+
+    connect_seconds: float = 10.0
+    read_seconds: float = 30.0
+
+
+class Transport:
+    """Sends requests. Shared by threads; `close` lets go of all connections."""
+
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
+        timeouts = timeouts or Timeouts()
+        self._timeout = urllib3.Timeout(connect=timeouts.connect_seconds, read=timeouts.read_seconds)
+        self._direct = self._pools(urllib3.PoolManager)
+        self._proxies: dict[str, urllib3.PoolManager] = {}
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        for pools in (self._direct, *self._proxies.values()):
+            pools.clear()
+
+    def send(self, request: Request, *, limit_bytes: int) -> Response:
+        """Send a request and return the answer with its body.
+
+        Raises:
+            RegistryUnavailable: no connection, a time-out, or the answer broke off.
+            InvalidResponse: the answer is no HTTP, or its body larger than the limit.
+        """
+        with self.open(request) as stream:
+            return whole(stream, limit_bytes)
+
+    @contextmanager
+    def open(self, request: Request) -> Iterator[BodyStream]:
+        """Send a request; the body of the answer is read inside the block. Raises as `send` does."""
+        with transport_errors(request):
+            answer = self._pools_for(request.url).urlopen(
+                request.method,
+                request.url,
+                headers=_complete(request),
+                body=request.body,
+                retries=False,
+                redirect=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+        stream = _Answer(request, answer)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    def _pools_for(self, url: str) -> urllib3.PoolManager:
+        parts = split_url(url)
+        host = parts.hostname or ""
+        proxy = None if is_loopback(host) else urllib.request.getproxies().get(parts.scheme)
+        if not proxy or urllib.request.proxy_bypass(host):
+            return self._direct
+        if proxy not in self._proxies:
+            self._proxies[proxy] = self._pools(urllib3.ProxyManager, proxy_url=proxy)
+        return self._proxies[proxy]
+
+    def _pools(self, kind: type[urllib3.PoolManager], **where: str) -> urllib3.PoolManager:
+        return kind(maxsize=MAX_IDLE_CONNECTIONS, timeout=self._timeout, **where)  # type: ignore[arg-type]
+
+
+class _Answer:
+    """An answer of urllib3 as a `BodyStream`."""
+
+    def __init__(self, request: Request, answer: urllib3.BaseHTTPResponse) -> None:
+        self._request = request
+        self._answer = answer
+        self.status = answer.status
+        self.url = request.url
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
+
+    def chunks(self) -> Iterator[bytes]:
+        while True:
+            with transport_errors(self._request):
+                chunk = self._answer.read(CHUNK_BYTES)
+            if not chunk:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        # A body that was not read to its end cannot be skipped for less than a new connection costs.
+        if self._answer.closed:
+            self._answer.release_conn()
+        else:
+            self._answer.close()
+
+
+@contextmanager
+def transport_errors(request: Request) -> Iterator[None]:
+    """Translate every error of urllib3 into ours, with the request and without the secrets of its URL."""
+    try:
+        yield
+    except LocationValueError:
+        raise InvalidResponse(f"{request}: not a URL that can be asked") from None
+    except (HTTPError, ProxySchemeUnsupported) as error:
+        raise RegistryUnavailable(f"{request}: {_TIMEOUTS.get(type(error)) or _reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause: urllib3 wraps it, and its own messages quote the URL with the query."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())[:200]}" if text else type(error).__name__
+
+
+def _complete(request: Request) -> dict[str, str]:
+    # Compressed on the way, bytes would not be those that the digest is of.
+    return {"User-Agent": f"soci-index/{__version__}", "Accept-Encoding": "identity", **request.headers}
+
+
+class _WithoutQueries(logging.Filter):
+    """Cuts the query from what urllib3 logs about a request: that of a signed URL is a credential."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] if isinstance(arg, str) and "?" in arg else arg for arg in record.args
+            )
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())

@@ -1,0 +1,216 @@
+"""Writing blobs (distribution spec, "Pushing blobs"): small ones in one request, larger ones in parts.
+
+    in one request   POST uploads/ ─> Location; PUT Location?digest= with all bytes
+    in parts         POST uploads/ ─> Location; PATCH Location with Content-Range, again and again;
+                     PUT Location?digest=
+
+Sending again after a lost answer is the difficult part:
+    - in one request, and the first part: from a new POST, since the old upload may hold some of the bytes;
+    - a later part: some registries append whatever comes, so the same part twice would be there twice. They
+      are asked how far they got. Amazon ECR's answer to that may be stale, but it refuses a part that does
+      not begin where the last one ended, so there the part is sent again and a refusal taken for success;
+    - the last PUT: the blob is looked for before it is sent again.
+Whatever goes wrong in spite of all this, the digest at the end does not match and the blob is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from urllib.parse import urlencode
+
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
+from soci.oci.digest import Digest
+from soci.registry.answers import NOT_FOUND
+from soci.registry.client import RegistryClient, redirected
+from soci.registry.messages import Operation, Request, Response, redacted
+
+PART_BYTES = 10 << 20
+"""Amazon ECR takes parts of 5 to 10 MiB (the last may be smaller), at most 4,200."""
+
+_OK = 200
+_CREATED = 201
+_ACCEPTED = 202
+_NO_CONTENT = 204
+_RANGE_NOT_SATISFIABLE = 416
+_TAKEN = (_ACCEPTED, _CREATED, _NO_CONTENT)
+"""A part that was taken: 202 by the spec, 201 from Amazon ECR."""
+
+_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+
+
+class Uploads:
+    """Writes blobs into one repository, whose blobs lie under `url`."""
+
+    def __init__(self, client: RegistryClient, url: str, scopes: Collection[str]) -> None:
+        self._client = client
+        self._url = url
+        self._scopes = scopes
+
+    def push(self, digest: Digest, chunks: Iterable[bytes], *, part_bytes: int = PART_BYTES) -> None:
+        """Write a blob; whether the chunks are what the digest says is checked by the registry.
+
+        Raises:
+            RegistryError: it was not taken. The registry forgets after a while what had been sent.
+        """
+        parts = parts_of(chunks, part_bytes)
+        first, second = next(parts, b""), next(parts, None)
+        if second is None:
+            self._push_whole(digest, first)
+            return
+        upload = self.start()
+        upload.write(first)
+        upload.write(second)
+        for part in parts:
+            upload.write(part)
+        upload.commit(digest)
+
+    def start(self) -> PartsUpload:
+        """Begin an upload in parts, whose digest need not be known yet. Raises `RegistryError`."""
+        return PartsUpload(self, self._client, self._scopes)
+
+    def mount(self, digest: Digest, repository: str, scopes: Collection[str]) -> bool:
+        """Take a blob over from another repository of the registry; False when the registry does not."""
+        query = urlencode({"mount": str(digest), "from": repository})
+        request = Request(
+            method="POST", url=f"{self._url}/uploads/?{query}", operation=Operation.START_UPLOAD
+        )
+        # 202 is an upload that was begun instead: without bytes it comes to nothing.
+        return self._client.send(request, scopes, expect=(_CREATED, _ACCEPTED)).status == _CREATED
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether the blob is there. Raises `RegistryError`."""
+        request = Request(method="HEAD", url=f"{self._url}/{digest}", operation=Operation.HEAD_BLOB)
+        return self._client.send(request, self._scopes, expect=(_OK, NOT_FOUND)).status == _OK
+
+    def fetch_location(self) -> str:
+        """Begin an upload and return where its bytes go. Raises `RegistryError`."""
+        request = Request(method="POST", url=f"{self._url}/uploads/", operation=Operation.START_UPLOAD)
+        return _location_of(self._client.send(request, self._scopes, expect=(_ACCEPTED,)), request.url)
+
+    def finish(self, location: str, digest: Digest, body: bytes) -> None:
+        """Send the last bytes of an upload, once. Raises `RegistryError`, and then it may have succeeded."""
+        url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': str(digest)})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        request = Request(
+            method="PUT",
+            url=url,
+            operation=Operation.FINISH_UPLOAD,
+            headers=headers,
+            body=body,
+            repeatable=False,
+        )
+        self._client.send(request, self._scopes, expect=(_CREATED, _NO_CONTENT))
+
+    def _push_whole(self, digest: Digest, data: bytes) -> None:
+        attempts = self._client.retries.start()
+        while True:
+            location = self.fetch_location()
+            try:
+                self.finish(location, digest, data)
+            except RegistryUnavailable as error:
+                if self.has(digest):
+                    return
+                attempts.wait(error)
+            else:
+                return
+
+
+class PartsUpload:
+    """An upload that goes on part by part. Every part but the last has the size that registries want."""
+
+    def __init__(self, uploads: Uploads, client: RegistryClient, scopes: Collection[str]) -> None:
+        self._uploads = uploads
+        self._client = client
+        self._scopes = scopes
+        self._location = uploads.fetch_location()
+        self._size_bytes = 0
+
+    def write(self, part: bytes) -> None:
+        """Send the next part. Raises `RegistryError` when it is not taken."""
+        attempts = self._client.retries.start()
+        while part:
+            try:
+                self._patch(part, _TAKEN)
+            except RegistryUnavailable as error:
+                attempts.wait(error)
+                part = self._resume(part, error)
+            else:
+                self._size_bytes += len(part)
+                return
+
+    def commit(self, digest: Digest) -> None:
+        """End the upload: from now on the blob is there. Raises `RegistryError` when it is not taken."""
+        attempts = self._client.retries.start()
+        while True:
+            try:
+                self._uploads.finish(self._location, digest, b"")
+            except RegistryUnavailable as error:
+                if self._uploads.has(digest):
+                    return
+                attempts.wait(error)
+            else:
+                return
+
+    def _resume(self, part: bytes, error: RegistryUnavailable) -> bytes:
+        """Return what of a part is still to be sent after its answer was lost; raise the error if unknown."""
+        if self._size_bytes == 0:
+            self._location = self._uploads.fetch_location()
+            return part
+        try:
+            taken = self._fetch_size()
+            if taken is not None and self._size_bytes <= taken <= self._size_bytes + len(part):
+                rest = part[taken - self._size_bytes :]
+                self._size_bytes = taken
+                return rest
+            self._patch(part, (*_TAKEN, _RANGE_NOT_SATISFIABLE))
+        except RegistryError:
+            raise error from None
+        self._size_bytes += len(part)
+        return b""
+
+    def _patch(self, data: bytes, expect: Collection[int]) -> None:
+        end = self._size_bytes + len(data)
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Range": f"{self._size_bytes}-{end - 1}",
+        }
+        request = Request(
+            method="PATCH",
+            url=self._location,
+            operation=Operation.UPLOAD_PART,
+            headers=headers,
+            body=data,
+            repeatable=False,
+        )
+        response = self._client.send(request, self._scopes, expect=expect)
+        if response.status in _TAKEN:
+            self._location = _location_of(response, self._location)
+
+    def _fetch_size(self) -> int | None:
+        """Ask how many bytes the upload has; None when the registry does not say."""
+        request = Request(method="GET", url=self._location, operation=Operation.UPLOAD_PART)
+        response = self._client.send(request, self._scopes, expect=(_OK, _NO_CONTENT, _ACCEPTED, NOT_FOUND))
+        if response.status != NOT_FOUND and "location" in response.headers:
+            self._location = _location_of(response, self._location)
+        match = _RANGE.fullmatch(response.headers.get("range", ""))
+        return int(match[1]) + 1 if match else None
+
+
+def parts_of(chunks: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
+    """Cut and join chunks into parts of one size; the last one is smaller, and nothing makes no part."""
+    part = bytearray()
+    for chunk in chunks:
+        part += chunk
+        while len(part) >= part_bytes:
+            yield bytes(part[:part_bytes])
+            del part[:part_bytes]
+    if part:
+        yield bytes(part)
+
+
+def _location_of(response: Response, url: str) -> str:
+    location = response.headers.get("location")
+    if location is None:
+        raise InvalidResponse(f"{redacted(url)}: no Location for the upload", status=response.status)
+    return redirected(url, location)
