@@ -36,18 +36,19 @@ def print_json(document: Mapping[str, object]) -> None:
 
 def print_error(message: str) -> None:
     """Print an error for a person to read."""
-    sys.stderr.write(f"soci-index: {message}\n")
+    sys.stderr.write(f"soci-index: {printable(message)}\n")
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print plain text, as it is."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Print plain text."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `right` are aligned right."""
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
@@ -59,14 +60,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_escaped(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+def printable(text: str) -> str:
+    """Return text in which control characters are escaped: a file's name must not move the cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def size_text(size_bytes: int) -> str:
