@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from soci.copy import copy_blobs_of, copy_tree
+from soci.errors import BlobMissing, InputError
 from soci.fetch import Image, PlatformImage
 from soci.filesystem import FileSystem
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
@@ -202,7 +203,7 @@ def _prefetch(
             files.append(tuple(decode_files(layer.outcome.ztoc)))
             spans.append(decode_compression_info(layer.outcome.ztoc).spans)
         else:
-            files.append(tuple(entries_of_layer(source, layer.descriptor)))
+            files.append(_entries_if_readable(source, layer.descriptor))
             spans.append(None)
     plan = plan_prefetch(settings.prefetch_patterns, FileSystem.of(files), spans)
     ranges: dict[Digest, list[SpanRange]] = {}
@@ -210,6 +211,17 @@ def _prefetch(
         if found:
             ranges.setdefault(layer.descriptor.digest, []).extend(found)
     return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
+
+
+def _entries_if_readable(source: ImageSource, layer: Descriptor) -> tuple[FileEntry, ...]:
+    """Return a layer's files; none for a layer that cannot be read (zstd, foreign).
+
+    Whatever such a layer hides, a prefetch is a hint: at worst spans are fetched that nobody needs.
+    """
+    try:
+        return entries_of_layer(source, layer)
+    except (InputError, BlobMissing):
+        return ()
 
 
 def _ztoc_descriptor(indexed: IndexedLayer) -> Descriptor:
