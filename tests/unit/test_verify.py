@@ -29,6 +29,7 @@ from tests.builders import (
     multi_platform,
     noise,
     soci_index_of,
+    special,
     symlink,
     tar_of,
     text,
@@ -168,6 +169,17 @@ def test_a_platform_that_was_not_copied_is_a_warning(verified):
 
     assert report.is_sound
     assert "not at hand" in warnings(report)
+
+
+def test_a_document_of_an_unknown_type_is_read_once_and_hashed(verified):
+    document = b"anything"
+    entry = Descriptor(media_type="text/plain", digest=digest_of(document), size=len(document))
+    image = multi_platform(image_of(LAYER), extra=[entry, entry])
+    image = replace(image, blobs={**image.blobs, entry.digest: document})
+
+    assert verified(image).findings == ()
+    assert verified(image).counts.manifests == 3
+    assert str(entry.digest) in errors(verified(image.damaged(entry.digest, b"Anything")))
 
 
 def test_a_foreign_layer_that_is_not_there_is_a_warning(verified):
@@ -375,6 +387,41 @@ def test_content_that_differs_from_the_tar_is_found_when_files_are_compared(veri
     assert "file d/a of layer" in found
     assert "not that of the tar" in found
     assert "file b of" not in found
+
+
+def ztoc_in_disguise(made_of: bytes, for_layer: bytes) -> bytes:
+    """The zTOC of one plain layer, with the span digest of another of the same size."""
+    old, new = (str(digest_of(layer)).encode() for layer in (made_of, for_layer))
+    return bytes(index_layer(made_of).ztoc).replace(old, new)
+
+
+def test_a_layer_that_no_ztoc_can_express_is_found_when_files_are_compared(verified):
+    usual, odd = tar_of(file("a", b"x")), tar_of(special("a", b"7", data=b"x"))
+    image = with_soci_index(image_of(odd), ztocs={0: ztoc_in_disguise(usual, odd)})
+
+    assert verified(image).is_sound
+    assert "a zTOC cannot express this layer" in errors(verified(image, compare_files=True))
+
+
+def test_entries_that_are_missing_are_found_when_files_are_compared(verified):
+    some, all_ = tar_of(file("a"), end_blocks=3), tar_of(file("a"), file("b"))
+    image = with_soci_index(image_of(all_), ztocs={0: ztoc_in_disguise(some, all_)})
+
+    assert verified(image).is_sound
+    found = errors(verified(image, compare_files=True))
+    assert "1 entries, the tar has 2" in found
+    assert "1536 bytes of tar, it has 2048" in found
+
+
+def test_many_different_files_are_found_without_an_endless_list(verified):
+    mine, theirs = (tar_of(*(file(f"f{n}", mode=mode) for n in range(40))) for mode in (0o600, 0o644))
+    image = with_soci_index(image_of(theirs), ztocs={0: ztoc_in_disguise(mine, theirs)})
+
+    report = verified(image, compare_files=True)
+
+    assert "file f0 of layer" in errors(report)
+    assert "in mode" in errors(report)
+    assert len(report.findings) == 21
 
 
 def test_a_damaged_layer_is_named_when_files_are_compared(verified):
