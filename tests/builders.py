@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from soci.errors import BlobMissing
+from soci.layer.inflate import Engine
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -28,6 +29,7 @@ from soci.oci.digest import Digest, digest_of
 from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
+from soci.reasons import LeftOut
 from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
@@ -165,20 +167,36 @@ def gzip_header(
 # --- zTOC ---------------------------------------------------------------------------------------------------
 
 
-def index_layer(layer: bytes, *, span_size_bytes: int = 65_536, chunk_bytes: int = 1 << 20) -> IndexedLayer:
-    """Build a layer's zTOC; the layer must be one that can be indexed."""
-    is_gzip = layer[:2] == b"\x1f\x8b"
-    task = LayerTask(
-        algorithm=CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED,
-        span_size_bytes=span_size_bytes,
-        build_tool_identifier=BUILD_TOOL,
-    )
-    with LayerIndexer(task) as indexer:
-        for at in range(0, len(layer), chunk_bytes):
-            indexer.feed(layer[at : at + chunk_bytes])
-        indexed = indexer.finish()
+def index_layer(layer: bytes, **options: Any) -> IndexedLayer:
+    """Build the zTOC of a layer that can be indexed. Options are those of `try_index_layer`."""
+    indexed = try_index_layer(layer, **options)
     assert isinstance(indexed, IndexedLayer), indexed
     return indexed
+
+
+def try_index_layer(
+    layer: bytes,
+    *,
+    span_size_bytes: int = 65_536,
+    chunk_bytes: int = 1 << 20,
+    algorithm: CompressionAlgorithm | None = None,
+    engine: Engine | None = None,
+    **task: Any,
+) -> IndexedLayer | LeftOut:
+    """Build a layer's zTOC, fed in chunks; gzip or plain by content, unless the algorithm is given."""
+    if algorithm is None:
+        is_gzip = layer[:2] == b"\x1f\x8b"
+        algorithm = CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED
+    layer_task = LayerTask(
+        algorithm=algorithm,
+        span_size_bytes=span_size_bytes,
+        build_tool_identifier=BUILD_TOOL,
+        **task,
+    )
+    with LayerIndexer(layer_task, engine=engine) as indexer:
+        for at in range(0, len(layer), chunk_bytes):
+            indexer.feed(layer[at : at + chunk_bytes])
+        return indexer.finish()
 
 
 # --- images -------------------------------------------------------------------------------------------------

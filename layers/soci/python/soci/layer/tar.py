@@ -194,7 +194,7 @@ class TarReader:
                 size = _override(pax, b"size", size)
                 attributes = _override_attributes(pax, attributes)
                 if is_sparse(pax):
-                    self._leave_out(Reason.SPARSE_FILE, name)
+                    self._leave_out(Reason.SPARSE_FILE, pax.get(b"GNU.sparse.name") or name)
                     return None
         if self._long_name or self._long_link:
             name, attributes = self._take_long_names(name, attributes)
