@@ -33,8 +33,12 @@ def main() -> None:
     """Run the demonstration; any failing step ends it with that step's status."""
     console = Console(highlight=False, soft_wrap=True)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
-    console.print(Panel.fit("[bold]SOCI index builder[/]: an image in, an index out, a file through the index"))
-    console.print(f"\n[bold]1[/]  A sample image of this machine's files: {', '.join(c.name for c in contents())}")
+    console.print(
+        Panel.fit("[bold]SOCI index builder[/]: an image in, an index out, a file through the index")
+    )
+    console.print(
+        f"\n[bold]1[/]  A sample image of this machine's files: {', '.join(c.name for c in contents())}"
+    )
     started = time.perf_counter()
     root = write_sample_image(DIRECTORY / "image", "latest")
     console.print(f"   {root.digest} in {time.perf_counter() - started:.1f} s\n")
@@ -72,7 +76,7 @@ def _run(console: Console, *arguments: str) -> None:
 
 
 def _output(*arguments: str) -> str:
-    return subprocess.run([SOCI_INDEX, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return subprocess.check_output([SOCI_INDEX, *arguments], text=True)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ import hashlib
 import platform as machine
 import sysconfig
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
-from zlib_ng import gzip_ng
+from zlib_ng import zlib_ng
 
 from soci.fetch import host_platform
 from soci.layout.oci_layout import OciLayout
@@ -86,8 +86,8 @@ def write_sample_image(directory: Path, tag: str) -> Descriptor:
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }
     )
-    manifest = ImageManifest(config=_push(layout, media_types.OCI_CONFIG, config), layers=tuple(layers)).encode()
-    root = _push(layout, media_types.OCI_MANIFEST, manifest)
+    manifest = ImageManifest(config=_push(layout, media_types.OCI_CONFIG, config), layers=tuple(layers))
+    root = _push(layout, media_types.OCI_MANIFEST, manifest.encode())
     layout.push_root(root, tag)
     return root
 
@@ -96,30 +96,43 @@ def _write_layer(layout: OciLayout, directory: Path, content: Content) -> tuple[
     """Write one layer's tar through gzip into a file, then hand that to the layout under its digest."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     path = directory.with_name(f"{directory.name}-layer.partial")
-    tar_hash = hashlib.sha256()
-    with path.open("wb") as file, gzip_ng.GzipNGFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as gzip:
-        with tarfile.open(fileobj=_Hashed(gzip, tar_hash), mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with path.open("wb") as file:
+        writer = _GzipWriter(file)
+        with tarfile.open(fileobj=cast("IO[bytes]", writer), mode="w|", format=tarfile.PAX_FORMAT) as tar:
             for name, source in _files(content):
                 _add(tar, name, source)
-    with path.open("rb") as file:
-        digest = Digest(algorithm="sha256", hex=hashlib.file_digest(file, "sha256").hexdigest())
-    layer = Descriptor(media_type=media_types.OCI_LAYER_GZIP, digest=digest, size=path.stat().st_size)
-    with path.open("rb") as file:
-        layout.push_blob(layer, iter(lambda: file.read(_CHUNK_BYTES), b""))
+        writer.finish()
+    layer = Descriptor(
+        media_type=media_types.OCI_LAYER_GZIP,
+        digest=Digest(algorithm="sha256", hex=writer.gzip_hash.hexdigest()),
+        size=path.stat().st_size,
+    )
+    with path.open("rb") as stored:
+        layout.push_blob(layer, iter(lambda: stored.read(_CHUNK_BYTES), b""))
     path.unlink()
-    return layer, Digest(algorithm="sha256", hex=tar_hash.hexdigest())
+    return layer, Digest(algorithm="sha256", hex=writer.tar_hash.hexdigest())
 
 
-class _Hashed:
-    """A file object that hashes what is written through it: the tar's own digest is the layer's diff ID."""
+class _GzipWriter:
+    """What tarfile writes to: hashes the tar (the layer's diff ID), compresses it, hashes that (its digest)."""
 
-    def __init__(self, file: BinaryIO, content_hash: hashlib._Hash) -> None:
+    def __init__(self, file: BinaryIO) -> None:
+        self.tar_hash = hashlib.sha256()
+        self.gzip_hash = hashlib.sha256()
         self._file = file
-        self._hash = content_hash
+        self._compressor = zlib_ng.compressobj(6, wbits=31)
 
     def write(self, data: bytes) -> int:
-        self._hash.update(data)
-        return self._file.write(data)
+        self.tar_hash.update(data)
+        self._put(self._compressor.compress(data))
+        return len(data)
+
+    def finish(self) -> None:
+        self._put(self._compressor.flush())
+
+    def _put(self, data: bytes) -> None:
+        self.gzip_hash.update(data)
+        self._file.write(data)
 
 
 def _files(content: Content) -> Iterator[tuple[str, Path]]:

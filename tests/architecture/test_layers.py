@@ -9,24 +9,32 @@ import pytest
 from tests.architecture.source import CORE, core_modules, part_of
 
 VALUES = {"errors", "reasons", "oci"}
-FORMATS = {*VALUES, "layer", "ztoc", "index", "layout", "ports", "settings"}
+ENGINE = {*VALUES, "layer", "ztoc"}
+PLACES = {"ports", "layout"}
+IMAGES = {*ENGINE, "ports", "settings", "filesystem", "index", "plan", "fetch", "copy", "image"}
 # What each part of the core may import, from the bottom up: a line names only parts that stand above it here.
 MAY_IMPORT: dict[str, set[str]] = {
     "soci": set(),
     "errors": set(),
     "reasons": set(),
     "oci": {"errors"},
-    "ports": {"oci"},
-    "settings": {"errors", "oci"},
+    "settings": {"errors"},
+    "ports": {"errors", "oci"},
     "layer": VALUES,
     "ztoc": {*VALUES, "layer"},
     "layout": {"errors", "oci", "ports"},
-    "index": {*VALUES, "layer", "ztoc", "settings"},
-    "plan": FORMATS,
-    "filesystem": FORMATS,
-    "build": {*FORMATS, "plan", "filesystem"},
-    "verify": {*FORMATS, "plan", "filesystem", "build"},
-    "cli": {*FORMATS, "plan", "filesystem", "build", "verify"},
+    "filesystem": ENGINE,
+    "index": {*ENGINE, "settings", "filesystem"},
+    "plan": {*ENGINE, "settings"},
+    "fetch": {*VALUES, "ports"},
+    "copy": {*VALUES, "ports"},
+    "counted": {*VALUES, "ports"},
+    "image": {*VALUES, "ports", "fetch"},
+    "index_layers": {*ENGINE, "ports", "settings", "plan"},
+    "layer_files": {*ENGINE, "ports", "filesystem", "image"},
+    "build": {*IMAGES, "index_layers", "layer_files"},
+    "verify": {*IMAGES, "index_layers", "layer_files"},
+    "cli": {*IMAGES, *PLACES, "counted", "index_layers", "layer_files", "build", "verify"},
     "__main__": {"cli"},
 }
 MODULES = core_modules()

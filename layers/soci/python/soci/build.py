@@ -29,7 +29,7 @@ from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import plan_layers
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ArtifactSink, ImageSource, ImageStore
 from soci.settings import IndexSettings
 from soci.ztoc.builder import IndexedLayer
 from soci.ztoc.decode import decode_compression_info, decode_files
@@ -61,7 +61,7 @@ class BuildResult:
 
 def create_index(
     source: ImageSource,
-    sink: ArtifactSink,
+    sink: ImageStore,
     image: Image,
     chosen: Sequence[PlatformImage],
     settings: IndexSettings,
@@ -89,7 +89,7 @@ def create_index(
 
 def convert(
     source: ImageSource,
-    sink: ArtifactSink,
+    sink: ImageStore,
     image: Image,
     chosen: Sequence[PlatformImage],
     settings: IndexSettings,
@@ -170,7 +170,11 @@ def _assemble(
     ]
     if not ztocs:
         return PlatformResult(
-            image=image, layers=tuple(layers), index=None, artifacts=(), unmatched_prefetch=settings.prefetch_patterns
+            image=image,
+            layers=tuple(layers),
+            index=None,
+            artifacts=(),
+            unmatched_prefetch=settings.prefetch_patterns,
         )
     artifacts, unmatched = _prefetch(source, layers, settings)
     prefetch = [

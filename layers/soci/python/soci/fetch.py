@@ -61,9 +61,7 @@ def fetch_image(source: ImageSource) -> Image:
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(data, f"manifest {root.digest}")
         _require_image(manifest, root)
-        found = PlatformImage(
-            platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest
-        )
+        found = PlatformImage(platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest)
         return Image(root=root, index=None, images=(found,))
     index = ImageIndex.parse(data, f"index {root.digest}")
     images: list[PlatformImage] = []

@@ -58,7 +58,7 @@ class ArtifactSink(Protocol):
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Tell whether the blob is there already, so that it need not be pushed."""
 
-    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
         """Write a blob, checked against size and digest while it is written; on any error nothing is left."""
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
@@ -66,3 +66,7 @@ class ArtifactSink(Protocol):
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
         """Make a pushed manifest an entry point, under a tag if one is given: the last step of a run."""
+
+
+class ImageStore(ImageSource, ArtifactSink, Protocol):
+    """A place that is both; an image in it can be indexed without a copy."""

@@ -55,15 +55,21 @@ def _common(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and inflate engine."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print version and inflate engine."
+        ),
     ] = False,
 ) -> None:
     """Build, inspect and verify SOCI indexes: container images that start before they are downloaded."""
 
 
-def run(arguments: list[str] | None = None) -> None:
-    """Run a command line (default: this process's) and exit with its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def main() -> None:
+    """Run the command with the arguments of this process, and exit with its status."""
+    run(sys.argv[1:])
+
+
+def run(arguments: list[str]) -> None:
+    """Run a command line and exit with its status."""
     sys.exit(_status_of(lambda: app(arguments, standalone_mode=True), wants_json="--json" in arguments))
 
 
@@ -75,7 +81,9 @@ def _status_of(command: Callable[[], object], *, wants_json: bool) -> int:
         return end.code if isinstance(end.code, int) else FAILED
     except SociError as error:
         if wants_json:
-            print_json({"error": {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}})
+            print_json(
+                {"error": {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}}
+            )
         print_error(str(error))
         return USAGE_ERROR if isinstance(error, InvalidOption | InvalidReference) else FAILED
     except KeyboardInterrupt:

@@ -13,8 +13,8 @@ from typing import Annotated, Protocol
 import typer
 
 from soci import build
-from soci.cli import options, reports
 from soci.build import BuildResult
+from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
 from soci.fetch import Image, PlatformImage, choose_images, fetch_image
@@ -25,13 +25,13 @@ from soci.layout.open import open_source
 from soci.oci.descriptor import Descriptor
 from soci.oci.reference import parse_reference
 from soci.plan import plan_layers
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 from soci.reasons import LeftOut
 from soci.settings import (
-    IndexSettings,
     DEFAULT_BUILD_TOOL_IDENTIFIER,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
+    IndexSettings,
     MultiMember,
 )
 from soci.ztoc.builder import LayerIndexer, LayerTask
@@ -47,7 +47,7 @@ class Recipe(Protocol):
     def __call__(
         self,
         source: ImageSource,
-        sink: ArtifactSink,
+        sink: ImageStore,
         image: Image,
         chosen: Sequence[PlatformImage],
         settings: IndexSettings,
@@ -67,7 +67,9 @@ class Compression(StrEnum):
 
 
 def ztoc(
-    layer: Annotated[Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")],
+    layer: Annotated[
+        Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")
+    ],
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")

@@ -22,7 +22,7 @@ from soci.oci.annotations import (
     SOCI_SPAN_SIZE,
 )
 from soci.oci.descriptor import Descriptor
-from soci.oci.digest import digest_of
+from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageManifest
 from soci.ports import ImageSource
 from soci.verify import VerifyReport
@@ -91,7 +91,7 @@ def inspect_reference(source: ImageSource) -> Document:
     documents: list[Document] = []
     for one in image.images:
         index = find_soci_index(source, image, one)
-        ztocs: Mapping[object, Descriptor] = {}
+        ztocs: Mapping[Digest, Descriptor] = {}
         if index is not None:
             ztocs = ztocs_of(ImageManifest.parse(source.fetch_manifest(index), f"SOCI index {index.digest}"))
         documents.append(_image_document(one, index, ztocs))
@@ -104,7 +104,9 @@ def inspect_reference(source: ImageSource) -> Document:
             {
                 "digest": str(entry.digest),
                 "platform": str(entry.platform) if entry.platform else None,
-                "type": entry.artifact_type or entry.annotations.get(DOCKER_REFERENCE_TYPE) or entry.media_type,
+                "type": entry.artifact_type
+                or entry.annotations.get(DOCKER_REFERENCE_TYPE)
+                or entry.media_type,
             }
             for entry in (image.index.manifests if image.index else None) or ()
             if entry.digest not in {one.descriptor.digest for one in image.images}
@@ -112,7 +114,9 @@ def inspect_reference(source: ImageSource) -> Document:
     }
 
 
-def _image_document(one: PlatformImage, index: Descriptor | None, ztocs: Mapping[object, Descriptor]) -> Document:
+def _image_document(
+    one: PlatformImage, index: Descriptor | None, ztocs: Mapping[Digest, Descriptor]
+) -> Document:
     return {
         "platform": str(one.platform),
         "digest": str(one.descriptor.digest),
@@ -167,11 +171,11 @@ def _print_ztoc(document: Document, *, files: bool) -> None:
     spans, entries = document["spans"], document["files"]
     print_lines(
         [
-            f"zTOC {document['digest']}, {size_text(_int(document['size_bytes']))}, version {document['version']}",
+            f"zTOC {document['digest']}, {size_text(document['size_bytes'])}, version {document['version']}",
             f"built by {document['build_tool_identifier']}",
-            f"layer: {document['compression']}, {size_text(_int(document['compressed_bytes']))}, "
-            f"{size_text(_int(document['uncompressed_bytes']))} unpacked, {len(entries)} files",
-            f"{len(spans)} spans of {size_text(_int(document['span_size_bytes']))}",
+            f"layer: {document['compression']}, {size_text(document['compressed_bytes'])}",
+            f"       {size_text(document['uncompressed_bytes'])} unpacked, {len(entries)} files",
+            f"{len(spans)} spans of {size_text(document['span_size_bytes'])}",
         ]
     )
     if files:
@@ -235,8 +239,9 @@ def print_report(report: VerifyReport) -> None:
     counts = report.counts
     print_lines(
         [
-            f"{'sound' if report.is_sound else 'NOT sound'}: {counts.manifests} manifests, {counts.blobs} blobs, "
-            f"{size_text(counts.bytes)}; {counts.soci_indexes} SOCI indexes, {counts.ztocs} zTOCs, "
-            f"{counts.spans} spans, {counts.files} files compared"
+            "sound" if report.is_sound else "NOT sound",
+            f"  {counts.manifests} manifests and {counts.blobs} blobs, {size_text(counts.bytes)}",
+            f"  {counts.soci_indexes} SOCI indexes, {counts.ztocs} zTOCs, {counts.spans} spans inflated",
+            f"  {counts.files} files compared",
         ]
     )

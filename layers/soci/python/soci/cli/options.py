@@ -57,7 +57,9 @@ DestinationArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 PlatformOption = Annotated[
     list[str] | None,
-    typer.Option("--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."),
+    typer.Option(
+        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."
+    ),
 ]
 AllPlatformsOption = Annotated[
     bool, typer.Option("--all-platforms", help="Index every platform of the image, not just this machine's.")

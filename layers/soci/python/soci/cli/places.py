@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soci.errors import InvalidReference
-from soci.layout.open import open_sink, open_source
+from soci.layout.open import open_sink, open_source, open_store
 from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor
 from soci.oci.reference import OciLayoutRef, Reference, parse_reference
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 
 CONVERTED_SUFFIX = "-soci"
 MAX_TAG_LENGTH = 128
@@ -21,7 +21,7 @@ class Places:
     """Where an image is read and where what is made of it is written; `sink is source` when both are one."""
 
     source: ImageSource
-    sink: ArtifactSink
+    sink: ImageStore
     source_reference: Reference
     sink_reference: Reference
 
@@ -34,18 +34,21 @@ def open_places(image: str, destination: str | None) -> Places:
         SourceError: a place cannot be read or is no image's place.
     """
     reference = parse_reference(image)
-    source = open_source(reference)
     target = reference if destination is None else parse_reference(destination)
-    if destination is None and not isinstance(reference, OciLayoutRef):
-        raise InvalidReference(f"{reference} cannot be written to; name a destination: oci:DIR[:TAG]")
-    if destination is None and isinstance(reference, OciLayoutRef):
-        sink = open_sink(OciLayoutRef(path=reference.path))
-    else:
-        sink = open_sink(target)
-    same = isinstance(reference, OciLayoutRef) and reference.path.resolve() == target.path.resolve()
+    if destination is None or _is_same_layout(reference, target):
+        store = open_store(reference)
+        return Places(source=store, sink=store, source_reference=reference, sink_reference=target)
     return Places(
-        source=source, sink=source if same else sink, source_reference=reference, sink_reference=target
+        source=open_source(reference),
+        sink=open_sink(target),
+        source_reference=reference,
+        sink_reference=target,
     )
+
+
+def _is_same_layout(one: Reference, other: Reference) -> bool:
+    both_layouts = isinstance(one, OciLayoutRef) and isinstance(other, OciLayoutRef)
+    return both_layouts and one.path.resolve() == other.path.resolve()
 
 
 def converted_tag(places: Places, root: Descriptor) -> str | None:
@@ -63,7 +66,9 @@ def converted_tag(places: Places, root: Descriptor) -> str | None:
     if tag is None or tag.endswith(CONVERTED_SUFFIX):
         return tag
     if len(tag) + len(CONVERTED_SUFFIX) > MAX_TAG_LENGTH:
-        raise InvalidReference(f"tag {tag}{CONVERTED_SUFFIX} would exceed {MAX_TAG_LENGTH} characters: name one")
+        raise InvalidReference(
+            f"tag {tag}{CONVERTED_SUFFIX} would exceed {MAX_TAG_LENGTH} characters: name one"
+        )
     return tag + CONVERTED_SUFFIX
 
 

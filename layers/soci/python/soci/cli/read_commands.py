@@ -51,7 +51,9 @@ def ls(
     image: options.ImageArgument,
     path: Annotated[str, typer.Argument(metavar="[PATH]", help="A directory or file.")] = "/",
     *,
-    long: Annotated[bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")
+    ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below as well.")] = False,
     platform: PlatformArgument = None,
     as_json: options.JsonOption = False,

@@ -11,7 +11,7 @@ from soci.fetch import Image, PlatformImage
 from soci.index_layers import LayerResult
 from soci.oci.descriptor import Descriptor
 from soci.plan import PlannedLayer
-from soci.reasons import LeftOut
+from soci.reasons import LeftOut, Reason
 from soci.ztoc.builder import IndexedLayer
 
 _BUILD_COLUMNS = ("LAYER", "SIZE", "FILES", "SPANS", "ZTOC", "SECONDS", "MB/S", "RESULT")
@@ -141,7 +141,7 @@ def print_build(result: BuildResult) -> None:
 
 def print_reasons(left_out: Sequence[LeftOut]) -> None:
     """Explain each reason once, with what led to it the first time."""
-    first = {}
+    first: dict[Reason, LeftOut] = {}
     for one in left_out:
         first.setdefault(one.reason, one)
     print_lines([f"{reason}: {one}" for reason, one in first.items()])
@@ -171,7 +171,9 @@ def print_published(result: BuildResult, image: Image, *, where: str, tag: str |
     others = [str(one.platform) for one in image.images if not any(one.platform.matches(p) for p in done)]
     if others:
         lines.append(f"not asked for: {', '.join(others)} (--all-platforms indexes all)")
-    if all(one.index is None or one.index.descriptor.digest != result.root.digest for one in result.platforms):
+    if all(
+        one.index is None or one.index.descriptor.digest != result.root.digest for one in result.platforms
+    ):
         lines.append(f"SOCI-enabled image {result.root.digest}")
     lines.append(f"written to {where}" + (f" with tag {tag}" if tag else ""))
     print_lines(lines)

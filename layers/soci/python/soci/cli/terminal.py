@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 def size_text(size_bytes: int) -> str:
     """Return a size for people: 512 B, 9.7 KiB, 84.3 MiB."""
     size, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one counts
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
             break
         size /= 1024

@@ -61,7 +61,9 @@ def plan_prefetch(
             layer_spans = spans[node.data_layer]
             if layer_spans and node.data is not None:
                 found[node.data_layer].append(_spans_of(node.data, layer_spans))
-    return PrefetchPlan(ranges=tuple(tuple(merge_ranges(ranges)) for ranges in found), unmatched=tuple(unmatched))
+    return PrefetchPlan(
+        ranges=tuple(tuple(merge_ranges(ranges)) for ranges in found), unmatched=tuple(unmatched)
+    )
 
 
 def merge_ranges(ranges: Iterable[SpanRange]) -> Iterator[SpanRange]:
@@ -90,11 +92,13 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
     Raises:
         InvalidDocument: another version, no ranges, or ranges outside the layer's spans.
     """
-    fields = Fields(gojson.decode(data, "prefetch artifact", limit_bytes=PREFETCH_LIMIT_BYTES), "prefetch artifact")
+    fields = Fields(
+        gojson.decode(data, "prefetch artifact", limit_bytes=PREFETCH_LIMIT_BYTES), "prefetch artifact"
+    )
     if (version := fields.string("version")) != _VERSION:
         raise InvalidDocument(f"prefetch artifact: version {version!r}, want {_VERSION!r}")
     ranges = tuple(
-        SpanRange(start=span.integer("start_span"), end=span.integer("end_span"))
+        SpanRange(start=span.integer("start_span") or 0, end=span.integer("end_span") or 0)
         for span in fields.children("prefetch_spans") or ()
     )
     if not ranges:

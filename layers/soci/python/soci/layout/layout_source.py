@@ -14,7 +14,13 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.oci.integrity import check_content
-from soci.oci.manifest import INDEX_LIMIT_BYTES, MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest, sniff_media_type
+from soci.oci.manifest import (
+    INDEX_LIMIT_BYTES,
+    MANIFEST_LIMIT_BYTES,
+    ImageIndex,
+    ImageManifest,
+    sniff_media_type,
+)
 
 OCI_LAYOUT = "oci-layout"
 LAYOUT_VERSION = "1.0.0"

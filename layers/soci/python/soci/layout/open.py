@@ -8,7 +8,7 @@ from soci.layout.docker_archive import open_docker_archive
 from soci.layout.extents import storage_errors
 from soci.layout.oci_layout import OciLayout
 from soci.oci.reference import DockerArchiveRef, OciArchiveRef, OciLayoutRef, Reference
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 
 
 def open_source(reference: Reference) -> ImageSource:
@@ -27,7 +27,19 @@ def open_source(reference: Reference) -> ImageSource:
             return open_docker_archive(path, tag)
 
 
-def open_sink(reference: Reference) -> ArtifactSink:
+def open_store(reference: Reference) -> ImageStore:
+    """Open a layout to read an image from it and to write beside it.
+
+    Raises `InvalidReference` for archives, `SourceError` when there is nothing, or nothing that can be read.
+    """
+    if not isinstance(reference, OciLayoutRef):
+        raise InvalidReference(f"{reference} cannot be written to; name a destination: oci:DIR[:TAG]")
+    with storage_errors(reference.path):
+        reference.path.stat()
+    return OciLayout(reference.path, tag=reference.tag, digest=reference.digest)
+
+
+def open_sink(reference: Reference) -> ImageStore:
     """Open the layout a reference names for writing; its tag is up to `push_root`.
 
     Nothing is made before the first push. Raises `InvalidReference` for archives, `StorageError` for a
