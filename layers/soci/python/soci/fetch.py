@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from soci.errors import InvalidDocument, NotInImage
+from soci.errors import BlobMissing, InvalidDocument, NotInImage
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_TYPE
 from soci.oci.descriptor import Descriptor
@@ -66,9 +66,13 @@ def fetch_image(source: ImageSource) -> Image:
     index = ImageIndex.parse(data, f"index {root.digest}")
     images: list[PlatformImage] = []
     for entry in index.manifests or ():
-        if not _may_be_image(entry) or not source.has_blob(entry):
+        if not _may_be_image(entry):
             continue
-        manifest = ImageManifest.parse(source.fetch_manifest(entry), f"manifest {entry.digest}")
+        try:
+            data = source.fetch_manifest(entry)
+        except BlobMissing:
+            continue
+        manifest = ImageManifest.parse(data, f"manifest {entry.digest}")
         if _is_image(manifest):
             platform = entry.platform or _fetch_platform(source, manifest)
             images.append(PlatformImage(platform=platform, descriptor=entry, manifest=manifest))

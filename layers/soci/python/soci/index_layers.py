@@ -69,6 +69,7 @@ def index_layers(
                 task.result()
         finally:
             stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
     outcomes = {
         (layer.descriptor.digest, layer.decision): task.result()
         for layer, task in zip(unique, tasks, strict=True)

@@ -17,6 +17,7 @@ from soci.build import BuildResult
 from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
+from soci.errors import StorageError
 from soci.fetch import Image, PlatformImage, choose_images, fetch_image
 from soci.index_layers import Progress
 from soci.layout.atomic import write_atomically
@@ -84,6 +85,8 @@ def ztoc(
 ) -> None:
     """Build the zTOC of one layer."""
     settings = options.settings_of(span_size=span_size, build_tool=build_tool, multi_member=multi_member)
+    if output is not None and not output.parent.is_dir():  # better said before a long run than after it
+        raise StorageError(f"{output}: there is no directory {output.parent}")
     started = time.perf_counter()
     with _open_layer(layer) as chunks:
         first = next(chunks, b"")
@@ -105,12 +108,21 @@ def ztoc(
         print_error(f"{layer}: no zTOC. {outcome}")
         raise typer.Exit(1)
     if output is not None:
-        write_atomically(output, (outcome.ztoc,))
+        _write_file(output, outcome.ztoc)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(reports.ztoc_document(outcome, seconds=seconds, output=output))
     else:
         print_lines(reports.ztoc_lines(outcome, seconds=seconds, output=output))
+
+
+def _write_file(path: Path, data: bytes | bytearray) -> None:
+    """Write a file whole or not at all; a link stays a link, and what is no file (/dev/null) stays that."""
+    with storage_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            write_atomically(path.resolve(), (data,))
 
 
 @contextmanager

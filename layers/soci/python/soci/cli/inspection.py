@@ -37,7 +37,10 @@ def inspect_ztoc(path: Path) -> Document:
     with storage_errors(path):
         if path.stat().st_size > ZTOC_LIMIT_BYTES:
             raise InvalidZtoc(f"{path} has {path.stat().st_size} bytes, a zTOC at most {ZTOC_LIMIT_BYTES}")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(ZTOC_LIMIT_BYTES)  # what is no file has no size, and may never end
+    if not data:
+        raise InvalidZtoc(f"{path} is no zTOC: it is empty")
     try:
         ztoc = decode_ztoc(data)
     except InvalidZtoc as error:

@@ -49,7 +49,7 @@ ImageArgument = Annotated[
 DestinationArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DEST]",
+        metavar="DEST",
         help="where to write, oci:DIR[:TAG]; without it the source is written to",
         show_default=False,
     ),

@@ -8,7 +8,7 @@ from soci.errors import InvalidReference
 from soci.layout.open import open_sink, open_source, open_store
 from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor
-from soci.oci.reference import OciLayoutRef, Reference, parse_reference
+from soci.oci.reference import DockerArchiveRef, OciLayoutRef, Reference, full_image_name, parse_reference
 from soci.ports import ImageSource, ImageStore
 
 CONVERTED_SUFFIX = "-soci"
@@ -34,16 +34,15 @@ def open_places(image: str, destination: str | None) -> Places:
         SourceError: a place cannot be read or is no image's place.
     """
     reference = parse_reference(image)
-    target = reference if destination is None else parse_reference(destination)
-    if destination is None or _is_same_layout(reference, target):
+    if destination is None:
+        store = open_store(reference)
+        return Places(source=store, sink=store, source_reference=reference, sink_reference=reference)
+    target = parse_reference(destination)
+    sink = open_sink(target)
+    if _is_same_layout(reference, target):
         store = open_store(reference)
         return Places(source=store, sink=store, source_reference=reference, sink_reference=target)
-    return Places(
-        source=open_source(reference),
-        sink=open_sink(target),
-        source_reference=reference,
-        sink_reference=target,
-    )
+    return Places(source=open_source(reference), sink=sink, source_reference=reference, sink_reference=target)
 
 
 def _is_same_layout(one: Reference, other: Reference) -> bool:
@@ -60,31 +59,34 @@ def converted_tag(places: Places, root: Descriptor) -> str | None:
     Raises:
         InvalidReference: the tag would be too long for a registry.
     """
-    if places.sink_reference is not places.source_reference and (given := _tag_of(places.sink_reference)):
+    if places.sink_reference is not places.source_reference and (given := places.sink_reference.tag):
         return given
-    tag = source_tag(places, root)
-    if tag is None or tag.endswith(CONVERTED_SUFFIX):
-        return tag
-    if len(tag) + len(CONVERTED_SUFFIX) > MAX_TAG_LENGTH:
+    name = source_tag(places, root)
+    if name is None or name.endswith(CONVERTED_SUFFIX):
+        return name
+    tag = name.rpartition(":")[2] + CONVERTED_SUFFIX  # in a layout, a tag may be a full image name
+    if len(tag) > MAX_TAG_LENGTH:
         raise InvalidReference(
-            f"tag {tag}{CONVERTED_SUFFIX} would exceed {MAX_TAG_LENGTH} characters: name one"
+            f"tag {tag} would exceed {MAX_TAG_LENGTH} characters; name another: oci:DIR:TAG"
         )
-    return tag + CONVERTED_SUFFIX
+    return name + CONVERTED_SUFFIX
 
 
 def copied_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag of an image that is copied as it is: the destination's, or the source's."""
-    return _tag_of(places.sink_reference) or source_tag(places, root)
+    """Return the tag to give to an image that stays as it is: the destination's, or the source's.
+
+    None when the image stays where it is, under the tag it has.
+    """
+    given = places.sink_reference.tag
+    if places.sink is places.source:
+        return None if given == places.source_reference.tag else given
+    return given or source_tag(places, root)
 
 
 def source_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag by which the source names the image, if it does."""
+    """Return the tag by which the source names the image, if it does; of a Docker name, what is behind it."""
     reference = places.source_reference
-    if getattr(reference, "digest", None) is not None:
-        return None
-    tag = _tag_of(reference) or root.annotations.get(REF_NAME)
-    return None if tag is None else tag.rpartition(":")[2]
-
-
-def _tag_of(reference: Reference) -> str | None:
-    return reference.tag
+    if isinstance(reference, DockerArchiveRef):
+        name = reference.tag
+        return full_image_name(name).rpartition(":")[2] if name else root.annotations.get(REF_NAME)
+    return None if reference.digest is not None else reference.tag or root.annotations.get(REF_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def inspect(
 
 def ls(
     image: options.ImageArgument,
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A directory or file.")] = "/",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A directory or file.")] = "/",
     *,
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")
@@ -78,7 +79,7 @@ def _nodes(files: ImageFiles, path: str, *, recursive: bool) -> tuple[Node, ...]
     if not recursive:
         return files.tree.list(raw)
     top = files.tree.lookup(raw)
-    return files.tree.glob(top.path.rstrip(b"/") + b"/**") if top.type == "dir" else (top,)
+    return files.tree.glob(glob.escape(top.path) + b"/**") if top.type == "dir" else (top,)
 
 
 def cat(

@@ -31,7 +31,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print a document for a program to read."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")  # ASCII: it can be written in any locale
 
 
 def print_error(message: str) -> None:
@@ -73,7 +73,7 @@ def size_text(size_bytes: int) -> str:
     """Return a size for people: 512 B, 9.7 KiB, 84.3 MiB."""
     size, unit = float(size_bytes), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
+        if round(size, 1) < 1024 or unit == "TiB":
             break
         size /= 1024
     return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -9,6 +9,7 @@ replaced files come out right. Which spans hold a file follows the format's owne
 from __future__ import annotations
 
 import bisect
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -110,14 +111,22 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
 
 
 def _expand(pattern: str, files: FileSystem) -> Iterator[Node]:
-    """Yield the nodes that a pattern means, links followed and directories opened."""
-    for node in files.glob(pattern.encode("utf-8", "surrogateescape")):
+    """Yield the nodes that a pattern means, links followed and directories opened.
+
+    A path that exists as it is written is no pattern: some programs call their files `[id].js`.
+    """
+    written = pattern.encode("utf-8", "surrogateescape")
+    try:
+        paths = [files.lookup(written).path]
+    except NotInImage:
+        paths = [node.path for node in files.glob(written)]
+    for path in paths:
         try:
-            target = files.lookup(node.path)
+            target = files.lookup(path)
         except NotInImage:
             continue
         if target.type == "dir":
-            yield from files.glob(target.path + b"/**")
+            yield from files.glob(glob.escape(target.path) + b"/**")
         else:
             yield target
 
