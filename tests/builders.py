@@ -14,17 +14,22 @@ import random
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from soci.errors import BlobMissing
+from soci.layer.inflate import Engine
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
+from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
+from soci.reasons import LeftOut
 from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
@@ -162,20 +167,36 @@ def gzip_header(
 # --- zTOC ---------------------------------------------------------------------------------------------------
 
 
-def index_layer(layer: bytes, *, span_size_bytes: int = 65_536, chunk_bytes: int = 1 << 20) -> IndexedLayer:
-    """Build a layer's zTOC; the layer must be one that can be indexed."""
-    is_gzip = layer[:2] == b"\x1f\x8b"
-    task = LayerTask(
-        algorithm=CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED,
-        span_size_bytes=span_size_bytes,
-        build_tool_identifier=BUILD_TOOL,
-    )
-    with LayerIndexer(task) as indexer:
-        for at in range(0, len(layer), chunk_bytes):
-            indexer.feed(layer[at : at + chunk_bytes])
-        indexed = indexer.finish()
+def index_layer(layer: bytes, **options: Any) -> IndexedLayer:
+    """Build the zTOC of a layer that can be indexed. Options are those of `try_index_layer`."""
+    indexed = try_index_layer(layer, **options)
     assert isinstance(indexed, IndexedLayer), indexed
     return indexed
+
+
+def try_index_layer(
+    layer: bytes,
+    *,
+    span_size_bytes: int = 65_536,
+    chunk_bytes: int = 1 << 20,
+    algorithm: CompressionAlgorithm | None = None,
+    engine: Engine | None = None,
+    **task: Any,
+) -> IndexedLayer | LeftOut:
+    """Build a layer's zTOC, fed in chunks; gzip or plain by content, unless the algorithm is given."""
+    if algorithm is None:
+        is_gzip = layer[:2] == b"\x1f\x8b"
+        algorithm = CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED
+    layer_task = LayerTask(
+        algorithm=algorithm,
+        span_size_bytes=span_size_bytes,
+        build_tool_identifier=BUILD_TOOL,
+        **task,
+    )
+    with LayerIndexer(layer_task, engine=engine) as indexer:
+        for at in range(0, len(layer), chunk_bytes):
+            indexer.feed(layer[at : at + chunk_bytes])
+        return indexer.finish()
 
 
 # --- images -------------------------------------------------------------------------------------------------
@@ -291,7 +312,8 @@ def with_soci_index(
     manifest = replace(
         ImageManifest.parse(image.document), annotations={keys.SOCI_INDEX_DIGEST: str(digest_of(data))}
     )
-    annotated = _image_with(manifest, image.root.platform, {**image.blobs, **blobs, digest_of(data): data})
+    others = {digest: blob for digest, blob in image.blobs.items() if digest != image.root.digest}
+    annotated = _image_with(manifest, image.root.platform, {**others, **blobs, digest_of(data): data})
     annotated = replace(annotated, root=replace(annotated.root, annotations=manifest.annotations))
     entry = describe(
         data,
@@ -310,6 +332,33 @@ def with_soci_v1_index(image: Image, **options: Any) -> Image:
     entry = describe(data, media_types.OCI_MANIFEST, artifact_type=media_types.SOCI_INDEX_V1)
     all_blobs = {**image.blobs, **blobs, digest_of(data): data}
     return replace(image, blobs=all_blobs, referrers=(entry,))
+
+
+class MemorySource:
+    """An image source over an image in memory, with nothing but what every source can do."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def fetch_root(self) -> Descriptor:
+        return self._image.root
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        data = self.fetch_range(descriptor, 0, descriptor.size + 1)
+        check_content(descriptor, data)
+        return data
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        yield iter((self.fetch_range(descriptor, 0, descriptor.size + 1),))
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> bytes:
+        if descriptor.digest not in self._image.blobs:
+            raise BlobMissing(f"memory: no blob {descriptor.digest}")
+        return self._image.blobs[descriptor.digest][start:end]
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        return descriptor.digest in self._image.blobs
 
 
 def layout_of(path: Path, image: Image, *, tag: str = "latest") -> Path:

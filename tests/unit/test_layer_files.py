@@ -36,6 +36,7 @@ LOWER = tar_of(
     hardlink("bin/link", "./bin/app"),
     symlink("app", "bin/link"),
     device("dev/null"),
+    file("nothing"),
     file("xattr", b"x", pax={"SCHILY.xattr.user.k": "v"}, uid=2**31, gid=5),
 )
 UPPER = tar_of(whiteout("bin/old"), file("bin/new", b"new"), file("empty"))
@@ -82,7 +83,7 @@ def test_files_of_any_layer_can_be_read(opened, flavour, skip):
 
     assert content(files, "app") == text(9_000_000, "app")
     assert content(files, "bin/new") == b"new"
-    assert content(files, "empty") == b""
+    assert content(files, "empty") == content(files, "nothing") == b""
     assert content(files, "xattr") == b"x"
 
 

@@ -10,6 +10,7 @@ from soci.oci.reference import (
     DockerArchiveRef,
     OciArchiveRef,
     OciLayoutRef,
+    RegistryRef,
     full_image_name,
     parse_reference,
 )
@@ -46,12 +47,23 @@ def test_a_path_ends_at_the_first_colon_as_in_skopeo(text, reference):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("", "accepted are oci:DIR", id="nothing"),
         pytest.param(
-            "ubuntu:22.04", "accepted are oci:DIR.* oci-archive:FILE.* docker-archive:FILE", id="registry"
+            "",
+            r"accepted are \[HOST/\]NAME.*, oci:DIR.*, oci-archive:FILE.*, docker-archive:FILE",
+            id="nothing",
         ),
-        pytest.param("./dir", "accepted are oci:DIR", id="bare path"),
-        pytest.param("dir:/tmp/x", "accepted are oci:DIR", id="another transport"),
+        pytest.param("./dir", "expected .* in lower case; accepted are", id="bare path"),
+        pytest.param("dir:/tmp/x", "not a transport that is read; accepted are", id="another transport"),
+        pytest.param(
+            "docker-daemon:app:1", "not a transport that is read", id="a transport that looks like a name"
+        ),
+        pytest.param("h.io/App:1", "'h.io/App': expected .* in lower case", id="upper case in a registry"),
+        pytest.param("h.io/app:", "tag ''", id="empty tag in a registry"),
+        pytest.param("h.io/app:a b", "tag 'a b': expected at most 128", id="space in a registry's tag"),
+        pytest.param("h.io/app:" + "a" * 129, "at most 128", id="long tag in a registry"),
+        pytest.param("h.io/" + "a" * 255, "in lower case", id="long name in a registry"),
+        pytest.param("h.io/app@sha256:12", "expected 64 hex digits, got 2", id="short digest in a registry"),
+        pytest.param("user:pass@h.io/app", "accepted are", id="a login in the name"),
         pytest.param("oci:", "no path", id="no path"),
         pytest.param("oci::tag", "no path", id="only a tag"),
         pytest.param("oci:a\0b", "NUL", id="nul in the path"),
@@ -70,6 +82,42 @@ def test_a_path_ends_at_the_first_colon_as_in_skopeo(text, reference):
 def test_a_bad_reference_is_refused_with_help(text, problem):
     with pytest.raises(InvalidReference, match=problem):
         parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "written"),
+    [
+        ("h.io/a/b:1", RegistryRef(host="h.io", repository="a/b", tag="1"), "h.io/a/b:1"),
+        ("localhost/app", RegistryRef(host="localhost", repository="app"), "localhost/app"),
+        (
+            "127.0.0.1:5000/app:1",
+            RegistryRef(host="127.0.0.1:5000", repository="app", tag="1"),
+            "127.0.0.1:5000/app:1",
+        ),
+        ("[::1]:5000/app", RegistryRef(host="[::1]:5000", repository="app"), "[::1]:5000/app"),
+        ("app", RegistryRef(host="docker.io", repository="library/app"), "docker.io/library/app"),
+        ("team/app:1", RegistryRef(host="docker.io", repository="team/app", tag="1"), "docker.io/team/app:1"),
+        (
+            "docker://app:1",
+            RegistryRef(host="docker.io", repository="library/app", tag="1"),
+            "docker.io/library/app:1",
+        ),
+        (
+            f"h.io/app@{DIGEST}",
+            RegistryRef(host="h.io", repository="app", digest=DIGEST),
+            f"h.io/app@{DIGEST}",
+        ),
+        (
+            f"h.io/app:1@{DIGEST}",
+            RegistryRef(host="h.io", repository="app", tag="1", digest=DIGEST),
+            f"h.io/app:1@{DIGEST}",
+        ),
+    ],
+)
+def test_without_a_transport_an_image_lies_in_a_registry_and_is_named_as_for_docker(text, reference, written):
+    assert parse_reference(text) == reference
+    assert str(reference) == written
+    assert parse_reference(written) == reference
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soci.cli import main
+from soci.cli.app import main
 
 if __name__ == "__main__":
     main()

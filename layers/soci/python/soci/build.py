@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from soci.copy import copy_blobs_of, copy_tree
+from soci.copy import copy_blobs_of, copy_trees
+from soci.errors import BlobMissing, InputError
 from soci.fetch import Image, PlatformImage
 from soci.filesystem import FileSystem
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
@@ -28,11 +29,15 @@ from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import plan_layers
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ArtifactSink, ImageSource, ImageStore
+from soci.reasons import Reason
 from soci.settings import IndexSettings
 from soci.ztoc.builder import IndexedLayer
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import FileEntry, Span
+
+_NO_TAR = frozenset({Reason.NOT_A_LAYER, Reason.ENCRYPTED, Reason.UNKNOWN_COMPRESSION})
+"""What was left out for these reasons is not even tried to be read as a tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class BuildResult:
 
 def create_index(
     source: ImageSource,
-    sink: ArtifactSink,
+    sink: ImageStore,
     image: Image,
     chosen: Sequence[PlatformImage],
     settings: IndexSettings,
@@ -71,16 +76,17 @@ def create_index(
 ) -> BuildResult:
     """Index images with version 1: index manifests that name their image as subject.
 
-    When `sink` is another place than `source` the image is copied there as well, under `tag`.
+    When `sink` is another place than `source` the image is copied there as well. `tag` is given to the image.
     """
     results = index_platforms(source, chosen, settings, IndexVersion.V1, jobs=jobs, progress=progress)
     made = [result.index for result in results if result.index is not None]
     if not made:
         return BuildResult(platforms=results, root=None)
     if sink is not source:
-        copy_tree(source, sink, image.root)
-        sink.push_root(image.root, tag)
+        copy_trees(source, sink, (image.root,))
     _push_artifacts(sink, results)
+    if sink is not source or tag is not None:
+        sink.push_root(image.root, tag)
     for document in made:
         sink.push_root(document.descriptor, None)
     return BuildResult(platforms=results, root=made[0].descriptor)
@@ -88,7 +94,7 @@ def create_index(
 
 def convert(
     source: ImageSource,
-    sink: ArtifactSink,
+    sink: ImageStore,
     image: Image,
     chosen: Sequence[PlatformImage],
     settings: IndexSettings,
@@ -114,9 +120,7 @@ def convert(
     if sink is not source:
         for manifest in manifests.values():
             copy_blobs_of(source, sink, manifest)
-        for entry in index.manifests or ():
-            if entry.digest not in manifests and source.has_blob(entry):
-                copy_tree(source, sink, entry)
+        copy_trees(source, sink, [one for one in index.manifests or () if one.digest not in manifests])
     _push_artifacts(sink, results)
     for document in (*converted.manifests, converted.root):
         sink.push_manifest(document.descriptor, document.data)
@@ -169,7 +173,11 @@ def _assemble(
     ]
     if not ztocs:
         return PlatformResult(
-            image=image, layers=tuple(layers), index=None, artifacts=(), unmatched_prefetch=settings.prefetch_patterns
+            image=image,
+            layers=tuple(layers),
+            index=None,
+            artifacts=(),
+            unmatched_prefetch=settings.prefetch_patterns,
         )
     artifacts, unmatched = _prefetch(source, layers, settings)
     prefetch = [
@@ -202,7 +210,7 @@ def _prefetch(
             files.append(tuple(decode_files(layer.outcome.ztoc)))
             spans.append(decode_compression_info(layer.outcome.ztoc).spans)
         else:
-            files.append(tuple(entries_of_layer(source, layer.descriptor)))
+            files.append(_entries_if_readable(source, layer.descriptor, layer.outcome.reason))
             spans.append(None)
     plan = plan_prefetch(settings.prefetch_patterns, FileSystem.of(files), spans)
     ranges: dict[Digest, list[SpanRange]] = {}
@@ -210,6 +218,19 @@ def _prefetch(
         if found:
             ranges.setdefault(layer.descriptor.digest, []).extend(found)
     return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
+
+
+def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
+    """Return a layer's files; none for a layer that cannot be read (zstd, foreign, encrypted, no tar at all).
+
+    Whatever such a layer hides, a prefetch is a hint: at worst spans are fetched that nobody needs.
+    """
+    if reason in _NO_TAR:
+        return ()
+    try:
+        return entries_of_layer(source, layer)
+    except (InputError, BlobMissing):
+        return ()
 
 
 def _ztoc_descriptor(indexed: IndexedLayer) -> Descriptor:

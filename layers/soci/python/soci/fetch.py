@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from soci.errors import InvalidDocument, NotInImage
+from soci.errors import BlobMissing, InvalidDocument, NotInImage
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_TYPE
 from soci.oci.descriptor import Descriptor
@@ -61,16 +61,18 @@ def fetch_image(source: ImageSource) -> Image:
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(data, f"manifest {root.digest}")
         _require_image(manifest, root)
-        found = PlatformImage(
-            platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest
-        )
+        found = PlatformImage(platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest)
         return Image(root=root, index=None, images=(found,))
     index = ImageIndex.parse(data, f"index {root.digest}")
     images: list[PlatformImage] = []
     for entry in index.manifests or ():
-        if not _may_be_image(entry) or not source.has_blob(entry):
+        if not _may_be_image(entry):
             continue
-        manifest = ImageManifest.parse(source.fetch_manifest(entry), f"manifest {entry.digest}")
+        try:
+            data = source.fetch_manifest(entry)
+        except BlobMissing:
+            continue
+        manifest = ImageManifest.parse(data, f"manifest {entry.digest}")
         if _is_image(manifest):
             platform = entry.platform or _fetch_platform(source, manifest)
             images.append(PlatformImage(platform=platform, descriptor=entry, manifest=manifest))

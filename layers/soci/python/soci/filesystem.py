@@ -197,7 +197,8 @@ class _LayerTree:
     """One layer's own tree; `lower` is what lies below it, for hard links that lead there."""
 
     def __init__(self, layer: int, lower: _Inode) -> None:
-        self.root = _Inode(layer=layer, children={})
+        self._top: dict[bytes, _Inode] = {}
+        self.root = _Inode(layer=layer, children=self._top)
         self._layer = layer
         self._lower = lower
 
@@ -209,7 +210,7 @@ class _LayerTree:
         *folders, name = path[1:].split(b"/")
         if any(folder.startswith(_MARKER) for folder in folders):
             return  # the book-keeping of aufs, which some old layers carry
-        directory = self._directory(folders)
+        directory, children = self._directory(folders)
         if name == _OPAQUE:
             directory.is_opaque = True
         elif name.startswith(_MARKER):
@@ -217,9 +218,9 @@ class _LayerTree:
         elif name.startswith(_WHITEOUT):
             directory.whiteouts = (directory.whiteouts or set()) | {name.removeprefix(_WHITEOUT)}
         else:
-            self._put(directory, name, entry)
+            self._put(children, name, entry)
 
-    def _put(self, directory: _Inode, name: bytes, entry: FileEntry) -> None:
+    def _put(self, children: dict[bytes, _Inode], name: bytes, entry: FileEntry) -> None:
         inode = _Inode(layer=self._layer, entry=entry, data_layer=self._layer, data=entry)
         if entry.type == "hardlink":
             target = _find(self.root, entry.link_name) or _find(self._lower, entry.link_name)
@@ -228,28 +229,27 @@ class _LayerTree:
             if entry.type == "dir":
                 self.root.entry = self.root.data = entry
             return
-        before = (directory.children or {}).get(name)
+        before = children.get(name)
         if entry.type == "dir":
             if before is not None and before.children is not None:
                 inode.children = before.children
                 inode.is_opaque, inode.whiteouts = before.is_opaque, before.whiteouts
             else:
                 inode.children = {}
-        if directory.children is not None:
-            directory.children[name] = inode
+        children[name] = inode
 
-    def _directory(self, folders: Sequence[bytes]) -> _Inode:
-        """Return a directory of the layer, made where there is none."""
-        inode = self.root
+    def _directory(self, folders: Sequence[bytes]) -> tuple[_Inode, dict[bytes, _Inode]]:
+        """Return a directory of the layer and its children, made where there is none."""
+        inode, children = self.root, self._top
         for folder in folders:
-            children = inode.children
-            if children is None:
-                children = inode.children = {}
             child = children.get(folder)
             if child is None or child.children is None:
-                child = children[folder] = _Inode(layer=self._layer, children={})
-            inode = child
-        return inode
+                below: dict[bytes, _Inode] = {}
+                child = children[folder] = _Inode(layer=self._layer, children=below)
+            else:
+                below = child.children
+            inode, children = child, below
+        return inode, children
 
 
 def _find(root: _Inode, name: bytes) -> _Inode | None:

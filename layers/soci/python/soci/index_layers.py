@@ -22,13 +22,13 @@ class Progress(Protocol):
     """Someone who wants to know how far each layer is; called from several threads."""
 
     def start(self, layer: Descriptor) -> None:
-        """A layer is about to be read."""
+        """Say that a layer is about to be read."""
 
     def advance(self, layer: Descriptor, size_bytes: int) -> None:
-        """So many more bytes of it have been read."""
+        """Say that so many more bytes of it have been read."""
 
     def finish(self, layer: Descriptor) -> None:
-        """Its zTOC is there, or it was left out."""
+        """Say that its zTOC is there, or that it was left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,10 @@ def index_layers(
                 task.result()
         finally:
             stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
     outcomes = {
-        (layer.descriptor.digest, layer.decision): task.result() for layer, task in zip(unique, tasks, strict=True)
+        (layer.descriptor.digest, layer.decision): task.result()
+        for layer, task in zip(unique, tasks, strict=True)
     }
     return {
         layer: replace(outcomes[layer.descriptor.digest, layer.decision], descriptor=layer.descriptor)
@@ -79,7 +81,11 @@ def index_layers(
 
 
 def _index_layer(
-    source: ImageSource, layer: PlannedLayer, settings: IndexSettings, stop: threading.Event, progress: Progress
+    source: ImageSource,
+    layer: PlannedLayer,
+    settings: IndexSettings,
+    stop: threading.Event,
+    progress: Progress,
 ) -> LayerResult:
     descriptor = layer.descriptor
     if isinstance(layer.decision, LeftOut):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from soci.errors import InvalidReference
 from soci.layout import open as layouts
 from soci.oci.reference import Reference, RegistryRef
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 from soci.registry.open import open_repository
 
 
@@ -19,7 +19,17 @@ def open_source(reference: Reference) -> ImageSource:
     )
 
 
-def open_sink(reference: Reference) -> ArtifactSink:
+def open_store(reference: Reference) -> ImageStore:
+    """Open the place a reference names to read an image from it and to write beside it.
+
+    Raises `InvalidReference` for archives, `SourceError` when there is nothing, or nothing that can be read.
+    """
+    if isinstance(reference, RegistryRef):
+        return open_repository(reference)
+    return layouts.open_store(reference)
+
+
+def open_sink(reference: Reference) -> ImageStore:
     """Open the place a reference names for writing; its tag is up to `push_root`.
 
     Nothing is made before the first push. Raises `InvalidReference` for archives and for a digest.

@@ -30,25 +30,35 @@ class PlannedLayer:
 def plan_layers(manifest: ImageManifest, settings: IndexSettings) -> tuple[PlannedLayer, ...]:
     """Decide on each layer of an image, in order; one that occurs twice is listed twice."""
     return tuple(
-        PlannedLayer(descriptor=layer, decision=plan_layer(layer, settings)) for layer in manifest.layers or ()
+        PlannedLayer(descriptor=layer, decision=plan_layer(layer, settings))
+        for layer in manifest.layers or ()
     )
 
 
 def plan_layer(layer: Descriptor, settings: IndexSettings) -> CompressionAlgorithm | LeftOut:
     """Decide on one layer; the order of the rules decides which reason is given."""
-    media_type = layer.media_type
-    if not media_types.is_layer(media_type):
-        return LeftOut(reason=Reason.NOT_A_LAYER, detail=media_type)
-    if layer.size < settings.min_layer_size_bytes:
+    compression = media_types.compression_of(layer.media_type)
+    reason = _reason_to_leave_out(layer, compression, settings)
+    if reason is None:
+        return _ALGORITHMS[compression]
+    detail = layer.media_type
+    if reason is Reason.BELOW_MIN_SIZE:
         detail = f"{layer.size} bytes, the minimum is {settings.min_layer_size_bytes}"
-        return LeftOut(reason=Reason.BELOW_MIN_SIZE, detail=detail)
-    if media_types.is_encrypted(media_type):
-        return LeftOut(reason=Reason.ENCRYPTED, detail=media_type)
-    compression = media_types.compression_of(media_type)
-    if compression is Compression.ZSTD:
-        return LeftOut(reason=Reason.ZSTD)
-    if media_types.is_foreign(media_type) and (layer.urls or compression not in _ALGORITHMS):
-        return LeftOut(reason=Reason.FOREIGN, detail=layer.urls[0] if layer.urls else media_type)
-    if compression not in _ALGORITHMS:
-        return LeftOut(reason=Reason.UNKNOWN_COMPRESSION, detail=media_type)
-    return _ALGORITHMS[compression]
+    elif reason is Reason.FOREIGN and layer.urls:
+        detail = layer.urls[0]
+    return LeftOut(reason=reason, detail=detail)
+
+
+def _reason_to_leave_out(
+    layer: Descriptor, compression: Compression, settings: IndexSettings
+) -> Reason | None:
+    is_foreign = media_types.is_foreign(layer.media_type)
+    rules = (
+        (not media_types.is_layer(layer.media_type), Reason.NOT_A_LAYER),
+        (layer.size < settings.min_layer_size_bytes, Reason.BELOW_MIN_SIZE),
+        (media_types.is_encrypted(layer.media_type), Reason.ENCRYPTED),
+        (compression is Compression.ZSTD, Reason.ZSTD),
+        (is_foreign and (bool(layer.urls) or compression not in _ALGORITHMS), Reason.FOREIGN),
+        (compression not in _ALGORITHMS, Reason.UNKNOWN_COMPRESSION),
+    )
+    return next((reason for broken, reason in rules if broken), None)

@@ -24,7 +24,7 @@ class ImageSource(Protocol):
         """Describe what the reference (tag or digest) points to: an image manifest or an image index."""
 
     def fetch_manifest(self, descriptor: Descriptor) -> bytes:
-        """Return a document's bytes, size-limited and checked against the descriptor's size and digest."""
+        """Return a manifest's, index's or image config's bytes, limited in size and checked against the descriptor."""
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
         """Stream a blob once, in chunks. Not checked: whoever consumes all of it checks size and digest."""
@@ -61,12 +61,12 @@ class BlobMounter(Protocol):
 
 
 class ArtifactSink(Protocol):
-    """A place that takes blobs and manifests. Nothing is visible under a tag before `push_tag`."""
+    """A place that takes blobs and manifests. Nothing is visible under a tag before `push_root`."""
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Tell whether the blob is there already, so that it need not be pushed."""
 
-    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
         """Write a blob, checked against size and digest while it is written; on any error nothing is left."""
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
@@ -74,3 +74,7 @@ class ArtifactSink(Protocol):
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
         """Make a pushed manifest an entry point, under a tag if one is given: the last step of a run."""
+
+
+class ImageStore(ImageSource, ArtifactSink, Protocol):
+    """A place that is both; an image in it can be indexed without a copy."""

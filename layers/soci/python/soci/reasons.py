@@ -44,7 +44,7 @@ _SENTENCES = {
     Reason.UNKNOWN_COMPRESSION: "The media type names a compression that no lazy reader supports.",
     Reason.MULTI_MEMBER_GZIP: "The layer has several gzip members, which readers before v0.14 read wrongly.",
     Reason.EMPTY_FIRST_BLOCK: "The gzip stream begins with an empty block, which a lazy reader refuses.",
-    Reason.GLOBAL_PAX_HEADER: "The tar has a global pax header (`git archive` writes one), which a zTOC cannot express.",
+    Reason.GLOBAL_PAX_HEADER: "The tar has a global pax header (as `git archive` writes), which a zTOC cannot express.",
     Reason.SPARSE_FILE: "The tar holds a sparse file, whose packed bytes a lazy reader would take for its content.",
     Reason.UNSUPPORTED_ENTRY_TYPE: "The tar holds an entry of a type that a zTOC cannot express.",
     Reason.SIZE_ON_LINK: "A link, directory or device in the tar has a size, which shifts every later file.",

@@ -5,9 +5,9 @@ Exit status: 0 done, 1 refused or failed, 2 a usage error; 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -18,12 +18,14 @@ from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine
 
+PROGRAM = "soci-index"
+
 USAGE_ERROR = 2
 FAILED = 1
 INTERRUPTED = 130
 
 app = typer.Typer(
-    name="soci-index",
+    name=PROGRAM,
     help="Build, inspect and verify SOCI indexes: container images that start before they are downloaded.",
     no_args_is_help=True,
     add_completion=False,
@@ -46,7 +48,7 @@ for command in (
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of a typer callback
     if value:
         engine = default_engine()
-        sys.stdout.write(f"soci-index {__version__} ({engine.name} {engine.version})\n")
+        sys.stdout.write(f"{PROGRAM} {__version__} ({engine.name} {engine.version})\n")
         raise typer.Exit
 
 
@@ -55,34 +57,49 @@ def _common(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and inflate engine."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print version and inflate engine."
+        ),
     ] = False,
 ) -> None:
     """Build, inspect and verify SOCI indexes: container images that start before they are downloaded."""
 
 
-def run(arguments: list[str] | None = None) -> None:
-    """Run a command line (default: this process's) and exit with its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_status_of(lambda: app(arguments, standalone_mode=True), wants_json="--json" in arguments))
+def main() -> None:
+    """Run the command with the arguments of this process, and exit with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
+    run(sys.argv[1:])
 
 
-def _status_of(command: Callable[[], object], *, wants_json: bool) -> int:
+def run(arguments: list[str]) -> None:
+    """Run a command line and exit with its status."""
+    try:
+        status = _status_of(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes again when it ends, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+        if not isinstance(error, BrokenPipeError):  # that one only says that the reader has enough
+            print_error(str(error))
+    sys.exit(status)
+
+
+def _status_of(arguments: list[str]) -> int:
     """Run a command; turn what it raises into a message and an exit status."""
     try:
-        command()
+        app(arguments, prog_name=PROGRAM)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else FAILED
+        status = end.code if isinstance(end.code, int) else FAILED
+        if status == INTERRUPTED:
+            print_error("interrupted")
+        return status
     except SociError as error:
-        if wants_json:
-            print_json({"error": {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}})
+        if "--json" in arguments:
+            print_json(
+                {"error": {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}}
+            )
         print_error(str(error))
         return USAGE_ERROR if isinstance(error, InvalidOption | InvalidReference) else FAILED
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     return 0

@@ -17,6 +17,7 @@ from soci.build import BuildResult
 from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
+from soci.errors import StorageError
 from soci.fetch import Image, PlatformImage, choose_images, fetch_image
 from soci.index_layers import Progress
 from soci.layout.atomic import write_atomically
@@ -25,7 +26,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.reference import parse_reference
 from soci.open import open_source
 from soci.plan import plan_layers
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 from soci.reasons import LeftOut
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
@@ -47,7 +48,7 @@ class Recipe(Protocol):
     def __call__(
         self,
         source: ImageSource,
-        sink: ArtifactSink,
+        sink: ImageStore,
         image: Image,
         chosen: Sequence[PlatformImage],
         settings: IndexSettings,
@@ -67,7 +68,9 @@ class Compression(StrEnum):
 
 
 def ztoc(
-    layer: Annotated[Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")],
+    layer: Annotated[
+        Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")
+    ],
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")
@@ -82,6 +85,8 @@ def ztoc(
 ) -> None:
     """Build the zTOC of one layer."""
     settings = options.settings_of(span_size=span_size, build_tool=build_tool, multi_member=multi_member)
+    if output is not None and not output.parent.is_dir():  # better said before a long run than after it
+        raise StorageError(f"{output}: there is no directory {output.parent}")
     started = time.perf_counter()
     with _open_layer(layer) as chunks:
         first = next(chunks, b"")
@@ -103,12 +108,21 @@ def ztoc(
         print_error(f"{layer}: no zTOC. {outcome}")
         raise typer.Exit(1)
     if output is not None:
-        write_atomically(output, (outcome.ztoc,))
+        _write_file(output, outcome.ztoc)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(reports.ztoc_document(outcome, seconds=seconds, output=output))
     else:
         print_lines(reports.ztoc_lines(outcome, seconds=seconds, output=output))
+
+
+def _write_file(path: Path, data: bytes | bytearray) -> None:
+    """Write a file whole or not at all; a link stays a link, and what is no file (/dev/null) stays that."""
+    with storage_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            write_atomically(path.resolve(), (data,))
 
 
 @contextmanager
@@ -168,7 +182,7 @@ def _index_command(
             result = recipe(
                 places.source, places.sink, found, chosen, settings, tag=tag, jobs=jobs, progress=progress
             )
-        _report(result, found, where=f"{places.sink_reference.path}", tag=tag, as_json=as_json)
+        _report(result, found, where=places.where, tag=tag, as_json=as_json)
 
     command.__name__ = name
     command.__doc__ = help_text

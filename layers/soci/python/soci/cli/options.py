@@ -42,22 +42,25 @@ ImageArgument = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE",
-        help="oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST] or docker-archive:FILE[:NAME:TAG]",
+        help="in a registry [HOST/]NAME[:TAG|@DIGEST], or oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST], "
+        "docker-archive:FILE[:NAME:TAG]",
         show_default=False,
     ),
 ]
 DestinationArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DEST]",
-        help="where to write, oci:DIR[:TAG]; without it the source is written to",
+        metavar="DEST",
+        help="where to write, [HOST/]NAME[:TAG] or oci:DIR[:TAG]; without it the source is written to",
         show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 PlatformOption = Annotated[
     list[str] | None,
-    typer.Option("--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."),
+    typer.Option(
+        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."
+    ),
 ]
 AllPlatformsOption = Annotated[
     bool, typer.Option("--all-platforms", help="Index every platform of the image, not just this machine's.")

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from soci.errors import InvalidReference
 from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor
-from soci.oci.reference import OciLayoutRef, Reference, parse_reference
-from soci.open import open_sink, open_source
-from soci.ports import ArtifactSink, ImageSource
+from soci.oci.reference import (
+    DEFAULT_TAG,
+    DockerArchiveRef,
+    OciLayoutRef,
+    Reference,
+    RegistryRef,
+    full_image_name,
+    parse_reference,
+)
+from soci.open import open_sink, open_source, open_store
+from soci.ports import ImageSource, ImageStore
 
 CONVERTED_SUFFIX = "-soci"
 MAX_TAG_LENGTH = 128
@@ -21,9 +29,15 @@ class Places:
     """Where an image is read and where what is made of it is written; `sink is source` when both are one."""
 
     source: ImageSource
-    sink: ArtifactSink
+    sink: ImageStore
     source_reference: Reference
     sink_reference: Reference
+
+    @property
+    def where(self) -> str:
+        """Name the place that is written to."""
+        written = self.sink_reference
+        return written.name if isinstance(written, RegistryRef) else str(written.path)
 
 
 def open_places(image: str, destination: str | None) -> Places:
@@ -34,18 +48,25 @@ def open_places(image: str, destination: str | None) -> Places:
         SourceError: a place cannot be read or is no image's place.
     """
     reference = parse_reference(image)
-    source = open_source(reference)
-    target = reference if destination is None else parse_reference(destination)
-    if destination is None and not isinstance(reference, OciLayoutRef):
-        raise InvalidReference(f"{reference} cannot be written to; name a destination: oci:DIR[:TAG]")
-    if destination is None and isinstance(reference, OciLayoutRef):
-        sink = open_sink(OciLayoutRef(path=reference.path))
-    else:
-        sink = open_sink(target)
-    same = isinstance(reference, OciLayoutRef) and reference.path.resolve() == target.path.resolve()
-    return Places(
-        source=source, sink=source if same else sink, source_reference=reference, sink_reference=target
-    )
+    if destination is None:
+        store = open_store(reference)
+        return Places(source=store, sink=store, source_reference=reference, sink_reference=reference)
+    target = parse_reference(destination)
+    sink = open_sink(target)
+    if _is_same_place(reference, target):
+        store = open_store(reference)
+        return Places(source=store, sink=store, source_reference=reference, sink_reference=target)
+    return Places(source=open_source(reference), sink=sink, source_reference=reference, sink_reference=target)
+
+
+def _is_same_place(one: Reference, other: Reference) -> bool:
+    match one, other:
+        case RegistryRef(), RegistryRef():
+            return one.name == other.name
+        case OciLayoutRef(), OciLayoutRef():
+            return one.path.resolve() == other.path.resolve()
+        case _:
+            return False
 
 
 def converted_tag(places: Places, root: Descriptor) -> str | None:
@@ -57,29 +78,37 @@ def converted_tag(places: Places, root: Descriptor) -> str | None:
     Raises:
         InvalidReference: the tag would be too long for a registry.
     """
-    if places.sink_reference is not places.source_reference and (given := _tag_of(places.sink_reference)):
+    if places.sink_reference is not places.source_reference and (given := places.sink_reference.tag):
         return given
-    tag = source_tag(places, root)
-    if tag is None or tag.endswith(CONVERTED_SUFFIX):
-        return tag
-    if len(tag) + len(CONVERTED_SUFFIX) > MAX_TAG_LENGTH:
-        raise InvalidReference(f"tag {tag}{CONVERTED_SUFFIX} would exceed {MAX_TAG_LENGTH} characters: name one")
-    return tag + CONVERTED_SUFFIX
+    name = source_tag(places, root)
+    if name is None or name.endswith(CONVERTED_SUFFIX):
+        return name
+    tag = name.rpartition(":")[2] + CONVERTED_SUFFIX  # in a layout, a tag may be a full image name
+    if len(tag) > MAX_TAG_LENGTH:
+        raise InvalidReference(
+            f"tag {tag} would exceed {MAX_TAG_LENGTH} characters; name another in a destination"
+        )
+    return name + CONVERTED_SUFFIX
 
 
 def copied_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag of an image that is copied as it is: the destination's, or the source's."""
-    return _tag_of(places.sink_reference) or source_tag(places, root)
+    """Return the tag to give to an image that stays as it is: the destination's, or the source's.
+
+    None when the image stays where it is, under the tag it has.
+    """
+    given = places.sink_reference.tag
+    if places.sink is places.source:
+        return None if given == places.source_reference.tag else given
+    return given or source_tag(places, root)
 
 
 def source_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag by which the source names the image, if it does."""
+    """Return the tag by which the source names the image, if it does; of a Docker name, what is behind it."""
     reference = places.source_reference
-    if getattr(reference, "digest", None) is not None:
+    if isinstance(reference, DockerArchiveRef):
+        name = reference.tag
+        return full_image_name(name).rpartition(":")[2] if name else root.annotations.get(REF_NAME)
+    if reference.digest is not None:
         return None
-    tag = _tag_of(reference) or root.annotations.get(REF_NAME)
-    return None if tag is None else tag.rpartition(":")[2]
-
-
-def _tag_of(reference: Reference) -> str | None:
-    return reference.tag
+    default = DEFAULT_TAG if isinstance(reference, RegistryRef) else root.annotations.get(REF_NAME)
+    return reference.tag or default

@@ -11,7 +11,7 @@ from soci.fetch import Image, PlatformImage
 from soci.index_layers import LayerResult
 from soci.oci.descriptor import Descriptor
 from soci.plan import PlannedLayer
-from soci.reasons import LeftOut
+from soci.reasons import LeftOut, Reason
 from soci.ztoc.builder import IndexedLayer
 
 _BUILD_COLUMNS = ("LAYER", "SIZE", "FILES", "SPANS", "ZTOC", "SECONDS", "MB/S", "RESULT")
@@ -80,13 +80,15 @@ def print_plan(image: Image, plans: Sequence[tuple[PlatformImage, Sequence[Plann
             str(one.platform),
             short(layer.descriptor.digest),
             size_text(layer.descriptor.size),
-            f"left out: {layer.decision}" if isinstance(layer.decision, LeftOut) else "to be indexed",
+            f"left out: {layer.decision.reason}" if isinstance(layer.decision, LeftOut) else "to be indexed",
         )
         for one, layers in plans
         for layer in layers
     ]
     print_table(("PLATFORM", "LAYER", "SIZE", "PLAN"), rows, right=("SIZE",))
-    planned = sum(not isinstance(layer.decision, LeftOut) for _, layers in plans for layer in layers)
+    decisions = [layer.decision for _, layers in plans for layer in layers]
+    print_reasons([decision for decision in decisions if isinstance(decision, LeftOut)])
+    planned = sum(not isinstance(decision, LeftOut) for decision in decisions)
     print_lines([f"image {image.root.digest}: {planned} of {len(rows)} layers would be indexed"])
 
 
@@ -133,13 +135,23 @@ def print_build(result: BuildResult) -> None:
         print_lines([f"{one.image.platform}  {one.image.descriptor.digest}"])
         rows = [_build_row(layer) for layer in one.layers]
         print_table(_BUILD_COLUMNS, rows, right=_BUILD_COLUMNS[1:-1])
+    outcomes = [layer.outcome for one in result.platforms for layer in one.layers]
+    print_reasons([outcome for outcome in outcomes if isinstance(outcome, LeftOut)])
+
+
+def print_reasons(left_out: Sequence[LeftOut]) -> None:
+    """Explain each reason once, with what led to it the first time."""
+    first: dict[Reason, LeftOut] = {}
+    for one in left_out:
+        first.setdefault(one.reason, one)
+    print_lines([f"{reason}: {one}" for reason, one in first.items()])
 
 
 def _build_row(layer: LayerResult) -> tuple[str, ...]:
     name, size = short(layer.descriptor.digest), size_text(layer.descriptor.size)
     outcome = layer.outcome
     if isinstance(outcome, LeftOut):
-        return (name, size, "", "", "", "", "", f"left out: {outcome}")
+        return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
     return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", "indexed")
@@ -159,7 +171,9 @@ def print_published(result: BuildResult, image: Image, *, where: str, tag: str |
     others = [str(one.platform) for one in image.images if not any(one.platform.matches(p) for p in done)]
     if others:
         lines.append(f"not asked for: {', '.join(others)} (--all-platforms indexes all)")
-    if all(one.index is None or one.index.descriptor.digest != result.root.digest for one in result.platforms):
+    if all(
+        one.index is None or one.index.descriptor.digest != result.root.digest for one in result.platforms
+    ):
         lines.append(f"SOCI-enabled image {result.root.digest}")
     lines.append(f"written to {where}" + (f" with tag {tag}" if tag else ""))
     print_lines(lines)

@@ -31,23 +31,24 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print a document for a program to read."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")  # ASCII: it can be written in any locale
 
 
 def print_error(message: str) -> None:
     """Print an error for a person to read."""
-    sys.stderr.write(f"soci-index: {message}\n")
+    sys.stderr.write(f"soci-index: {printable(message)}\n")
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print plain text, as it is."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Print plain text."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `right` are aligned right."""
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
@@ -59,21 +60,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_escaped(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+def printable(text: str) -> str:
+    """Return text in which control characters are escaped: a file's name must not move the cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def size_text(size_bytes: int) -> str:
     """Return a size for people: 512 B, 9.7 KiB, 84.3 MiB."""
     size, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one counts
-        if size < 1024 or unit == "TiB":
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if round(size, 1) < 1024 or unit == "TiB":
             break
         size /= 1024
     return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,10 +1,10 @@
 """The SOCI index manifest: which zTOC belongs to which layer (formats.md 5).
 
-    schemaVersion, mediaType   of an OCI image manifest, without artifactType at the top
-    config                     media type of index version 1 or 2, the two bytes {}
-    layers                     a zTOC per indexed layer, in the image's order, then prefetch artifacts
-    subject                    version 1 only: the image manifest
-    annotations                the build tool; nothing that changes from run to run
+schemaVersion, mediaType   of an OCI image manifest, without artifactType at the top
+config                     media type of index version 1 or 2, the two bytes {}
+layers                     a zTOC per indexed layer, in the image's order, then prefetch artifacts
+subject                    version 1 only: the image manifest
+annotations                the build tool; nothing that changes from run to run
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ replaced files come out right. Which spans hold a file follows the format's owne
 from __future__ import annotations
 
 import bisect
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,9 @@ def plan_prefetch(
             layer_spans = spans[node.data_layer]
             if layer_spans and node.data is not None:
                 found[node.data_layer].append(_spans_of(node.data, layer_spans))
-    return PrefetchPlan(ranges=tuple(tuple(merge_ranges(ranges)) for ranges in found), unmatched=tuple(unmatched))
+    return PrefetchPlan(
+        ranges=tuple(tuple(merge_ranges(ranges)) for ranges in found), unmatched=tuple(unmatched)
+    )
 
 
 def merge_ranges(ranges: Iterable[SpanRange]) -> Iterator[SpanRange]:
@@ -90,11 +93,13 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
     Raises:
         InvalidDocument: another version, no ranges, or ranges outside the layer's spans.
     """
-    fields = Fields(gojson.decode(data, "prefetch artifact", limit_bytes=PREFETCH_LIMIT_BYTES), "prefetch artifact")
+    fields = Fields(
+        gojson.decode(data, "prefetch artifact", limit_bytes=PREFETCH_LIMIT_BYTES), "prefetch artifact"
+    )
     if (version := fields.string("version")) != _VERSION:
         raise InvalidDocument(f"prefetch artifact: version {version!r}, want {_VERSION!r}")
     ranges = tuple(
-        SpanRange(start=span.integer("start_span"), end=span.integer("end_span"))
+        SpanRange(start=span.integer("start_span") or 0, end=span.integer("end_span") or 0)
         for span in fields.children("prefetch_spans") or ()
     )
     if not ranges:
@@ -106,14 +111,22 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
 
 
 def _expand(pattern: str, files: FileSystem) -> Iterator[Node]:
-    """Yield the nodes that a pattern means, links followed and directories opened."""
-    for node in files.glob(pattern.encode("utf-8", "surrogateescape")):
+    """Yield the nodes that a pattern means, links followed and directories opened.
+
+    A path that exists as it is written is no pattern: some programs call their files `[id].js`.
+    """
+    written = pattern.encode("utf-8", "surrogateescape")
+    try:
+        paths = [files.lookup(written).path]
+    except NotInImage:
+        paths = [node.path for node in files.glob(written)]
+    for path in paths:
         try:
-            target = files.lookup(node.path)
+            target = files.lookup(path)
         except NotInImage:
             continue
         if target.type == "dir":
-            yield from files.glob(target.path + b"/**")
+            yield from files.glob(glob.escape(target.path) + b"/**")
         else:
             yield target
 

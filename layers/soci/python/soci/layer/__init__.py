@@ -1,1 +1,1 @@
-"""From a layer's bytes to checkpoints, span digests and tar entries: `feed` and `finish`, no file, no socket."""
+"""From a layer's bytes to checkpoints, span digests and tar entries: `feed`, `finish`; no file, no socket."""

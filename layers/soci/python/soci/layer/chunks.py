@@ -3,8 +3,8 @@
     0 ......... WINDOW_BYTES ................ end ........ WINDOW_BYTES + CHUNK_BYTES
     | carried   | new bytes                   |  free      |
 
-The carried bytes make a deflate window a plain slice, and let a tar header that straddles two chunks be read in
-one piece. The ring is the back-pressure: whoever writes waits until a reader has given a buffer back.
+The carried bytes make a deflate window a plain slice, and let a tar header that straddles two chunks be read
+in one piece. The ring is the back-pressure: whoever writes waits until a reader has given a buffer back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RING_BUFFERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Uncompressed bytes: `buffer[WINDOW_BYTES:end]` lie at `offset` of the layer; before them, those that preceded."""
+    """Uncompressed bytes: `buffer[WINDOW_BYTES:end]` lie at `offset`, before them their forerunners."""
 
     buffer: bytearray
     end: int

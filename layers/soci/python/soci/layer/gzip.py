@@ -1,8 +1,8 @@
 """gzip in, uncompressed chunks and checkpoints out (formats.md 3.2, 3.3).
 
-A checkpoint is due at the first block boundary that lies more than a span behind the last one. So inflate runs
-freely up to the span's end, by bounding its room, and stops at block boundaries only from there on: a few calls
-per span instead of one per deflate block, with the same checkpoints.
+A checkpoint is due at the first block boundary that lies more than a span behind the last one. So inflate
+runs freely up to the span's end, by bounding its room, and stops at block boundaries only from there on: a
+few calls per span instead of one per deflate block, with the same checkpoints.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ from soci.layer.inflate import (
     Inflater,
 )
 
+_MAX_BOUNDARIES_AT_START = 2
+"""The format has a checkpoint at each boundary before the first output, and its readers refuse more than one.
+
+A second one shows that. Noting them all would let five bytes, an empty block, cost a window of 32 KiB.
+"""
+
 
 class Checkpoint(NamedTuple):
-    """Where inflating can start: `compressed` bytes are consumed, of the last one `bits` bits are still unread."""
+    """Where inflating can start: `compressed` bytes are consumed, `bits` bits of the last one are unread."""
 
     compressed: int
     uncompressed: int
@@ -58,13 +64,14 @@ class GzipReader:
         self._end = WINDOW_BYTES
         self._address = _address_of(self._buffer)
         self._last_checkpoint_at = 0
+        self._boundaries_at_start = 0
         self._in_member = False
         self._member_at = 0
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """Inflate the next piece of the layer; yields a chunk whenever one is full."""
         stream = self._inflater.stream
-        stream.next_in = ctypes.cast(data, ctypes.c_void_p)
+        stream.next_in = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
         stream.avail_in = remaining = len(data)
         before = self.compressed_bytes
         while True:
@@ -82,7 +89,7 @@ class GzipReader:
                 continue
             if status not in (OK, BUF_ERROR):
                 raise self._error(status)
-            # A boundary whose last bits were read before is reached without progress, which zlib calls BUF_ERROR.
+            # If all bits up to a boundary were read before, reaching it is no progress, hence a BUF_ERROR.
             if stream.data_type & (BLOCK_BOUNDARY | LAST_BLOCK) == BLOCK_BOUNDARY:
                 self._note_boundary(stream.data_type & UNUSED_BITS)
             if status == BUF_ERROR and not remaining:
@@ -115,6 +122,10 @@ class GzipReader:
         behind = self.uncompressed_bytes - self._last_checkpoint_at
         if self.uncompressed_bytes and behind <= self._span_size_bytes:
             return
+        if not self.uncompressed_bytes:
+            self._boundaries_at_start += 1
+            if self._boundaries_at_start > _MAX_BOUNDARIES_AT_START:
+                return
         self._last_checkpoint_at = self.uncompressed_bytes
         window = bytes(memoryview(self._buffer)[self._end - WINDOW_BYTES : self._end])
         self.checkpoints.append(Checkpoint(self.compressed_bytes, self.uncompressed_bytes, bits, window))
@@ -132,7 +143,9 @@ class GzipReader:
             return GzipError(f"gzip stream is damaged at byte {self.compressed_bytes}: {message}")
         if self.members == 1:
             return GzipError("layer is not gzip: it does not begin with a gzip header")
-        return GzipError(f"gzip stream ends at byte {self._member_at}, but bytes that are no gzip member follow")
+        return GzipError(
+            f"gzip stream ends at byte {self._member_at}, but bytes that are no gzip member follow"
+        )
 
     def _turn_over(self) -> Chunk:
         chunk = Chunk(self._buffer, self._end, self.uncompressed_bytes - CHUNK_BYTES)

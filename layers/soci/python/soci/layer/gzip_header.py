@@ -1,4 +1,6 @@
-"""The header of a gzip member, as far as Go's reader takes it (RFC 1952, 2.3).
+"""The header of a gzip member, as far as Go's reader takes it.
+
+The layout is that of RFC 1952, 2.3:
 
     offset  bytes  meaning
     0       3      1f 8b, method 8 (deflate)

@@ -1,8 +1,10 @@
-"""Numbers, times and records of tar headers, read as Go's archive/tar reads them (formats.md 2).
+r"""Numbers, times and records of tar headers (formats.md 2).
+
+All is read as Go's archive/tar reads it:
 
     octal     spaces and NULs stripped on both sides, cut at the first NUL inside, empty is 0
     base-256  first bit set: two's complement, bit 6 the sign, at most 63 bits
-    record    "LEN key=value\\n", LEN counting itself; split at the first "="
+    record    "LEN key=value\n", LEN counting itself; split at the first "="
     pax time  seconds, optionally "." and digits, of which nine count; "-" holds for the fraction as well
 """
 
@@ -13,7 +15,9 @@ import re
 from soci.errors import TarError
 
 _INT64 = 1 << 63
-_DECIMAL = re.compile(rb"[+-]?[0-9]+")
+_DECIMAL = re.compile(rb"([+-]?)0*([0-9]{1,19})")
+"""A 64-bit number behind any number of zeros; int() refuses more than some thousand digits."""
+
 _SPARSE_PAIRS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _TEXT_KEYS = (b"path", b"linkpath", b"uname", b"gname")
 _MIN_RECORD_BYTES = 5
@@ -48,16 +52,16 @@ def parse_number(field: bytes) -> int:
 
 def parse_decimal(value: bytes, *, key: bytes) -> int:
     """Return a pax record's decimal number. Raises TarError when it is none or exceeds 64 bits."""
-    if not _DECIMAL.fullmatch(value) or len(value) > _MAX_DECIMAL_BYTES:
-        raise TarError(f"pax record {key.decode()} is no number: {value[:40]!r}")
-    number = int(value)
-    if not -_INT64 <= number < _INT64:
-        raise TarError(f"pax record {key.decode()} exceeds 64 bits: {value[:40]!r}")
+    number = _decimal(value)
+    if number is None:
+        raise TarError(f"pax record {key.decode()} is no 64-bit number: {value[:40]!r}")
     return number
 
 
-_MAX_DECIMAL_BYTES = 1000
-"""Leading zeros are allowed, but int() of a megabyte of digits would take seconds."""
+def _decimal(text: bytes) -> int | None:
+    match = _DECIMAL.fullmatch(text)
+    number = int(match[1] + match[2]) if match else _INT64
+    return number if -_INT64 <= number < _INT64 else None
 
 
 def parse_time(value: bytes, *, key: bytes) -> tuple[int, int]:
@@ -86,6 +90,8 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
     while at < len(data):
         key, value, at = _parse_record(data, at)
         if key in _SPARSE_PAIRS:
+            if key != _SPARSE_PAIRS[len(sparse_map) % 2] or b"," in value:
+                raise TarError(f"bad pax record {key.decode()}: offset and numbytes must come in turn")
             sparse_map.append(value)
         else:
             records[key] = value
@@ -95,9 +101,8 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
 
 
 def _parse_record(data: bytes, at: int) -> tuple[bytes, bytes, int]:
-    space = data.find(b" ", at, at + 20)
-    length_text = data[at:space] if space >= 0 else b""
-    length = int(length_text) if length_text.isdigit() else 0
+    space = data.find(b" ", at)
+    length = _decimal(data[at:space]) or 0 if space >= 0 else 0
     end = at + length
     if length < _MIN_RECORD_BYTES or end > len(data) or end <= space + 1 or data[end - 1] != 0x0A:
         raise TarError(f"bad pax record {data[at : at + 40]!r}: wrong length")

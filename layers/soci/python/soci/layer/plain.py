@@ -1,4 +1,4 @@
-"""Uncompressed layers: the same two methods as soci.layer.gzip, where chunks are just the bytes that come in."""
+"""Uncompressed layers: the same methods as in soci.layer.gzip; chunks are just the bytes that come in."""
 
 from __future__ import annotations
 

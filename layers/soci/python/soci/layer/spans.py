@@ -1,8 +1,8 @@
 """Digests of spans: what a lazy reader checks a ranged read against (formats.md 4).
 
-Spans of a gzip layer begin where a checkpoint lies. If the checkpoint is in the midst of a byte, both neighbours need that
-byte: the span before ends with it, the span after starts with it. The gzip header, before the first checkpoint, is in no
-span. Spans of an uncompressed layer are cut at multiples of the span size.
+Spans of a gzip layer begin where a checkpoint lies. If the checkpoint is in the midst of a byte, both
+neighbours need that byte: the span before ends with it, the span after starts with it. The gzip header,
+before the first checkpoint, is in no span. Spans of an uncompressed layer are cut at multiples of their size.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class Cut(NamedTuple):
 
 
 class SpanHasher:
-    """Hashes the spans of a layer: `feed(data, cuts)` with the cuts that fall into the data, then `finish`."""
+    """Hashes the spans of a layer: `feed(data, cuts)` with the cuts that lie in the data, then `finish`."""
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
         """SHA-256 of each finished span."""
-        self._span = None
+        self._span: hashlib._Hash | None = None
         self._fed_bytes = 0
         self._last_byte = b""
 
@@ -38,7 +38,7 @@ class SpanHasher:
             self._close()
             self._span = hashlib.sha256()
             if cut.shared:
-                self._span.update(data[end - 1 : end] if end else self._last_byte)
+                self._update(data[end - 1 : end] if end else self._last_byte)
             at = end
         self._update(data[at:])
         self._fed_bytes += len(data)

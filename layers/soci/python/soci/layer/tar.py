@@ -1,4 +1,4 @@
-"""An incremental tar reader with the semantics of Go's archive/tar (formats.md 2).
+r"""An incremental tar reader with the semantics of Go's archive/tar (formats.md 2).
 
     offset  bytes  field                  | offset  bytes  field
     0       100    name                   | 257     8      magic and version
@@ -6,11 +6,11 @@
     124     12     size                   | 329     16     device major, minor (8 each)
     136     12     modification time      | 345     155    prefix (USTAR); 131, atime, ctime (STAR);
     148     8      checksum               |                atime, ctime, ... (GNU)
-    156     1      type                   | 500     12     padding; "tar\\0" at 508 (STAR)
+    156     1      type                   | 500     12     padding; "tar\0" at 508 (STAR)
     157     100    link name              |
 
-File data is skipped without being touched. An ordinary header costs a few microseconds: what repeats from file
-to file (owner, mode, time, checksum) is parsed once and looked up after that.
+File data is skipped without being touched. An ordinary header costs a few microseconds: what repeats from
+file to file (owner, mode, time, checksum) is parsed once and looked up after that.
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ MAX_SPECIAL_BYTES = 1 << 20
 """Go's own limit for the content of a pax header or a GNU long name."""
 
 _CACHE_ENTRIES = 4096
-"""Each cache is emptied when it grows past this: hostile headers that never repeat must not fill the memory."""
+"""A cache is emptied when it grows past this: hostile headers that never repeat must not fill the memory."""
 
 _HEADER = struct.Struct("100s 24s 12s 12s 8s 189s 155s 12s")
 """Name, ids, size, time, checksum, all from type to device numbers, prefix, padding."""
 
-_FILE_TYPES = frozenset((b"\0", b"0", b"1", b"2", b"3", b"4", b"5", b"6"))
+_TYPES_WITHOUT_DATA = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
+_FILE_TYPES = _TYPES_WITHOUT_DATA | {b"\0", b"0"}
+_MODIFIERS = frozenset((b"x", b"L", b"K"))
+"""Types that say something of the entry behind them."""
+
+_REASONS = {b"g": Reason.GLOBAL_PAX_HEADER, b"S": Reason.SPARSE_FILE}
 _ONLY_PATH = {b"path"}
 """Most pax headers hold nothing but a long name, and then leave the attributes alone."""
 
@@ -48,6 +53,7 @@ _GNU = b"ustar  \0"
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _NO_PREFIX = bytes(155)
 _SPACES_SUM = 8 * 0x20
+_MAX_SHOWN_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,9 +99,9 @@ class _State(enum.Enum):
 class TarReader:
     """Turns chunks of a tar stream into entries.
 
-    `feed(chunk)` returns the entries whose headers are complete; `finish(total)` checks the end and returns the
-    number of bytes that belong to the tar (formats.md 1.4, uncompressed_archive_size). When an entry cannot
-    be expressed in a zTOC, `left_out` says why and the rest of the stream is ignored.
+    `feed(chunk)` returns the entries whose headers are complete; `finish(total)` checks the end and returns
+    the number of bytes that belong to the tar (formats.md 1.4, uncompressed_archive_size). When an entry
+    cannot be expressed in a zTOC, `left_out` says why and the rest of the stream is ignored.
 
     Raises:
         TarError: a header is malformed or the stream is cut short.
@@ -158,7 +164,9 @@ class TarReader:
                 f"the stream ends at {total_bytes}"
             )
         if self._next < total_bytes:
-            raise TarError(f"tar is cut short in the header at byte {self._next}, the stream ends at {total_bytes}")
+            raise TarError(
+                f"tar is cut short in the header at byte {self._next}, the stream ends at {total_bytes}"
+            )
         return total_bytes
 
     def _read_header(self, block: bytearray) -> TarEntry | None:
@@ -173,25 +181,35 @@ class TarReader:
         name = name.split(b"\0", 1)[0]
         if prefix != _NO_PREFIX:
             name = _parse_prefix(rest[101:109], prefix, tail) + name
+        if size < 0 and attributes.type not in _TYPES_WITHOUT_DATA:
+            raise TarError(f"negative size {size}")
         if attributes.type not in _FILE_TYPES:
-            return self._begin_special(attributes.type, size, name)
+            self._begin_special(attributes.type, size, name)
+            return None
 
         pax, self._pax = self._pax, None
         if pax is not None:
             name = pax.get(b"path") or name
             if pax.keys() != _ONLY_PATH:
-                if is_sparse(pax):
-                    return self._leave_out(Reason.SPARSE_FILE, name)
                 size = _override(pax, b"size", size)
                 attributes = _override_attributes(pax, attributes)
-        if self._long_name:
-            name, self._long_name = self._long_name, b""
-        if self._long_link:
-            attributes, self._long_link = replace(attributes, link_name=self._long_link), b""
+                if is_sparse(pax):
+                    self._leave_out(Reason.SPARSE_FILE, pax.get(b"GNU.sparse.name") or name)
+                    return None
+        if self._long_name or self._long_link:
+            name, attributes = self._take_long_names(name, attributes)
         if attributes.type == b"\0":
             attributes = replace(attributes, type=b"5" if name.endswith(b"/") else b"0")
         self._skip(size if attributes.type == b"0" else 0)
         return TarEntry(name, self._data_start, size, attributes, pax)
+
+    def _take_long_names(self, name: bytes, attributes: Attributes) -> tuple[bytes, Attributes]:
+        """Apply what GNU long name and long link headers said; they win over pax records."""
+        if self._long_link:
+            attributes, self._long_link = replace(attributes, link_name=self._long_link), b""
+        if self._long_name:
+            name, self._long_name = self._long_name, b""
+        return name, attributes
 
     def _skip(self, data_bytes: int) -> None:
         """Move behind this header block, its data and the padding."""
@@ -202,8 +220,11 @@ class TarReader:
         self._next = -(-self._data_end // BLOCK_BYTES) * BLOCK_BYTES
 
     def _check_sum(self, block: bytearray, field: bytes) -> None:
-        """Compare the checksum, exactly but fast: Adler-32's low half is the byte sum plus one while that is
-        below 65,521, which holds for any block of bytes under 128."""
+        """Compare the checksum, exactly but fast.
+
+        Adler-32's low half is the byte sum plus one while that is below 65,521, which holds for any block of
+        bytes under 128.
+        """
         total = self._sums.get(field)
         if total is None:
             total = _remember(self._sums, field, parse_octal(field) - _SPACES_SUM + sum(field))
@@ -217,13 +238,12 @@ class TarReader:
             raise TarError(f"checksum is {stored}, want {unsigned}")
 
     def _begin_special(self, type_flag: bytes, size: int, name: bytes) -> None:
-        if type_flag == b"g":
-            return self._leave_out(Reason.GLOBAL_PAX_HEADER, name)
-        if type_flag == b"S":
-            return self._leave_out(Reason.SPARSE_FILE, name)
-        if type_flag not in (b"x", b"L", b"K"):
-            return self._leave_out(Reason.UNSUPPORTED_ENTRY_TYPE, name, f"type {type_flag!r}, ")
-        if not 0 <= size <= MAX_SPECIAL_BYTES:
+        if type_flag not in _MODIFIERS:
+            reason = _REASONS.get(type_flag, Reason.UNSUPPORTED_ENTRY_TYPE)
+            detail = "" if type_flag in _REASONS else f"type {type_flag!r}, "
+            self._leave_out(reason, name, detail)
+            return
+        if size > MAX_SPECIAL_BYTES:
             raise TarError(f"extended header of {size} bytes, at most {MAX_SPECIAL_BYTES} are allowed")
         self._special_type = type_flag
         self._special = bytearray()
@@ -232,10 +252,9 @@ class TarReader:
         self._state = _State.SPECIAL
         if not size:
             self._end_special()
-        return None
 
     def _leave_out(self, reason: Reason, name: bytes, detail: str = "") -> None:
-        self.left_out = LeftOut(reason=reason, detail=f"{detail}entry {name.decode('utf-8', 'backslashreplace')}")
+        self.left_out = LeftOut(reason=reason, detail=detail + describe_entry(name))
 
     def _collect(self, buffer: bytearray, at: int, end: int) -> None:
         """Take in what is here of an extended header's content."""
@@ -250,11 +269,20 @@ class TarReader:
         self._state = _State.HEADER
         self._next = -(-self._data_end // BLOCK_BYTES) * BLOCK_BYTES
         if self._special_type == b"x":
-            self._pax = parse_records(content)
+            try:
+                self._pax = parse_records(content)
+            except TarError as error:
+                raise TarError(f"pax header that ends at byte {self._data_end} is invalid: {error}") from None
         elif self._special_type == b"L":
             self._long_name = content.split(b"\0", 1)[0]
         else:
             self._long_link = content.split(b"\0", 1)[0]
+
+
+def describe_entry(name: bytes) -> str:
+    """Name an entry in a message; hostile names can be a megabyte long."""
+    shown = name[:_MAX_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    return f"entry {shown}..." if len(name) > _MAX_SHOWN_BYTES else f"entry {shown}"
 
 
 def _remember(cache: dict[bytes, Value], key: bytes, value: Value) -> Value:

@@ -1,4 +1,4 @@
-"""A thread that handles items in order. C code that frees the GIL (inflate, hashes) then runs beside Python code."""
+"""A thread that handles items in order; C code that frees the GIL (inflate, hashes) then runs beside it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ QUEUED_ITEMS = 4
 
 
 class Worker(Generic[Item]):
-    """Calls `handle` for each item that is `put`, on a thread of its own; `finish` waits and raises its error.
+    """Calls `handle` for each item that is `put`, on its own thread; `finish` waits and raises its error.
 
     After an error the remaining items go to `drop`, so that whoever puts them never waits for a dead thread.
     """
 
-    def __init__(self, handle: Callable[[Item], None], *, drop: Callable[[Item], None] = lambda _: None) -> None:
+    def __init__(
+        self, handle: Callable[[Item], None], *, drop: Callable[[Item], None] = lambda _: None
+    ) -> None:
         self.error: Exception | None = None
         self._handle = handle
         self._drop = drop

@@ -12,7 +12,7 @@ from pathlib import Path
 from soci.layout.extents import storage_errors
 
 
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+def write_atomically(path: Path, chunks: Iterable[bytes | bytearray]) -> None:
     """Write a file under another name in the same directory, bring it to the disk, then rename it.
 
     Whatever goes wrong, in the chunks or on the way, the other name is removed and `path` stays as it was.

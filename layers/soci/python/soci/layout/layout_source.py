@@ -14,7 +14,13 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.oci.integrity import check_content
-from soci.oci.manifest import INDEX_LIMIT_BYTES, MANIFEST_LIMIT_BYTES, ImageIndex, sniff_media_type
+from soci.oci.manifest import (
+    INDEX_LIMIT_BYTES,
+    MANIFEST_LIMIT_BYTES,
+    ImageIndex,
+    ImageManifest,
+    sniff_media_type,
+)
 
 OCI_LAYOUT = "oci-layout"
 LAYOUT_VERSION = "1.0.0"
@@ -48,13 +54,33 @@ class LayoutSource(ExtentSource):
         `InvalidDocument` for a broken one.
         """
         self._check_version()
-        index = ImageIndex.parse(self._fetch_file(INDEX_JSON, INDEX_LIMIT_BYTES), f"{self}: {INDEX_JSON}")
+        index = self._fetch_index()
         if self._digest is None:
             entry = choose_entry(index, self._tag, str(self))
         else:
             entries = [entry for entry in index.manifests or () if entry.digest == self._digest]
             entry = entries[0] if entries else self._describe(self._digest)
         return entry if entry.media_type else self._describe(entry.digest)
+
+    def fetch_descriptor(self, digest: Digest) -> Descriptor:
+        """Describe a manifest by its content. Raises `NotInImage` when it is not there."""
+        return self._describe(digest)
+
+    def fetch_referrers(self, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
+        """Describe the entry points of one artifact type whose subject this is, as index.json lists them."""
+        entries = self._fetch_index().manifests or ()
+        return tuple(
+            entry
+            for entry in entries
+            if entry.artifact_type == artifact_type and self._subject_of(entry) == subject
+        )
+
+    def _subject_of(self, entry: Descriptor) -> Digest | None:
+        manifest = ImageManifest.parse(self.fetch_manifest(entry), f"{self}: {entry.digest}")
+        return manifest.subject.digest if manifest.subject else None
+
+    def _fetch_index(self) -> ImageIndex:
+        return ImageIndex.parse(self._fetch_file(INDEX_JSON, INDEX_LIMIT_BYTES), f"{self}: {INDEX_JSON}")
 
     def _find(self, digest: Digest) -> Extent | None:
         return self._find_file(f"blobs/{digest.algorithm}/{digest.hex}")

@@ -40,7 +40,7 @@ class OciLayout(LayoutSource):
             )
         self._check_version()
 
-    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
         """Write a blob, checked on the way; on any error nothing is left. See `ports.ArtifactSink`."""
         self._prepare(descriptor.digest.algorithm)
         write_atomically(self._blob_path(descriptor.digest), checked(descriptor, chunks))

@@ -8,7 +8,7 @@ from soci.layout.docker_archive import open_docker_archive
 from soci.layout.extents import storage_errors
 from soci.layout.oci_layout import OciLayout
 from soci.oci.reference import DockerArchiveRef, FileReference, OciArchiveRef, OciLayoutRef
-from soci.ports import ArtifactSink, ImageSource
+from soci.ports import ImageSource, ImageStore
 
 
 def open_source(reference: FileReference) -> ImageSource:
@@ -27,7 +27,21 @@ def open_source(reference: FileReference) -> ImageSource:
             return open_docker_archive(path, tag)
 
 
-def open_sink(reference: FileReference) -> ArtifactSink:
+def open_store(reference: FileReference) -> ImageStore:
+    """Open a layout to read an image from it and to write beside it.
+
+    Raises `InvalidReference` for archives, `SourceError` when there is nothing, or nothing that can be read.
+    """
+    if not isinstance(reference, OciLayoutRef):
+        raise InvalidReference(
+            f"{reference} cannot be written to; name a destination: oci:DIR[:TAG] or [HOST/]NAME[:TAG]"
+        )
+    with storage_errors(reference.path):
+        reference.path.stat()
+    return OciLayout(reference.path, tag=reference.tag, digest=reference.digest)
+
+
+def open_sink(reference: FileReference) -> ImageStore:
     """Open the layout a reference names for writing; its tag is up to `push_root`.
 
     Nothing is made before the first push. Raises `InvalidReference` for archives, `StorageError` for a

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from soci.errors import DigestMismatch, SizeMismatch
 from soci.oci.descriptor import Descriptor
+
+Chunk = TypeVar("Chunk", bytes, bytes | bytearray)
 
 
 def check_content(descriptor: Descriptor, data: bytes) -> None:
@@ -15,7 +18,7 @@ def check_content(descriptor: Descriptor, data: bytes) -> None:
         pass
 
 
-def checked(descriptor: Descriptor, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def checked(descriptor: Descriptor, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """Pass chunks on and check size and digest on the way.
 
     Raises `SizeMismatch` as soon as there is too much, it or `DigestMismatch` after the last chunk: whoever

@@ -30,7 +30,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
 """What an entry of a layout may be called: a ref.name of the image spec or a tag of the distribution spec."""
 
 _NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-_REGISTRY_HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+_REGISTRY_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
 _DIGEST = re.compile(r"@([^@/]*)$")
 _OTHER_TRANSPORTS = frozenset(
     {"containers-storage", "dir", "docker", "docker-daemon", "ostree", "sif", "tarball"}
@@ -98,20 +98,24 @@ class RegistryRef:
     tag: str | None = None
     digest: Digest | None = None
 
+    @property
+    def name(self) -> str:
+        """The repository with its registry: where the image lies."""
+        return f"{self.host}/{self.repository}"
+
     def __post_init__(self) -> None:
-        name = f"{self.host}/{self.repository}"
         if not (
             _REGISTRY_HOST.fullmatch(self.host)
             and all(_NAME_COMPONENT.fullmatch(component) for component in self.repository.split("/"))
-            and len(name) <= MAX_NAME_LENGTH
+            and len(self.name) <= MAX_NAME_LENGTH
         ):
-            raise InvalidReference(f"image name {name[:300]!r}: expected [HOST/]NAME in lower case")
+            raise InvalidReference(f"image name {self.name[:300]!r}: expected [HOST/]NAME in lower case")
         if self.tag is not None and not _REGISTRY_TAG.fullmatch(self.tag):
             raise InvalidReference(f"tag {self.tag[:300]!r}: expected at most 128 letters, digits and . _ -")
 
     def __str__(self) -> str:
         tag = "" if self.tag is None else f":{self.tag}"
-        return f"{self.host}/{self.repository}{tag}" + ("" if self.digest is None else f"@{self.digest}")
+        return f"{self.name}{tag}" + ("" if self.digest is None else f"@{self.digest}")
 
 
 FileReference = OciLayoutRef | OciArchiveRef | DockerArchiveRef

@@ -55,7 +55,7 @@ class RegistryRepository:
         self._readers: dict[Digest, BlobReader] = {}
 
     def __str__(self) -> str:
-        return f"{self.reference.host}/{self.reference.repository}"
+        return self.reference.name
 
     # ImageSource
 
@@ -127,7 +127,7 @@ class RegistryRepository:
 
     # ArtifactSink, BlobMounter
 
-    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
         """Write a blob, in parts where it is large. See `ports.ArtifactSink`."""
         self._uploads.push(descriptor.digest, checked(descriptor, chunks))
 

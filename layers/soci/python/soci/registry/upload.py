@@ -47,7 +47,9 @@ class Uploads:
         self._url = url
         self._scopes = scopes
 
-    def push(self, digest: Digest, chunks: Iterable[bytes], *, part_bytes: int = PART_BYTES) -> None:
+    def push(
+        self, digest: Digest, chunks: Iterable[bytes | bytearray], *, part_bytes: int = PART_BYTES
+    ) -> None:
         """Write a blob; whether the chunks are what the digest says is checked by the registry.
 
         Raises:
@@ -197,7 +199,7 @@ class PartsUpload:
         return int(match[1]) + 1 if match else None
 
 
-def parts_of(chunks: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
+def parts_of(chunks: Iterable[bytes | bytearray], part_bytes: int) -> Iterator[bytes]:
     """Cut and join chunks into parts of one size; the last one is smaller, and nothing makes no part."""
     part = bytearray()
     for chunk in chunks:

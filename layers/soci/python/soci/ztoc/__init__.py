@@ -1,1 +1,1 @@
-"""The zTOC: a layer's table of contents and checkpoints, its wire format, and the rules a reader holds it to."""
+"""The zTOC: a layer's table of contents and checkpoints, its wire format, and the rules of its readers."""

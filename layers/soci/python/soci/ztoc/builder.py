@@ -3,14 +3,16 @@
     feed ─> inflate, checkpoints ─┬─> chunks ─────────> tar entries ─> file tables   (a thread)
             (the caller's thread) └─> bytes and cuts ─> layer and span digests        (a thread)
 
-Bytes, chunks and results only ever move to the right. Inflating and hashing free the GIL, so the three share two
-cores well; the queues between them are short, so memory does not depend on the layer's size but for the zTOC itself.
+Bytes, chunks and results only ever move to the right. Inflating and hashing free the GIL, so the three share
+two cores well; the queues between them are short, so memory does not depend on the layer's size but for the
+zTOC itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Self
 
 from soci.errors import DamagedLayer, DigestMismatch, SizeMismatch
 from soci.layer import gzip_header
@@ -26,7 +28,7 @@ from soci.reasons import LeftOut, Reason
 from soci.ztoc.checkpoints import CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.checks import check_ztoc
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.model import CompressionAlgorithm
+from soci.ztoc.model import MAX_ZTOC_BYTES, CompressionAlgorithm
 from soci.ztoc.toc import TocWriter
 
 PIECE_BYTES = 1 << 20
@@ -63,7 +65,7 @@ class LayerTask:
 
 
 class LayerIndexer:
-    """Builds the zTOC of one layer: `feed` all its bytes, then `finish`; leave the `with` block to end its threads.
+    """Builds the zTOC of one layer: `feed` all its bytes, then `finish`; the `with` block ends its threads.
 
     `engine` is the inflate implementation; the result does not depend on it.
     """
@@ -86,7 +88,7 @@ class LayerIndexer:
         self._hashes = _Hashes(task)
         self._checkpoints = CheckpointBlob()
 
-    def __enter__(self) -> LayerIndexer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +103,9 @@ class LayerIndexer:
         """
         self._fed_bytes += len(data)
         if self._task.expected_bytes is not None and self._fed_bytes > self._task.expected_bytes:
-            raise SizeMismatch(f"{self._name} is longer than the {self._task.expected_bytes} bytes it should have")
+            raise SizeMismatch(
+                f"{self._name} is longer than the {self._task.expected_bytes} bytes it should have"
+            )
         rest = memoryview(data)
         if self._gathered or len(rest) < PIECE_BYTES:
             missing = PIECE_BYTES - len(self._gathered)
@@ -138,6 +142,10 @@ class LayerIndexer:
             return self._files.tar.left_out
         if isinstance(self._reader, GzipReader) and self._reader.members > 1 and not self._task.multi_member:
             return LeftOut(reason=Reason.MULTI_MEMBER_GZIP, detail=f"{self._reader.members} members")
+        if self._files.toc.size_bytes + self._checkpoints.size_bytes > MAX_ZTOC_BYTES:
+            return LeftOut(
+                reason=Reason.UNREADABLE_TOC, detail=f"it would be larger than {MAX_ZTOC_BYTES} bytes"
+            )
         return self._assemble(layer_digest, tar_bytes)
 
     @property
@@ -168,7 +176,8 @@ class LayerIndexer:
             checkpoints = self._reader.checkpoints
             self._reader.checkpoints = []
             for checkpoint in checkpoints:
-                self._checkpoints.add(checkpoint)
+                if self._checkpoints.size_bytes <= MAX_ZTOC_BYTES:
+                    self._checkpoints.add(checkpoint)
             return [Cut(checkpoint.compressed, checkpoint.bits != 0) for checkpoint in checkpoints]
         span = self._task.span_size_bytes
         end = self._reader.compressed_bytes
@@ -228,7 +237,8 @@ class _FileCollector:
     def _read(self, chunk: Chunk) -> None:
         entries = self.tar.feed(chunk)
         self._ring.give_back(chunk)
-        self.toc.add(entries)
+        if self.toc.size_bytes <= MAX_ZTOC_BYTES:
+            self.toc.add(entries)
         self.count += len(entries)
 
 

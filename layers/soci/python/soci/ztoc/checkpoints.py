@@ -10,9 +10,9 @@ gzip layers, little endian, no padding:
     ... + 16        1       bits of the last consumed byte that are still unread, 0 to 7
     ... + 17        32768   the uncompressed bytes before this point, zeros in front where there are fewer
 
-Version 1 leaves out the first checkpoint (but counts it): readers take it to be at byte 10, bit 0, output 0. The
-version shows in nothing but the length. Uncompressed layers have a flatbuffer table instead: version (int32,
-always 2), span size (int64), blob size (int64).
+Version 1 leaves out the first checkpoint (but counts it): readers take it to be at byte 10, bit 0, output 0.
+The version shows in nothing but the length. Uncompressed layers have a flatbuffer table instead: version
+(int32, always 2), span size (int64), blob size (int64).
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ class CheckpointBlob:
         self.count = 0
         self._data = bytearray(_HEADER.size)
 
+    @property
+    def size_bytes(self) -> int:
+        """How much has been collected."""
+        return len(self._data)
+
     def add(self, checkpoint: Checkpoint) -> None:
         """Append one checkpoint."""
         self.count += 1
@@ -64,12 +69,16 @@ def decode_gzip_checkpoints(blob: memoryview) -> tuple[Sequence[Checkpoint], int
     count, span_size_bytes = _HEADER.unpack_from(blob)
     stored = count - 1 if len(blob) == _HEADER.size + RECORD_BYTES * (count - 1) else count
     if count < 1 or len(blob) != _HEADER.size + RECORD_BYTES * stored:
-        raise InvalidZtoc(f"checkpoint blob of {len(blob)} bytes cannot hold {count} checkpoints of either version")
+        raise InvalidZtoc(
+            f"checkpoint blob of {len(blob)} bytes cannot hold {count} checkpoints of either version"
+        )
     checkpoints = [_VERSION_1_FIRST] if stored < count else []
     for at in range(_HEADER.size, len(blob), RECORD_BYTES):
         compressed, uncompressed, bits = _POSITION.unpack_from(blob, at)
         if bits > _MAX_BITS or compressed < 0 or uncompressed < 0:
-            raise InvalidZtoc(f"checkpoint at byte {at} of its blob is impossible: bits {bits}, in {compressed}")
+            raise InvalidZtoc(
+                f"checkpoint at byte {at} of its blob is impossible: bits {bits}, in {compressed}"
+            )
         window = blob[at + _POSITION.size : at + RECORD_BYTES]
         checkpoints.append(Checkpoint(compressed, uncompressed, bits, window))
     return checkpoints, span_size_bytes

@@ -1,7 +1,7 @@
 """The lazy reader's rules, applied to a finished zTOC before anyone else sees it (formats.md 8.3).
 
-The reference builds zTOCs that its own snapshotter refuses, or, worse, accepts and then reads wrong bytes from. A
-layer that breaks a rule is left out of the index instead.
+The reference builds zTOCs that its own snapshotter refuses, or, worse, accepts and then reads wrong bytes
+from. A layer that breaks a rule is left out of the index instead.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from soci.layer.gzip_header import gzip_header_bytes
+from soci.layer.tar import describe_entry
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import FileRow, decode_compression_info, read_text, scan_files
 from soci.ztoc.flatbuffer import encode_string
@@ -81,7 +82,7 @@ def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut |
 
 
 def clean_path(name: bytes) -> bytes:
-    """Return a name as the reader files it: from the root, without `.`, `..` and doubled or trailing slashes."""
+    """Return a name as the reader files it: from the root, without `.`, `..`, doubled or trailing slashes."""
     return posixpath.normpath(b"/" + name.lstrip(b"/"))
 
 
@@ -91,4 +92,4 @@ def _is_type(ztoc: bytes | bytearray, row: FileRow, type_string: bytes) -> bool:
 
 
 def _left_out(reason: Reason, ztoc: bytes | bytearray, row: FileRow) -> LeftOut:
-    return LeftOut(reason=reason, detail=f"entry {read_text(ztoc, row, _NAME).decode('utf-8', 'backslashreplace')}")
+    return LeftOut(reason=reason, detail=describe_entry(read_text(ztoc, row, _NAME)))

@@ -11,7 +11,7 @@ from soci.errors import InvalidDocument, InvalidZtoc
 from soci.layer.gzip import Checkpoint
 from soci.oci.digest import Digest
 from soci.ztoc.checkpoints import decode_gzip_checkpoints, decode_plain_checkpoints
-from soci.ztoc.flatbuffer import TableReader, read_bytes, read_reference
+from soci.ztoc.flatbuffer import TableReader, read_bytes
 from soci.ztoc.model import VERSION, CompressionAlgorithm, CompressionInfo, FileEntry, Span, Ztoc
 from soci.ztoc.toc import SLOT_COUNT, TYPE_NAMES
 
@@ -25,12 +25,21 @@ _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
 _MAX_STRINGS_FACTOR = 4
 """Strings may be shared in principle, but a buffer whose strings add up to a multiple of it is a bomb."""
 
+_XATTR_BYTES = 24
+"""What an Xattr table with two empty strings takes up, and so what it counts at least."""
+
+_MAX_VTABLE_BYTES = 4 + 2 * SLOT_COUNT
+"""Later versions of a table may have more slots; nobody reads them here."""
+
+_MAX_LAYOUTS = 1024
+"""There are 128 ways to leave out fields and to align the rest."""
+
 
 def decode_ztoc(data: bytes | bytearray | memoryview) -> Ztoc:
     """Return a zTOC as values; the checkpoints' windows are views of `data`.
 
     Raises:
-        InvalidZtoc: the bytes are no zTOC, or contradict themselves: a count, an enum value, a checkpoint's place.
+        InvalidZtoc: the bytes are no zTOC, or contradict themselves (a count, an enum value, a position).
     """
     root = TableReader.root(data)
     version = _text(root.string(0))
@@ -63,7 +72,9 @@ def decode_compression_info(data: bytes | bytearray | memoryview) -> Compression
     else:
         span_size_bytes, layer_bytes = decode_plain_checkpoints(info.view(3))
         if layer_bytes != compressed:
-            raise InvalidZtoc(f"checkpoint blob says {layer_bytes} bytes of layer, the zTOC says {compressed}")
+            raise InvalidZtoc(
+                f"checkpoint blob says {layer_bytes} bytes of layer, the zTOC says {compressed}"
+            )
         spans = _plain_spans(span_size_bytes, digests, compressed)
     return CompressionInfo(
         algorithm=algorithm, span_size_bytes=span_size_bytes, spans=spans, checkpoints=tuple(checkpoints)
@@ -90,7 +101,9 @@ def scan_files(data: bytes | bytearray | memoryview) -> Iterator[FileRow]:
                 raise InvalidZtoc(f"file table at byte {position} has its vtable at {vtable}")
             layout = layouts.get(vtable)
             if layout is None:
-                vtable_bytes = _UINT16.unpack_from(data, vtable)[0]
+                if len(layouts) >= _MAX_LAYOUTS:
+                    layouts.clear()
+                vtable_bytes = min(_UINT16.unpack_from(data, vtable)[0], _MAX_VTABLE_BYTES)
                 layout = layouts[vtable] = _layout(bytes(data[vtable : vtable + vtable_bytes]))
             yield FileRow(position, layout.places, layout.pick((*layout.unpack(data, position), 0)))
         except struct.error:
@@ -104,7 +117,9 @@ def read_text(data: bytes | bytearray | memoryview, row: FileRow, slot: int) -> 
         return b""
     start = row.position + place + row.values[slot] + 4
     if start > len(data):
-        raise InvalidZtoc(f"file table at byte {row.position} has a string at byte {start - 4} of {len(data)}")
+        raise InvalidZtoc(
+            f"file table at byte {row.position} has a string at byte {start - 4} of {len(data)}"
+        )
     end = start + int(_UINT32.unpack_from(data, start - 4)[0])
     if end > len(data):
         raise InvalidZtoc(f"string at byte {start - 4} reaches byte {end} of {len(data)}")
@@ -118,7 +133,7 @@ def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
         name, type_, link, user, group, time = (read_text(data, row, slot) for slot in (0, 1, 4, 8, 9, 10))
         xattrs = tuple(_xattrs(data, row))
         string_bytes += len(name) + len(link) + len(user) + len(group) + len(time)
-        string_bytes += sum(len(key) + len(value) for key, value in xattrs)
+        string_bytes += sum(_XATTR_BYTES + len(key) + len(value) for key, value in xattrs)
         if string_bytes > _MAX_STRINGS_FACTOR * len(data):
             raise InvalidZtoc("strings of the zTOC overlap: together they are larger than the file")
         if type_ not in _TYPES:
@@ -149,7 +164,7 @@ class _Layout(NamedTuple):
 
 
 def _layout(vtable: bytes) -> _Layout:
-    """Turn a vtable into one unpacking of all fields; `pick` brings them into slot order, 0 for absent ones."""
+    """Turn a vtable into one unpacking of all fields; `pick` puts them in slot order, 0 for absent ones."""
     count = min((len(vtable) - 4) // 2, SLOT_COUNT)
     if len(vtable) < 4:
         raise InvalidZtoc(f"file vtable of {len(vtable)} bytes is too short")

@@ -1,7 +1,7 @@
 """A zTOC as bytes, in the order in which the reference creates its parts (formats.md 1.3).
 
-Front to back: root reference, Ztoc table, CompressionInfo table, span digests, checkpoint blob, TOC table with
-the vector of files, file blocks (soci.ztoc.toc), build tool identifier, version.
+Front to back: root reference, Ztoc table, CompressionInfo table, span digests, checkpoint blob, TOC table
+with the vector of files, file blocks (soci.ztoc.toc), build tool identifier, version.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def encode_ztoc(
 ) -> bytearray:
     """Return the finished zTOC.
 
-    `checkpoints` is the blob of soci.ztoc.checkpoints; it becomes the result in place, so that the windows, most
-    of a zTOC's bytes, exist once. `span_digests` are raw SHA-256 values.
+    `checkpoints` is the blob of soci.ztoc.checkpoints; it becomes the result in place, so that the windows,
+    most of a zTOC's bytes, exist once. `span_digests` are raw SHA-256 values.
     """
     version = encode_string(VERSION.encode())
     tool = encode_string(build_tool_identifier.encode())
@@ -34,7 +34,8 @@ def encode_ztoc(
     files, tables = toc.finish(len(behind))
     version_at, tool_at = len(version), len(behind)
 
-    writer = BackwardWriter(len(behind) + len(files), min_align=8)
+    # The tables of files have 8-byte fields; whatever else is aligned, the writer sees for itself.
+    writer = BackwardWriter(len(behind) + len(files), min_align=8 if tables else 4)
     vector = writer.reference_vector([writer.offset - table for table in tables])
     toc_at = writer.table([Field(0, "R", vector)], slot_count=1)
     writer.align(4, len(checkpoints))

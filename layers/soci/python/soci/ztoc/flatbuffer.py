@@ -6,7 +6,7 @@ while more is put in front. All numbers are little endian.
     string         uint32 length, bytes, NUL, zeros up to a multiple of 4
     vector         uint32 count, elements
     table          int32 (vtable offset - table offset), fields
-    vtable         uint16 its size, uint16 table size, uint16 per slot: field position in the table, 0 if absent
+    vtable         uint16 its size, uint16 table size, uint16 per slot: field position in table, 0 if absent
     reference      uint32 distance from the reference itself forward to its target
     buffer         uint32 distance to the root table, everything else
 """
@@ -77,6 +77,7 @@ class BackwardWriter:
         self._put(bytes(-(self.offset + following) % size))
 
     def string(self, data: bytes) -> int:
+        """Write a string and return its offset."""
         self.align(4, len(data) + 1)
         self._put(_UINT32.pack(len(data)) + data + b"\0")
         return self.offset
@@ -85,7 +86,9 @@ class BackwardWriter:
         """Write references to `targets` (offsets), in order."""
         self.align(4, 4 * len(targets))
         last = self.offset + 4 * len(targets)
-        references = array("I", (at - target for at, target in zip(range(last, 0, -4), targets)))
+        references = array(
+            "I", (at - target for at, target in zip(range(last, 0, -4), targets, strict=False))
+        )
         if struct.pack("=H", 1) != b"\1\0":
             references.byteswap()
         self._put(references.tobytes())
@@ -93,6 +96,7 @@ class BackwardWriter:
         return self.offset
 
     def uint32(self, value: int) -> None:
+        """Write a number that needs no alignment of its own."""
         self._put(_UINT32.pack(value))
 
     def table(self, fields: Iterable[Field], *, slot_count: int) -> int:
@@ -137,16 +141,16 @@ class TableReader:
         InvalidZtoc: from every method, when a reference leads out of the buffer.
     """
 
-    __slots__ = ("_buffer", "_position", "_slots")
+    __slots__ = ("_buffer", "_position", "_slot_count", "_vtable")
 
     def __init__(self, buffer: bytes | bytearray | memoryview, position: int) -> None:
         self._buffer = buffer
         self._position = position
-        vtable = position - self._unpack("<i", position)
-        size = self._unpack("<H", vtable)
+        self._vtable = position - self._unpack("<i", position)
+        size = self._unpack("<H", self._vtable)
         if size < 4 or size % 2:
-            raise InvalidZtoc(f"flatbuffer vtable at byte {vtable} has the impossible size {size}")
-        self._slots = [self._unpack("<H", vtable + 4 + 2 * slot) for slot in range((size - 4) // 2)]
+            raise InvalidZtoc(f"flatbuffer vtable at byte {self._vtable} has the impossible size {size}")
+        self._slot_count = (size - 4) // 2
 
     @classmethod
     def root(cls, buffer: bytes | bytearray | memoryview) -> TableReader:
@@ -176,7 +180,9 @@ class TableReader:
         vector = read_reference(self._buffer, at)
         data = read_bytes(self._buffer, vector, element_bytes=SIZE_BYTES)
         values = struct.unpack(f"<{len(data) // SIZE_BYTES}I", data)
-        return [position + value for position, value in zip(itertools.count(vector + 4, 4), values, strict=False)]
+        return [
+            position + value for position, value in zip(itertools.count(vector + 4, 4), values, strict=False)
+        ]
 
     def table(self, slot: int) -> TableReader:
         """Return the table that a reference field leads to."""
@@ -186,7 +192,8 @@ class TableReader:
         return TableReader(self._buffer, read_reference(self._buffer, at))
 
     def _field(self, slot: int) -> int:
-        inside = self._slots[slot] if slot < len(self._slots) else 0
+        # Looked up when it is asked for: a hostile vtable has 32,765 slots, shared by any number of tables.
+        inside = self._unpack("<H", self._vtable + 4 + 2 * slot) if slot < self._slot_count else 0
         return self._position + inside if inside else 0
 
     def _unpack(self, code: str, at: int) -> int:

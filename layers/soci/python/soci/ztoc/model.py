@@ -12,6 +12,10 @@ from soci.oci.digest import Digest
 VERSION = "0.9"
 """The only zTOC version there is."""
 
+MAX_ZTOC_BYTES = 1 << 30
+"""FlatBuffers' signed 32-bit links end at 2 GiB. Millions of files or spans are no layer, they are an attack:
+a megabyte of names or a gigabyte of zeros takes a thousandth of that when it is compressed."""
+
 
 class CompressionAlgorithm(Enum):
     """How the layer's blob is compressed; the values are those of the zTOC's enum field."""
@@ -21,7 +25,7 @@ class CompressionAlgorithm(Enum):
 
 
 class FileEntry(NamedTuple):
-    """One entry of the table of contents. Names are raw bytes as in the tar: any `./` or trailing `/` stays."""
+    """One entry of the table of contents. Names are raw bytes as in the tar: `./` and a trailing `/` stay."""
 
     name: bytes
     type: str

@@ -3,16 +3,16 @@
 One file, from the front of its block to the back; the order is fixed by the reference, which creates strings
 first and grows the buffer forwards-to-front, from the last file to the first:
 
-    table      int32 vtable link, xattrs, [devminor], [devmajor], mod_time, gname, uname, [gid], [uid], [mode],
-               linkname, [size], offset, (4 zeros), type, name           numbers in [] only when not 0
+    table      int32 vtable link, xattrs, [devminor], [devmajor], mod_time, gname, uname, [gid], [uid],
+               [mode], linkname, [size], offset, (4 zeros), type, name           numbers in [] only when not 0
     xattrs     vector of references to Xattr tables, one per pax record
     Xattr      table, value, key: for each record, the last key first
     strings    mod_time, gname, uname, linkname, type, name
 
-Two things depend on what follows, though we write front to back. The zeros stand in a table when the offset of its end is
-not a multiple of 8; that is decided by the shape of the next file alone, so a file is held back until its follower
-is known. A vtable stands in front of the *last* table of its shape, and all others link to it; so vtables
-are inserted and links filled in at the end.
+Two things depend on what follows, though we write front to back. The zeros stand in a table when the offset
+of its end is not a multiple of 8; that is decided by the shape of the next file alone, so a file is held back
+until its follower is known. A vtable stands in front of the *last* table of its shape, and all others link to
+it; so vtables are inserted and links filled in at the end.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class _Vtable:
 
 
 class _Table(NamedTuple):
-    """A file table without size and offset, which stand between its two halves, and without its vtable link."""
+    """A file table without its vtable link and without size and offset, which stand between its halves."""
 
     front: bytes
     back: bytes
@@ -150,8 +150,8 @@ class FinishedToc(NamedTuple):
 class TocWriter:
     """Collects the file tables: `add` the tar's entries in order, then `finish` once.
 
-    Files share most of what a table says, so tables are packed once per combination; a further file of the same
-    kind costs a look-up and the joining of its parts.
+    Files share most of what a table says, so tables are packed once per combination; a further file of the
+    same kind costs a look-up and the joining of its parts.
     """
 
     def __init__(self) -> None:
@@ -166,6 +166,11 @@ class TocWriter:
         self._last_with_xattrs: tuple[TarEntry, _Shared, int, int] | None = None
         self._shared: dict[Attributes, _Shared] = {}
         self._tables: dict[tuple[Attributes, bool, int, int], _Table] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """How much has been collected."""
+        return len(self._blocks)
 
     def add(self, entries: Iterable[TarEntry]) -> None:
         """Take in the next entries of the tar."""
@@ -248,18 +253,22 @@ class TocWriter:
             vtable = self._vtables.get(shape.vtable)
             if vtable is None:
                 vtable = self._vtables[shape.vtable] = _Vtable(len(self._vtables), shape.vtable)
-            if len(self._tables) >= _CACHE_ENTRIES:
-                self._tables.clear()
-            table = self._tables[key] = _Table(*_pack_halves(shared, shape, xattrs_bytes), vtable)
+            table = _Table(*_pack_halves(shared, shape, xattrs_bytes), vtable)
+            if len(shared.text) <= _MAX_CACHED_TEXT_BYTES:
+                if len(self._tables) >= _CACHE_ENTRIES:
+                    self._tables.clear()
+                self._tables[key] = table
         return table
 
     def _link_xattrs(
         self, entry: TarEntry, shared: _Shared, misaligned: int, start: int, moved: Callable[[int], int]
     ) -> None:
-        """Link all Xattr tables to their vtable, which moved the strings behind it in the last file's block."""
+        """Link all Xattr tables to their vtable, which moved the strings behind it in the last such file."""
         xattrs, _ = _encode_xattrs(entry.pax_records or {}, vtable=_XATTR_VTABLE)
         table = self._table(shared, bool(entry.size), misaligned, len(xattrs))
-        numbers = _SIZE_AND_OFFSET.pack(entry.size, entry.offset) if entry.size else _OFFSET.pack(entry.offset)
+        numbers = (
+            _SIZE_AND_OFFSET.pack(entry.size, entry.offset) if entry.size else _OFFSET.pack(entry.offset)
+        )
         block = b"".join((table.front, numbers, table.back, xattrs))
         start = moved(start)
         self._blocks[start : start + len(block)] = block
@@ -269,7 +278,7 @@ class TocWriter:
 
 
 def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[bytes, bytes]:
-    """Pack what stands before and behind size and offset; each string lies behind the xattrs and those before it."""
+    """Pack what stands before and behind size and offset; strings follow one another behind the xattrs."""
     attributes, present = shared.attributes, shared.present
     to_xattrs, *to_strings, to_name = shape.references
     starts = list(itertools.accumulate(map(len, shared.strings), initial=xattrs_bytes))

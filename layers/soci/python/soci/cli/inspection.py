@@ -1,0 +1,250 @@
+"""What `inspect` and `verify` show: one document per kind of thing, and the same as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from soci.cli.terminal import print_lines, print_table, short, size_text
+from soci.errors import InvalidZtoc
+from soci.fetch import PlatformImage, fetch_image
+from soci.filesystem import shown
+from soci.image import ZTOC_LIMIT_BYTES, find_soci_index, ztocs_of
+from soci.layout.extents import storage_errors
+from soci.oci import media_types
+from soci.oci.annotations import (
+    DOCKER_REFERENCE_TYPE,
+    SOCI_BUILD_TOOL_IDENTIFIER,
+    SOCI_DISABLE_XATTRS,
+    SOCI_IMAGE_LAYER_DIGEST,
+    SOCI_SPAN_SIZE,
+)
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest, digest_of
+from soci.oci.manifest import ImageManifest
+from soci.ports import ImageSource
+from soci.verify import VerifyReport
+from soci.ztoc.decode import decode_ztoc
+
+Document = dict[str, Any]
+"""A JSON object; its keys are what `--json` promises."""
+
+
+def inspect_ztoc(path: Path) -> Document:
+    """Return what a zTOC file says. Raises StorageError, InvalidZtoc."""
+    with storage_errors(path):
+        if path.stat().st_size > ZTOC_LIMIT_BYTES:
+            raise InvalidZtoc(f"{path} has {path.stat().st_size} bytes, a zTOC at most {ZTOC_LIMIT_BYTES}")
+        with path.open("rb") as file:
+            data = file.read(ZTOC_LIMIT_BYTES)  # what is no file has no size, and may never end
+    if not data:
+        raise InvalidZtoc(f"{path} is no zTOC: it is empty")
+    try:
+        ztoc = decode_ztoc(data)
+    except InvalidZtoc as error:
+        raise InvalidZtoc(f"{path} is no zTOC: {error}") from None
+    return {
+        "kind": "ztoc",
+        "digest": str(digest_of(data)),
+        "size_bytes": len(data),
+        "version": ztoc.version,
+        "build_tool_identifier": ztoc.build_tool_identifier,
+        "compression": ztoc.compression.algorithm.name.lower(),
+        "compressed_bytes": ztoc.compressed_archive_size,
+        "uncompressed_bytes": ztoc.uncompressed_archive_size,
+        "span_size_bytes": ztoc.compression.span_size_bytes,
+        "spans": [
+            {
+                "start": span.start,
+                "end": span.end,
+                "uncompressed_start": span.uncompressed_start,
+                "uncompressed_end": span.uncompressed_end,
+                "digest": str(span.digest),
+            }
+            for span in ztoc.compression.spans
+        ],
+        "files": [
+            {
+                "name": shown(file.name),
+                "type": file.type,
+                "offset": file.uncompressed_offset,
+                "size_bytes": file.uncompressed_size,
+                "link": shown(file.link_name) or None,
+                "mode": file.mode,
+                "uid": file.uid,
+                "gid": file.gid,
+                "modified": file.mod_time,
+                "xattrs": {shown(key): shown(value) for key, value in file.xattrs},
+            }
+            for file in ztoc.files
+        ],
+    }
+
+
+def inspect_reference(source: ImageSource) -> Document:
+    """Return what an image, an image index or a SOCI index consists of. Raises SourceError, IntegrityError."""
+    root = source.fetch_root()
+    if not media_types.is_index(root.media_type):
+        manifest = ImageManifest.parse(source.fetch_manifest(root), f"manifest {root.digest}")
+        if manifest.config.media_type in (media_types.SOCI_INDEX_V1, media_types.SOCI_INDEX_V2):
+            return _soci_index_document(root, manifest)
+    image = fetch_image(source)
+    documents: list[Document] = []
+    for one in image.images:
+        index = find_soci_index(source, image, one)
+        ztocs: Mapping[Digest, Descriptor] = {}
+        if index is not None:
+            ztocs = ztocs_of(ImageManifest.parse(source.fetch_manifest(index), f"SOCI index {index.digest}"))
+        documents.append(_image_document(one, index, ztocs))
+    return {
+        "kind": "image",
+        "digest": str(root.digest),
+        "media_type": root.media_type,
+        "images": documents,
+        "other_entries": [
+            {
+                "digest": str(entry.digest),
+                "platform": str(entry.platform) if entry.platform else None,
+                "type": entry.artifact_type
+                or entry.annotations.get(DOCKER_REFERENCE_TYPE)
+                or entry.media_type,
+            }
+            for entry in (image.index.manifests if image.index else None) or ()
+            if entry.digest not in {one.descriptor.digest for one in image.images}
+        ],
+    }
+
+
+def _image_document(
+    one: PlatformImage, index: Descriptor | None, ztocs: Mapping[Digest, Descriptor]
+) -> Document:
+    return {
+        "platform": str(one.platform),
+        "digest": str(one.descriptor.digest),
+        "soci_index": None if index is None else str(index.digest),
+        "layers": [
+            {
+                "digest": str(layer.digest),
+                "media_type": layer.media_type,
+                "size_bytes": layer.size,
+                "ztoc": None
+                if (ztoc := ztocs.get(layer.digest)) is None
+                else {"digest": str(ztoc.digest), "size_bytes": ztoc.size},
+            }
+            for layer in one.manifest.layers or ()
+        ],
+    }
+
+
+def _soci_index_document(root: Descriptor, manifest: ImageManifest) -> Document:
+    return {
+        "kind": "soci-index",
+        "digest": str(root.digest),
+        "version": "v1" if manifest.config.media_type == media_types.SOCI_INDEX_V1 else "v2",
+        "build_tool_identifier": manifest.annotations.get(SOCI_BUILD_TOOL_IDENTIFIER),
+        "subject": None if manifest.subject is None else str(manifest.subject.digest),
+        "artifacts": [
+            {
+                "kind": "ztoc" if entry.media_type == media_types.ZTOC else "prefetch",
+                "digest": str(entry.digest),
+                "size_bytes": entry.size,
+                "layer": entry.annotations.get(SOCI_IMAGE_LAYER_DIGEST),
+                "span_size_bytes": entry.annotations.get(SOCI_SPAN_SIZE),
+                "disable_xattrs": entry.annotations.get(SOCI_DISABLE_XATTRS) == "true",
+            }
+            for entry in manifest.layers or ()
+        ],
+    }
+
+
+def print_document(document: Document, *, files: bool) -> None:
+    """Print one of the documents above as text."""
+    match document["kind"]:
+        case "ztoc":
+            _print_ztoc(document, files=files)
+        case "soci-index":
+            _print_soci_index(document)
+        case _:
+            _print_image(document)
+
+
+def _print_ztoc(document: Document, *, files: bool) -> None:
+    spans, entries = document["spans"], document["files"]
+    print_lines(
+        [
+            f"zTOC {document['digest']}, {size_text(document['size_bytes'])}, version {document['version']}",
+            f"built by {document['build_tool_identifier']}",
+            f"layer: {document['compression']}, {size_text(document['compressed_bytes'])}",
+            f"       {size_text(document['uncompressed_bytes'])} unpacked, {len(entries)} files",
+            f"{len(spans)} spans of {size_text(document['span_size_bytes'])}",
+        ]
+    )
+    if files:
+        rows = [
+            (str(file["type"]), size_text(file["size_bytes"]), str(file["offset"]), str(file["name"]))
+            for file in entries
+        ]
+        print_table(("TYPE", "SIZE", "OFFSET", "NAME"), rows, right=("SIZE", "OFFSET"))
+
+
+def _print_soci_index(document: Document) -> None:
+    lines = [f"SOCI index {document['digest']}, {document['version']}"]
+    lines.append(f"built by {document['build_tool_identifier']}")
+    if document["subject"]:
+        lines.append(f"for image manifest {document['subject']}")
+    print_lines(lines)
+    rows = [
+        (
+            str(entry["kind"]),
+            short(entry["digest"]),
+            size_text(entry["size_bytes"]),
+            str(entry["span_size_bytes"] or ""),
+            str(entry["layer"]),
+        )
+        for entry in document["artifacts"]
+    ]
+    print_table(("KIND", "DIGEST", "SIZE", "SPAN SIZE", "LAYER"), rows, right=("SIZE", "SPAN SIZE"))
+
+
+def _print_image(document: Document) -> None:
+    print_lines([f"image {document['digest']}"])
+    for image in document["images"]:
+        index = image["soci_index"] or "none"
+        print_lines([f"{image['platform']}  manifest {image['digest']}", f"  SOCI index {index}"])
+        rows = [
+            (
+                short(layer["digest"]),
+                size_text(layer["size_bytes"]),
+                short(layer["ztoc"]["digest"]) if layer["ztoc"] else "-",
+                size_text(layer["ztoc"]["size_bytes"]) if layer["ztoc"] else "",
+                layer["media_type"],
+            )
+            for layer in image["layers"]
+        ]
+        print_table(("LAYER", "SIZE", "ZTOC", "ZTOC SIZE", "MEDIA TYPE"), rows, right=("SIZE", "ZTOC SIZE"))
+    print_lines([f"beside it: {entry['type']} {entry['digest']}" for entry in document["other_entries"]])
+
+
+def verify_document(report: VerifyReport) -> Document:
+    """Return what `verify --json` prints."""
+    return {
+        "sound": report.is_sound,
+        "counts": asdict(report.counts),
+        "findings": [asdict(finding) for finding in report.findings],
+    }
+
+
+def print_report(report: VerifyReport) -> None:
+    """Print findings, one a line, and what was looked at."""
+    print_lines([f"{finding.severity}: {finding.where}: {finding.what}" for finding in report.findings])
+    counts = report.counts
+    print_lines(
+        [
+            "sound" if report.is_sound else "NOT sound",
+            f"  {counts.manifests} manifests and {counts.blobs} blobs, {size_text(counts.bytes)}",
+            f"  {counts.soci_indexes} SOCI indexes, {counts.ztocs} zTOCs, {counts.spans} spans inflated",
+            f"  {counts.files} files compared",
+        ]
+    )

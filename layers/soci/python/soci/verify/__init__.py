@@ -1,0 +1,6 @@
+"""Checks of a whole image: each digest, each rule of the lazy reader, each span; on request each file."""
+
+from soci.verify.image import verify_image
+from soci.verify.report import Counts, Finding, Severity, VerifyReport
+
+__all__ = ["Counts", "Finding", "Severity", "VerifyReport", "verify_image"]

