@@ -32,6 +32,7 @@ from soci.plan import plan_layers
 from soci.ports import ArtifactSink, ImageSource, ImageStore
 from soci.reasons import Reason
 from soci.settings import IndexSettings
+from soci.tagging import TagLeftAlone, push_tagged
 from soci.ztoc.builder import IndexedLayer
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import FileEntry, Span
@@ -61,6 +62,9 @@ class BuildResult:
     platforms: tuple[PlatformResult, ...]
     root: Descriptor | None
     """What the run published: the SOCI-enabled image (v2), the first index manifest (v1); None for nothing."""
+    tag: str | None = None
+    """The tag that the run set; None when none was wanted, or it was left alone."""
+    tag_left_alone: TagLeftAlone | None = None
 
 
 def create_index(
@@ -85,11 +89,17 @@ def create_index(
     if sink is not source:
         copy_trees(source, sink, (image.root,))
     _push_artifacts(sink, results)
+    left_alone = None
     if sink is not source or tag is not None:
-        sink.push_root(image.root, tag)
+        left_alone = push_tagged(source, image.root, sink, image.root, tag)
     for document in made:
         sink.push_root(document.descriptor, None)
-    return BuildResult(platforms=results, root=made[0].descriptor)
+    return BuildResult(
+        platforms=results,
+        root=made[0].descriptor,
+        tag=None if left_alone else tag,
+        tag_left_alone=left_alone,
+    )
 
 
 def convert(
@@ -124,8 +134,11 @@ def convert(
     _push_artifacts(sink, results)
     for document in (*converted.manifests, converted.root):
         sink.push_manifest(document.descriptor, document.data)
-    sink.push_root(converted.root.descriptor, tag)
-    return BuildResult(platforms=results, root=converted.root.descriptor)
+    root = converted.root.descriptor
+    left_alone = push_tagged(source, image.root, sink, root, tag)
+    return BuildResult(
+        platforms=results, root=root, tag=None if left_alone else tag, tag_left_alone=left_alone
+    )
 
 
 def index_platforms(

@@ -223,9 +223,9 @@ def plan(
 
 
 def _report(result: BuildResult, image: Image, *, where: str, tag: str | None, as_json: bool) -> None:
-    """Show what a run made; exit with 1 when there was nothing to index."""
+    """Show what a run made; exit with 1 when there was nothing to index, or the tag had to be left alone."""
     if as_json:
-        print_json(reports.build_document(result, image, tag=tag))
+        print_json(reports.build_document(result, image))
     else:
         reports.print_build(result)
     for pattern in sorted({pattern for one in result.platforms for pattern in one.unmatched_prefetch}):
@@ -234,4 +234,7 @@ def _report(result: BuildResult, image: Image, *, where: str, tag: str | None, a
         print_error("nothing to index: no layer got a zTOC, so nothing was written")
         raise typer.Exit(1)
     if not as_json:
-        reports.print_published(result, image, where=where, tag=tag)
+        reports.print_published(result, image, where=where)
+    if result.tag_left_alone is not None:
+        print_error(f"tag {tag} is left alone: {result.tag_left_alone.sentence}")
+        raise typer.Exit(1)

@@ -92,11 +92,12 @@ def print_plan(image: Image, plans: Sequence[tuple[PlatformImage, Sequence[Plann
     print_lines([f"image {image.root.digest}: {planned} of {len(rows)} layers would be indexed"])
 
 
-def build_document(result: BuildResult, image: Image, *, tag: str | None) -> dict[str, object]:
+def build_document(result: BuildResult, image: Image) -> dict[str, object]:
     """Return what `create --json` and `convert --json` print."""
     return {
         "digest": None if result.root is None else str(result.root.digest),
-        "tag": None if result.root is None else tag,
+        "tag": result.tag,
+        "tag_left_alone": result.tag_left_alone,
         "image": str(image.root.digest),
         "platforms": [
             {
@@ -157,7 +158,7 @@ def _build_row(layer: LayerResult) -> tuple[str, ...]:
     return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", "indexed")
 
 
-def print_published(result: BuildResult, image: Image, *, where: str, tag: str | None) -> None:
+def print_published(result: BuildResult, image: Image, *, where: str) -> None:
     """Print what is there now, and what was left alone."""
     if result.root is None:
         return
@@ -175,5 +176,5 @@ def print_published(result: BuildResult, image: Image, *, where: str, tag: str |
         one.index is None or one.index.descriptor.digest != result.root.digest for one in result.platforms
     ):
         lines.append(f"SOCI-enabled image {result.root.digest}")
-    lines.append(f"written to {where}" + (f" with tag {tag}" if tag else ""))
+    lines.append(f"written to {where}" + (f" with tag {result.tag}" if result.tag else ""))
     print_lines(lines)
