@@ -10,7 +10,7 @@ shares no code with the core, so that the two can find each other's mistakes.
 """
 
 from local.registry.behaviour import ECR_RATES, MIB, Behaviour
-from local.registry.faults import Answer, Delay, Fault, Harm, Lie, request_to
+from local.registry.faults import Answer, Delay, Fault, Harm, Lie, TimePasses, request_to
 from local.registry.journal import OBJECTS, REGISTRY, Exchange
 from local.registry.login import BasicLogin, BearerLogin, EcrLogin
 from local.registry.registry import Registry
@@ -31,5 +31,6 @@ __all__ = [
     "Harm",
     "Lie",
     "Registry",
+    "TimePasses",
     "request_to",
 ]

@@ -19,7 +19,8 @@ class Harm(Enum):
     RESET_AFTER = "done, and reset before the answer"
     RESET_IN_BODY = "done, and reset after half of the answer"
     CUT_BODY = "done, and closed after half of the answer as if that were all"
-    WRONG_BYTE = "one byte is wrong: of the answer's body, or else of the request's"
+    WRONG_BYTE = "one byte of the answer's body is wrong"
+    WRONG_BYTE_SENT = "one byte of the request's body is wrong when it is there"
     HANG = "nothing is done and nothing answered until the client goes away"
     HANG_IN_BODY = "done, and silence after half of the answer"
 
@@ -46,7 +47,14 @@ class Delay:
     seconds: float
 
 
-Fault = Harm | Answer | Lie | Delay
+@dataclass(frozen=True, slots=True)
+class TimePasses:
+    """The registry's clock has moved on when the request comes: what was handed out may have expired."""
+
+    seconds: float
+
+
+Fault = Harm | Answer | Lie | Delay | TimePasses
 Where = Callable[[Exchange], bool]
 
 

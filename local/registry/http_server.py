@@ -15,7 +15,8 @@ from threading import Event, Lock, Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from local.registry.faults import Answer, Delay, Fault, Faults, Harm, Lie
+from local.registry.clock import Clock
+from local.registry.faults import Answer, Delay, Fault, Faults, Harm, Lie, TimePasses
 from local.registry.journal import Exchange, Journal
 from local.registry.messages import Refused, Request, Response
 
@@ -36,6 +37,7 @@ class Site:
     challenge: Callable[[Request], Mapping[str, str]]
     journal: Journal
     faults: Faults
+    clock: Clock
 
 
 class OriginServer(ThreadingHTTPServer):
@@ -116,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._hang()
             case Delay(seconds=seconds):
                 time.sleep(seconds)
+            case TimePasses(seconds=seconds):
+                site.clock.ahead_seconds += seconds
         request = self._read_request(exchange, fault)
         response = self._answer(request, fault)
         if fault is Harm.RESET_AFTER:
@@ -135,10 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
                 code = "TOOMANYREQUESTS" if status == HTTPStatus.TOO_MANY_REQUESTS else "UNKNOWN"
                 headers = {} if seconds is None else {"Retry-After": str(seconds)}
                 return Refused(status, code, HTTPStatus(status).phrase, headers=headers).response()
-            case Harm.WRONG_BYTE if request.body:
+            case Harm.WRONG_BYTE_SENT:
                 request = replace(request, body=_with_wrong_byte(request.body))
         response = site.answer(request)
-        if fault is Harm.WRONG_BYTE and not request.body and request.method != "HEAD":
+        if fault is Harm.WRONG_BYTE:
             response = replace(response, body=_with_wrong_byte(response.body))
         return response
 

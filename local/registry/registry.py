@@ -125,4 +125,5 @@ class Registry:
             challenge=answerer.challenge,
             journal=self._journal,
             faults=self._faults,
+            clock=self._clock,
         )

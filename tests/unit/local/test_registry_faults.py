@@ -17,14 +17,16 @@ from local.registry import (
     BasicLogin,
     Behaviour,
     Delay,
+    EcrLogin,
     Harm,
     Lie,
     Registry,
+    TimePasses,
     request_to,
 )
 from local.registry.store import digest_of
 from tests.architecture.source import ROOT
-from tests.http_calls import call
+from tests.http_calls import basic, call
 
 BLOB = bytes(range(256)) * 1000
 PATH = f"/v2/app/blobs/{digest_of(BLOB)}"
@@ -94,8 +96,9 @@ def test_a_cut_answer_without_body_ends_in_its_head(registry):
         assert b"\r\n\r\n" not in client.makefile("rb").read()
 
 
-def test_a_wrong_byte_is_in_the_answer_or_else_in_the_request(registry):
-    registry.fail(Harm.WRONG_BYTE, times=2)
+def test_a_wrong_byte_is_in_the_answer_or_in_the_request(registry):
+    for harm in (Harm.WRONG_BYTE, Harm.WRONG_BYTE_SENT):
+        registry.fail(harm)
 
     answer = call(registry.host, "GET", PATH)
     upload = call(registry.host, "POST", UPLOAD, b"new")
@@ -178,6 +181,16 @@ def test_a_delay_only_takes_time(registry):
 
     assert call(registry.host, "GET", PATH).body == BLOB
     assert time.monotonic() - began >= 0.1
+
+
+def test_time_passes_before_a_request_is_answered():
+    with Registry(login=EcrLogin(60)) as registry:
+        password = basic("AWS", registry.issue_password())
+        registry.fail(TimePasses(60), number=2)
+
+        statuses = [call(registry.host, "GET", "/v2/", headers=password).status for _ in range(2)]
+
+        assert statuses == [200, 403]
 
 
 def test_a_fault_is_for_one_number_counted_over_both_origins():

@@ -1,0 +1,341 @@
+"""Every request of a run fails once, in every way, or for good from there on: what comes of it.
+
+A run succeeds or ends with a clear error; the tag is there with everything behind it, or not at all; and the next
+run makes the same image. A table of the runs is printed at the end.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from local.registry import (
+    OBJECTS,
+    Answer,
+    BearerLogin,
+    Behaviour,
+    Exchange,
+    Fault,
+    Harm,
+    Lie,
+    Registry,
+    TimePasses,
+)
+from local.registry.store import Repository, digest_of
+from soci import build
+from soci.errors import SociError
+from soci.fetch import Platforms, choose_images, fetch_image
+from soci.layout.oci_layout import OciLayout
+from soci.oci import media_types
+from soci.oci.digest import Digest
+from soci.oci.reference import RegistryRef
+from soci.registry.client import RegistryClient
+from soci.registry.credentials import Login
+from soci.registry.open import base_url, open_repository
+from soci.registry.retry import Clock, RetryPolicy
+from soci.registry.scopes import Scopes
+from soci.registry.streaming import StreamSettings
+from soci.registry.transport import Timeouts, Transport
+from soci.registry.upload import Uploads
+from soci.settings import IndexSettings
+from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
+
+KIB = 1 << 10
+LOGIN = BearerLogin("someone", "not-to-be-seen")
+SETTINGS = IndexSettings(span_size_bytes=64 * KIB, min_layer_size_bytes=0)
+STREAMING = StreamSettings(parallel_ranges=3, range_size_bytes=16 * KIB)
+RETRIES = RetryPolicy(attempts=4, clock=Clock(sleep=lambda _: None, random=lambda: 0.0))
+TIMEOUTS = Timeouts(connect_seconds=2, read_seconds=0.25)
+PART_BYTES = 16 * KIB
+SOURCE_TAG, TAG = "1.0", "1.0-soci"
+LAYERS = [gzip_of(tar_of(file("data", noise(size, str(size))))) for size in (60_000, 30_000, 500)]
+IMAGE = image_of(*LAYERS)
+BLOB = noise(3 * PART_BYTES + 1, "blob")
+
+ONCE: dict[str, Fault] = {
+    "reset before": Harm.RESET_BEFORE,
+    "reset in the request": Harm.RESET_IN_REQUEST,
+    "reset, answer lost": Harm.RESET_AFTER,
+    "reset in the body": Harm.RESET_IN_BODY,
+    "cut body": Harm.CUT_BODY,
+    "wrong byte": Harm.WRONG_BYTE,
+    "wrong byte in the request": Harm.WRONG_BYTE_SENT,
+    "hang": Harm.HANG,
+    "hang in the body": Harm.HANG_IN_BODY,
+    "401": Answer(401),
+    "429": Answer(429, retry_after_seconds=1),
+    "503": Answer(503),
+    "logins and URLs expire": TimePasses(10_000),
+    "Content-Length lies": Lie({"Content-Length": "1"}),
+    "digest lies": Lie({"Docker-Content-Digest": digest_of(b"another")}),
+    "media type lies": Lie({"Content-Type": media_types.DOCKER_MANIFEST}),
+}
+OVERCOME = {
+    "reset before",
+    "reset in the body",
+    "hang",
+    "hang in the body",
+    "429",
+    "503",
+    "logins and URLs expire",
+}
+"""What networks and registries do every day fails no run, wherever it happens."""
+
+FROM_THEN_ON: dict[str, Fault] = {
+    "reset from then on": Harm.RESET_BEFORE,
+    "wrong bytes from then on": Harm.WRONG_BYTE,
+    "401 from then on": Answer(401),
+    "503 from then on": Answer(503),
+}
+FAULTS = {**ONCE, **FROM_THEN_ON}
+
+OUTCOMES = ("recovered", "refused", "wrong")
+
+
+class OneLogin:
+    """The login that the registry wants."""
+
+    def fetch_login(self, host, *, renew):  # noqa: ARG002 - the shape of the port
+        return Login(username=LOGIN.user, password=LOGIN.password)
+
+
+class NoProgress:
+    """Nobody who wants to know how far it is."""
+
+    def start(self, layer):
+        pass
+
+    def advance(self, layer, size_bytes):
+        pass
+
+    def finish(self, layer):
+        pass
+
+
+@dataclass
+class Row:
+    """What came of the runs with one fault: an error for each that was refused or is wrong."""
+
+    name: str
+    recovered: int = 0
+    refused: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        numbers = (self.recovered, len(self.refused), len(self.wrong))
+        kinds = sorted({error.partition(":")[0] for error in self.refused})
+        return _line(self.name, sum(numbers), *numbers) + "  " + ", ".join(kinds)
+
+
+def _line(name: str, *columns: object) -> str:
+    return f"{name:36}" + "".join(f"{column!s:>11}" for column in columns)
+
+
+@pytest.fixture(scope="module")
+def table(request) -> Iterator[list[Row]]:
+    """The rows of the module's tests, printed when the last one is done."""
+    rows: list[Row] = []
+    yield rows
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    terminal = request.config.get_terminal_writer()
+    totals = [sum(len(getattr(row, kind)) for row in rows) for kind in ("refused", "wrong")]
+    recovered = sum(row.recovered for row in rows)
+    with capture.global_and_fixture_disabled():
+        terminal.line()
+        terminal.line(_line("fault of one request", "runs", *OUTCOMES) + "  errors")
+        for row in rows:
+            terminal.line(str(row))
+        terminal.line(_line("all", recovered + sum(totals), recovered, *totals))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """All that is logged, of whatever level."""
+    lines: list[str] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler, root = Lines(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield lines
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    """A registry like ECR, but with smaller parts and without its rates."""
+    behaviour = Behaviour(min_part_bytes=PART_BYTES, max_part_bytes=PART_BYTES, rates={})
+    with Registry(behaviour, login=LOGIN) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> str:
+    """The digest that the same recipe gives in an OCI layout."""
+    layout = layout_of(tmp_path_factory.mktemp("image") / "layout", IMAGE, tag=SOURCE_TAG)
+    place = OciLayout(layout, tag=SOURCE_TAG)
+    return convert(place)
+
+
+def convert(place) -> str:
+    """Convert the image within its place; returns the digest."""
+    image = fetch_image(place)
+    chosen = choose_images(image, Platforms.ALL)
+    result = build.convert(place, place, image, chosen, SETTINGS, tag=TAG, jobs=2, progress=NoProgress())
+    assert result.root is not None
+    return str(result.root.digest)
+
+
+def convert_in(registry: Registry) -> str:
+    """Convert the image in the registry, with a client that knows nothing yet."""
+    reference = RegistryRef(host=registry.host, repository="app", tag=SOURCE_TAG)
+    return convert(
+        open_repository(reference, streaming=STREAMING, retries=RETRIES, timeouts=TIMEOUTS, logins=OneLogin())
+    )
+
+
+def upload_to(registry: Registry) -> None:
+    """Upload a blob in parts."""
+    client = RegistryClient(
+        base_url(registry.host),
+        registry.host,
+        transport=Transport(TIMEOUTS),
+        logins=OneLogin(),
+        retries=RETRIES,
+    )
+    uploads = Uploads(client, f"{client.base_url}/v2/app/blobs", Scopes(repository="app").push)
+    uploads.push(Digest.parse(digest_of(BLOB)), [BLOB], part_bytes=PART_BYTES)
+
+
+def restock(registry: Registry) -> None:
+    """Bring it back to the beginning: the image, no request, no fault."""
+    app = registry.repository("app")
+    for content in (app.blobs, app.manifests, app.tags, app.uploads):
+        content.clear()
+    for digest, blob in IMAGE.blobs.items():
+        if digest != IMAGE.root.digest:
+            app.put_blob(blob)
+    app.put_manifest(IMAGE.document, tag=SOURCE_TAG)
+    registry.heal()
+    registry.forget_requests()
+
+
+def missing_of(app: Repository, digest: str) -> list[str]:
+    """What a manifest needs, directly or not, and is not there."""
+    if (manifest := app.manifests.get(digest)) is None:
+        return [digest]
+    if manifest.children:
+        return [missing for child in manifest.children for missing in missing_of(app, child)]
+    blobs = [entry["digest"] for entry in (manifest.document["config"], *manifest.document["layers"])]
+    return [blob for blob in blobs if blob not in app.blobs]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something that is done in the registry's repository, and how to tell that it is done, or not at all."""
+
+    run: Callable[[Registry], object]
+    is_done: Callable[[Repository], bool]
+    is_undone: Callable[[Repository], bool]
+
+
+def conversion(expected: str) -> Trial:
+    """The image is converted under its tag, and the tag that it came from stays."""
+
+    def is_done(app: Repository) -> bool:
+        is_source_there = app.tags[SOURCE_TAG] == str(IMAGE.root.digest)
+        return is_source_there and app.tags.get(TAG) == expected and missing_of(app, expected) == []
+
+    def is_undone(app: Repository) -> bool:
+        return app.tags == {SOURCE_TAG: str(IMAGE.root.digest)}
+
+    return Trial(run=convert_in, is_done=is_done, is_undone=is_undone)
+
+
+UPLOAD = Trial(
+    run=upload_to,
+    is_done=lambda app: app.blobs.get(digest_of(BLOB)) == BLOB,
+    is_undone=lambda app: digest_of(BLOB) not in app.blobs,
+)
+
+
+def fail_each(registry: Registry, trial: Trial, fault: str, row: Row) -> None:
+    """Let the fault happen at each request that a run makes, in turn."""
+    restock(registry)
+    trial.run(registry)
+    assert trial.is_done(registry.repository("app"))
+    for number in range(1, len(registry.requests) + 1):
+        restock(registry)
+        if fault in ONCE:
+            registry.fail(ONCE[fault], number=number)
+        else:
+            registry.fail(FROM_THEN_ON[fault], where=from_number(number), times=None)
+        try:
+            refusal = run_and_check(registry, trial, fault)
+        except Exception as error:  # noqa: BLE001 - whatever is no SociError is what we look for
+            failed = registry.requests[number - 1]
+            row.wrong.append(f"request {number}, {failed.method} {failed.path}: {error!r}")
+        else:
+            row.refused += refusal
+            row.recovered += not refusal
+
+
+def from_number(number: int) -> Callable[[Exchange], bool]:
+    return lambda exchange: exchange.number >= number
+
+
+def run_and_check(registry: Registry, trial: Trial, fault: str) -> list[str]:
+    """Run, and once more if that was refused, when all is well again; returns the error, if there was one."""
+    app = registry.repository("app")
+    refusal = []
+    try:
+        trial.run(registry)
+    except SociError as error:
+        refusal = [f"{type(error).__name__}: {error}"]
+        # Put by tag, bytes are taken for what they are: only the answer tells that they are others.
+        assert trial.is_undone(app) or trial.is_done(app) or fault == "wrong byte in the request"
+        registry.heal()
+        trial.run(registry)
+    assert trial.is_done(app)
+    assert not any(seen.has_authorization for seen in registry.requests if seen.origin == OBJECTS)
+    return refusal
+
+
+def secrets_in(texts: Iterable[str]) -> list[str]:
+    pair = base64.b64encode(f"{LOGIN.user}:{LOGIN.password}".encode()).decode()
+    together = "\n".join(texts)
+    secrets = (LOGIN.password, pair, "X-Amz-Signature", *LOGIN.tokens())
+    return [secret for secret in secrets if secret in together]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, expected, table, logged, fault):
+    row = Row(f"convert: {fault}")
+    table.append(row)
+
+    fail_each(registry, conversion(expected), fault, row)
+
+    assert row.wrong == []
+    assert row.refused == [] or fault not in OVERCOME
+    assert secrets_in([*logged, *row.refused]) == []
+    assert all(len(error.splitlines()) == 1 for error in row.refused)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_a_blob_in_parts_is_whole_or_not_there(registry, table, logged, fault):
+    row = Row(f"upload: {fault}")
+    table.append(row)
+
+    fail_each(registry, UPLOAD, fault, row)
+
+    assert row.wrong == []
+    assert secrets_in([*logged, *row.refused]) == []
