@@ -38,11 +38,6 @@ def describe_errors(response: Response) -> str:
     return " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
 
 
-def error_codes(response: Response) -> frozenset[str]:
-    """Return the codes of an error answer: NAME_UNKNOWN, MANIFEST_UNKNOWN, TAG_INVALID and their like."""
-    return frozenset(code for code, _ in _errors(response))
-
-
 def _errors(response: Response) -> Iterator[tuple[str, str]]:
     try:
         errors = json.loads(response.body)["errors"]

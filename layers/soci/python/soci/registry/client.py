@@ -13,14 +13,13 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import urljoin
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES
 from soci.registry.answers import UNAUTHORIZED, error_of
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
-from soci.registry.messages import BodyStream, Request, Response, origin, redacted, whole
+from soci.registry.messages import BodyStream, Request, Response, redirected, whole
 from soci.registry.pace import Pace
 from soci.registry.retry import Attempts, RetryPolicy, parse_retry_after
 from soci.registry.session import Session
@@ -165,13 +164,3 @@ class RegistryClient:
 
     def _send_login(self, request: Request) -> Response:
         return self._transport.send(request, limit_bytes=TOKEN_LIMIT_BYTES)
-
-
-def redirected(url: str, location: str) -> str:
-    """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
-    if not location:
-        raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
-    target = urljoin(url, location)
-    if origin(url)[0] == "https" and origin(target)[0] != "https":
-        raise InvalidResponse(f"{redacted(url)}: a redirect from HTTPS to plain HTTP, {redacted(target)}")
-    return target

@@ -69,7 +69,7 @@ class EcrLogins:
         make_client: Callable[[EcrHost], Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._make_client = make_client or _boto3_client
+        self._make_client = make_client or boto3_client
         self._now = now
         self._lock = threading.Lock()
         self._kept: dict[EcrHost, tuple[Login, float]] = {}
@@ -115,7 +115,8 @@ def _fetch(make_client: Callable[[EcrHost], Any], host: EcrHost) -> tuple[Login,
     return Login(username=username, password=password), expires_at
 
 
-def _boto3_client(host: EcrHost) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+def boto3_client(host: EcrHost) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    """Make a client for the region of a registry, of the same kind of endpoint (FIPS, dual-stack)."""
     import boto3  # noqa: PLC0415 - see `_fetch`
     from botocore.config import Config  # noqa: PLC0415
 

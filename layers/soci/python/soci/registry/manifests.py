@@ -9,7 +9,7 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import sniff_media_type
-from soci.registry.answers import NOT_FOUND, describe_errors, error_codes, error_of
+from soci.registry.answers import NOT_FOUND, describe_errors, error_of
 from soci.registry.client import RegistryClient
 from soci.registry.messages import Operation, Request, Response, redacted
 from soci.registry.scopes import Scopes
@@ -91,7 +91,12 @@ class Manifests:
                 continue
             if response.status in _REFUSALS:
                 raise _refusal(request, response, tag)
-            self._check_digest(response, descriptor.digest)
+            try:
+                self._check_digest(response, descriptor.digest)
+            except InvalidResponse as error:
+                # Unlike a digest, a tag takes whatever arrives: if that was something else it must not stay.
+                attempts.wait(error)
+                continue
             return
 
     def delete(self, reference: Digest | str) -> bool:
@@ -142,6 +147,6 @@ class Manifests:
 
 def _refusal(request: Request, response: Response, tag: str) -> RegistryError:
     says = describe_errors(response)
-    if "TAG_INVALID" in error_codes(response) or "immutable" in says.lower():
+    if "immutable" in says.lower():  # no code of its own: TAG_INVALID is also a tag that is none
         return TagImmutable(f"{request}: tag {tag} may not be moved: {says}", status=response.status)
     return error_of(request, response)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from soci.errors import InvalidResponse
 
@@ -139,3 +139,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def redirected(url: str, location: str) -> str:
+    """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
+    if not location:
+        raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
+    target = urljoin(url, location)
+    if origin(url)[0] == "https" and origin(target)[0] != "https":
+        raise InvalidResponse(f"{redacted(url)}: a redirect from HTTPS to plain HTTP, {redacted(target)}")
+    return target

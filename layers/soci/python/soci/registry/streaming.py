@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,17 +23,19 @@ from itertools import chain
 
 from soci.errors import BlobMissing, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
-from soci.registry.client import RegistryClient
-from soci.registry.messages import BodyStream, Operation, Request
+from soci.registry.answers import NOT_FOUND, error_of
+from soci.registry.client import ERROR_LIMIT_BYTES, RegistryClient
+from soci.registry.messages import BodyStream, Operation, Request, whole
 from soci.registry.retry import Attempts
 
 _OK = 200
 _PARTIAL = 206
-_NOT_FOUND = 404
 _RANGE_NOT_SATISFIABLE = 416
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _REFUSALS = frozenset({400, 401, 403, 404, 410})
 """What blob stores answer when a signed address has expired; they do not agree on it."""
+
+_EXPECTED = frozenset({_OK, _PARTIAL, _RANGE_NOT_SATISFIABLE}) | _REFUSALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,35 +105,39 @@ class BlobReader:
 
     @contextmanager
     def _open(self, start: int, end: int, attempts: Attempts) -> Iterator[BodyStream]:
-        """Ask for bytes [start, end): at the remembered address, else at the registry."""
+        """Ask for bytes [start, end), of the whole blob without a range."""
         is_part = (start, end) != (0, self._blob.size)
         headers = {"Range": f"bytes={start}-{end - 1}"} if is_part else {}
         with ExitStack() as stack:
-            stream = None
-            if found_at := self._found_at:
-                remembered = Request(
-                    method="GET", url=found_at, operation=Operation.GET_BLOB, headers=headers
-                )
-                expected = {_OK, _PARTIAL, *_REFUSALS}
-                stream = stack.enter_context(
-                    self._client.open(remembered, (), expect=expected, attempts=attempts)
-                )
-                if stream.status in _REFUSALS:
-                    stack.close()
-                    self._found_at = stream = None
-            if stream is None:
-                request = Request(method="GET", url=self._url, operation=Operation.GET_BLOB, headers=headers)
-                expected = {_OK, _PARTIAL, _NOT_FOUND, _RANGE_NOT_SATISFIABLE}
-                stream = stack.enter_context(
-                    self._client.open(request, self._scopes, expect=expected, attempts=attempts)
-                )
+            stream = self._ask(stack, headers, attempts)
             self._check(stream, start, end)
-            if stream.url != self._url:
-                self._found_at = stream.url
             yield stream
 
+    def _ask(self, stack: ExitStack, headers: Mapping[str, str], attempts: Attempts) -> BodyStream:
+        """Ask at the remembered address, or else the registry, and again if it sends us to a wrong one."""
+        while True:
+            remembered = self._found_at
+            request = Request(
+                method="GET", url=remembered or self._url, operation=Operation.GET_BLOB, headers=headers
+            )
+            scopes = () if remembered else self._scopes
+            stream = stack.enter_context(
+                self._client.open(request, scopes, expect=_EXPECTED, attempts=attempts)
+            )
+            is_elsewhere = stream.url != self._url
+            if stream.status not in _REFUSALS or (stream.status == NOT_FOUND and not is_elsewhere):
+                self._found_at = stream.url if is_elsewhere else None
+                return stream
+            error = error_of(request, whole(stream, ERROR_LIMIT_BYTES))
+            stack.close()
+            if not is_elsewhere:
+                raise error
+            self._found_at = None
+            if remembered is None:  # an address that is refused at once has not expired
+                attempts.wait(error)
+
     def _check(self, stream: BodyStream, start: int, end: int) -> None:
-        if stream.status == _NOT_FOUND:
+        if stream.status == NOT_FOUND:
             raise BlobMissing(f"{self._what} is not there")
         if stream.status == _RANGE_NOT_SATISFIABLE:
             raise SizeMismatch(f"{self._what} ends before byte {start}, want {self._blob.size} bytes")

@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
 from soci.oci.digest import Digest
 from soci.registry.answers import NOT_FOUND
-from soci.registry.client import RegistryClient, redirected
-from soci.registry.messages import Operation, Request, Response, redacted
+from soci.registry.client import RegistryClient
+from soci.registry.messages import Operation, Request, Response, redacted, redirected
 
 PART_BYTES = 10 << 20
 """Amazon ECR takes parts of 5 to 10 MiB (the last may be smaller), at most 4,200."""
@@ -110,7 +110,10 @@ class Uploads:
             location = self.fetch_location()
             try:
                 self.finish(location, digest, data)
-            except RegistryUnavailable as error:
+            except RegistryError as error:
+                # Not found: the registry has forgotten the upload, as one that was started anew does.
+                if not isinstance(error, RegistryUnavailable) and error.status != NOT_FOUND:
+                    raise
                 if self.has(digest):
                     return
                 attempts.wait(error)

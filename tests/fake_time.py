@@ -1,0 +1,20 @@
+"""Time that passes only by sleeping."""
+
+from __future__ import annotations
+
+from soci.registry.retry import Clock
+
+
+class FakeTime:
+    """A clock that stands still but for sleeping, and a die that always shows the highest number."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.seconds += seconds
+
+    def clock(self, luck: float = 1.0) -> Clock:
+        return Clock(now=lambda: self.seconds, sleep=self.sleep, random=lambda: luck)

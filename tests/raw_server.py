@@ -1,0 +1,68 @@
+"""A server that says exactly what a test wants, byte by byte: what no proper server would say, too."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+_TLS_HANDSHAKE = b"\x16"
+
+
+class RawServer:
+    """Serves one connection after the other: each request on it gets the next of its answers."""
+
+    def __init__(self, connections: Sequence[Sequence[bytes]]) -> None:
+        self._connections = connections
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://{}:{}".format(*self._socket.getsockname())
+        self.requests: list[bytes] = []
+        self._connection = self._socket
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        for one in (self._socket, self._connection):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        for answers in self._connections:
+            try:
+                self._connection, _ = self._socket.accept()
+                with self._connection as connection:
+                    self._answer(connection, answers)
+            except OSError:
+                continue  # the client was faster, or the test is over
+
+    def _answer(self, connection: socket.socket, answers: Sequence[bytes]) -> None:
+        for answer in answers:
+            request = b""
+            while b"\r\n\r\n" not in request and not request.startswith(_TLS_HANDSHAKE):
+                if not (more := connection.recv(65536)):
+                    return
+                request += more
+            self.requests.append(request)
+            connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+
+@contextmanager
+def raw_server(*connections: bytes | Sequence[bytes]) -> Iterator[RawServer]:
+    server = RawServer([(one,) if isinstance(one, bytes) else one for one in connections])
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def http(status: int, body: bytes = b"", **headers: str) -> bytes:
+    """Write an answer; names of headers have _ for -."""
+    given = {"Content_Length": str(len(body))} | headers
+    lines = [f"HTTP/1.1 {status} x", *(f"{name.replace('_', '-')}: {value}" for name, value in given.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import base64
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
+
+from soci.errors import RegistryUnavailable, Unauthorized
+from soci.registry.credentials import Login
+from soci.registry.ecr import RENEW_BEFORE_SECONDS, EcrHost, EcrLogins, boto3_client, parse_ecr_host
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+SECRET = "not-to-be-seen"
+NOW = 1_800_000_000.0
+HOURS = 3600
+
+
+@pytest.mark.parametrize(
+    ("host", "region", "fips", "dual_stack"),
+    [
+        (HOST, "eu-west-1", False, False),
+        (HOST.upper(), "eu-west-1", False, False),
+        ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "us-east-1", True, False),
+        ("123456789012.dkr-ecr.us-east-1.on.aws", "us-east-1", False, True),
+        ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", True, True),
+        ("123456789012.dkr.ecr.us-gov-west-1.amazonaws.com", "us-gov-west-1", False, False),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", False, False),
+        ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", False, True),
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", False, False),
+        ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", False, False),
+        ("123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", False, False),
+        ("123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", False, False),
+        ("123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1", False, False),
+    ],
+)
+def test_registries_of_ecr_are_recognised_in_every_partition(host, region, fips, dual_stack):
+    expected = EcrHost(account="123456789012", region=region, fips=fips, dual_stack=dual_stack)
+
+    assert parse_ecr_host(host) == expected
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "public.ecr.aws",
+        "docker.io",
+        f"{HOST}.evil.example",
+        f"evil{HOST}",
+        f"{HOST}:443",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil",
+        "123456789012.dkr.ecr.eu-west-1.on.aws",
+        "123456789012.dkr-ecr.eu-west-1.amazonaws.com",
+        "12345678901.dkr.ecr.eu-west-1.amazonaws.com",
+        "123456789012.dkr.ecr.eu.west.amazonaws.com",
+    ],
+)
+def test_other_hosts_are_not(host):
+    assert parse_ecr_host(host) is None
+    assert EcrLogins(make_client=lambda _: pytest.fail("asked AWS")).fetch_login(host, renew=True) is None
+
+
+class Aws:
+    """GetAuthorizationToken, and what it was asked."""
+
+    def __init__(self, answer: object = None) -> None:
+        self.answer = answer
+        self.calls = 0
+        self.now = NOW
+
+    def get_authorization_token(self):
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
+        token = base64.b64encode(f"AWS:{SECRET}{self.calls}".encode()).decode()
+        expires_at = datetime.fromtimestamp(self.now + 12 * HOURS, UTC)
+        return {"authorizationData": [{"authorizationToken": token, "expiresAt": expires_at}]}
+
+    def logins(self) -> EcrLogins:
+        return EcrLogins(make_client=lambda _: self, now=lambda: self.now)
+
+
+def test_a_token_is_the_password_of_the_user_aws():
+    assert Aws().logins().fetch_login(HOST, renew=False) == Login(
+        username="AWS", password=f"{SECRET}1", valid_seconds=12 * HOURS - RENEW_BEFORE_SECONDS
+    )
+
+
+def test_a_token_is_kept_and_renewed_before_it_ends():
+    aws = Aws()
+    logins = aws.logins()
+    logins.fetch_login(HOST, renew=False)
+
+    aws.now += 12 * HOURS - RENEW_BEFORE_SECONDS - 1
+    kept = logins.fetch_login(HOST, renew=False)
+    aws.now += 1
+    renewed = logins.fetch_login(HOST, renew=False)
+
+    assert kept is not None
+    assert (kept.password, kept.valid_seconds) == (f"{SECRET}1", 1)
+    assert renewed is not None
+    assert renewed.password == f"{SECRET}2"
+
+
+def test_a_token_that_was_refused_is_renewed_and_each_registry_has_its_own():
+    aws = Aws()
+    logins = aws.logins()
+
+    passwords = [
+        (logins.fetch_login(host, renew=renew) or Login()).password
+        for host, renew in [
+            (HOST, False),
+            (HOST, True),
+            (HOST.replace("eu-west-1", "us-east-1"), False),
+            (HOST, False),
+        ]
+    ]
+
+    assert [password.removeprefix(SECRET) for password in passwords] == ["1", "2", "3", "2"]
+
+
+def test_without_credentials_of_aws_there_is_no_login():
+    assert Aws(NoCredentialsError()).logins().fetch_login(HOST, renew=False) is None
+
+
+def test_without_boto3_there_is_no_login(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+
+    assert Aws().logins().fetch_login(HOST, renew=False) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "problem"),
+    [
+        (
+            ClientError(
+                {"Error": {"Code": "AccessDeniedException", "Message": SECRET}}, "GetAuthorizationToken"
+            ),
+            Unauthorized,
+            "GetAuthorizationToken for 123456789012 in eu-west-1: AccessDeniedException",
+        ),
+        (
+            EndpointConnectionError(endpoint_url=f"https://{SECRET}"),
+            RegistryUnavailable,
+            "EndpointConnectionError",
+        ),
+        (ProfileNotFound(profile=SECRET), Unauthorized, "ProfileNotFound"),
+        ({"authorizationData": []}, Unauthorized, "no token"),
+        ({"authorizationData": [{"authorizationToken": SECRET}]}, Unauthorized, "no token"),
+    ],
+    ids=["refused", "no connection", "no profile", "nothing", "no base64"],
+)
+def test_what_aws_refuses_is_an_error_without_its_text(answer, error, problem):
+    with pytest.raises(error, match=problem) as caught:
+        Aws(answer).logins().fetch_login(HOST, renew=False)
+
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        (HOST, "https://api.ecr.eu-west-1.amazonaws.com"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "https://api.ecr.cn-north-1.amazonaws.com.cn"),
+        ("123456789012.dkr-ecr.us-east-1.on.aws", "https://ecr.us-east-1.api.aws"),
+        ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "https://ecr-fips.us-east-1.amazonaws.com"),
+    ],
+)
+def test_boto3_asks_the_endpoint_that_goes_with_the_registry(monkeypatch, host, endpoint):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    ecr_host = parse_ecr_host(host)
+    assert ecr_host is not None
+
+    assert boto3_client(ecr_host).meta.endpoint_url == endpoint

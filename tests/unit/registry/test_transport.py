@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+import socket
+
+import pytest
+import urllib3.exceptions
+
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
+from soci.registry.messages import Operation, Request
+from soci.registry.transport import Timeouts, Transport, transport_errors
+from tests.raw_server import http, raw_server
+
+TRANSPORT = Transport(Timeouts(connect_seconds=2, read_seconds=0.2))
+LIMIT = 1000
+
+
+def get(url: str) -> Request:
+    return Request(method="GET", url=url, operation=Operation.LIST)
+
+
+def unused_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return "http://{}:{}/secret?secret".format(*server.getsockname())
+
+
+def test_an_answer_has_status_headers_and_body():
+    with raw_server(http(404, b"body", X_Test="Value")) as server:
+        response = TRANSPORT.send(get(f"{server.url}/a?b=c"), limit_bytes=LIMIT)
+
+    assert (response.status, response.body, response.headers["x-test"]) == (404, b"body", "Value")
+    head = server.requests[0].decode()
+    assert head.startswith("GET /a?b=c HTTP/1.1\r\n")
+    assert "Accept-Encoding: identity\r\n" in head
+    assert "User-Agent: soci-index/" in head
+
+
+def test_a_redirect_is_an_answer_like_others():
+    with raw_server(http(307, Location="http://127.0.0.1:1/")) as server:
+        assert TRANSPORT.send(get(server.url), limit_bytes=LIMIT).status == 307
+
+
+def test_bytes_are_taken_as_they_come_whatever_they_are_said_to_be():
+    with raw_server(http(200, b"no gzip", Content_Encoding="gzip")) as server:
+        assert TRANSPORT.send(get(server.url), limit_bytes=LIMIT).body == b"no gzip"
+
+
+def test_a_larger_body_than_allowed_is_refused():
+    with (
+        raw_server(http(200, b"x" * (LIMIT + 1))) as server,
+        pytest.raises(InvalidResponse, match="more than 1000"),
+    ):
+        TRANSPORT.send(get(server.url), limit_bytes=LIMIT)
+
+
+def test_a_connection_is_used_again():
+    with raw_server([http(200, b"one"), http(200, b"two")]) as server:
+        bodies = [TRANSPORT.send(get(server.url), limit_bytes=LIMIT).body for _ in range(2)]
+
+    assert bodies == [b"one", b"two"]
+
+
+def test_a_connection_with_an_unread_body_is_not_used_again():
+    with raw_server([http(200, b"one"), b"never asked for"], http(200, b"two")) as server:
+        with TRANSPORT.open(get(server.url)) as stream:
+            assert stream.status == 200
+        body = TRANSPORT.send(get(server.url), limit_bytes=LIMIT).body
+
+    assert body == b"two"
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(b"", "RemoteDisconnected", id="nothing"),
+        pytest.param(b"SSH-2.0-x\r\n", "BadStatusLine: SSH-2.0-x", id="no http"),
+        pytest.param(http(200, b"half", Content_Length="8"), "IncompleteRead", id="cut off"),
+        pytest.param(
+            b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+            "ValueError",
+            id="bad chunk",
+        ),
+    ],
+)
+def test_an_answer_that_breaks_off_is_unavailable(answer, problem):
+    with raw_server(answer) as server, pytest.raises(RegistryUnavailable, match=problem) as caught:
+        TRANSPORT.send(get(f"{server.url}/a?secret"), limit_bytes=LIMIT)
+
+    assert str(caught.value).startswith(f"GET {server.url}/a?...: ")
+    assert "secret" not in str(caught.value)
+
+
+def test_no_connection_is_unavailable():
+    with pytest.raises(
+        RegistryUnavailable, match=r"/secret\?\.\.\.: ConnectionRefusedError: Connection refused"
+    ):
+        TRANSPORT.send(get(unused_url()), limit_bytes=LIMIT)
+
+
+def test_silence_is_unavailable_after_the_time_out():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = "http://{}:{}/".format(*server.getsockname())
+        with pytest.raises(RegistryUnavailable, match="no answer within the time-out"):
+            TRANSPORT.send(get(url), limit_bytes=LIMIT)
+
+
+def test_plain_http_on_a_tls_port_is_unavailable():
+    with raw_server(http(400)) as server, pytest.raises(RegistryUnavailable, match="SSLError"):
+        TRANSPORT.send(get(server.url.replace("http:", "https:")), limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:0/", "nonsense", "http://[::1/"])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(InvalidResponse):
+        TRANSPORT.send(get(url), limit_bytes=LIMIT)
+
+
+def errors_of_urllib3() -> list[type[Exception]]:
+    classes = inspect.getmembers(urllib3.exceptions, inspect.isclass)
+    return [kind for _, kind in classes if issubclass(kind, Exception) and not issubclass(kind, Warning)
+            and kind.__module__ == urllib3.exceptions.__name__]  # fmt: skip
+
+
+def made(kind: type[Exception]) -> Exception:
+    """Make an error; most tell what they are without being told anything."""
+    if kind is urllib3.exceptions.IncompleteRead:
+        return kind(1, 2)
+    if kind is urllib3.exceptions.InvalidChunkLength:
+        return kind(urllib3.HTTPResponse(io.BytesIO()), b"x")
+    return kind.__new__(kind)
+
+
+@pytest.mark.parametrize("kind", errors_of_urllib3(), ids=lambda kind: kind.__name__)
+def test_no_error_of_urllib3_is_left_out(kind):
+    request = get("https://h/secret?secret")
+
+    with (
+        pytest.raises(RegistryError, match=r"GET https://h/secret\?\.\.\.: ") as caught,
+        transport_errors(request),
+    ):
+        raise made(kind)
+
+    assert caught.value.__cause__ is None
+
+
+def test_errors_of_others_pass_through():
+    with pytest.raises(ZeroDivisionError), transport_errors(get("https://h/")):
+        raise ZeroDivisionError
+
+
+def test_the_log_of_urllib3_has_no_queries(caplog):
+    caplog.set_level(logging.DEBUG)
+    with raw_server(http(200)) as server:
+        TRANSPORT.send(get(f"{server.url}/a?X-Amz-Signature=secret"), limit_bytes=LIMIT)
+
+    assert '"GET /a HTTP/1.1"' in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_proxy_of_the_environment_is_used_but_not_to_this_machine(monkeypatch):
+    with raw_server(http(200, b"by proxy", Connection="close"), http(200, b"directly")) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        bodies = [
+            TRANSPORT.send(get(url), limit_bytes=LIMIT).body
+            for url in ("http://registry.invalid/a?b", server.url)
+        ]
+
+    assert bodies == [b"by proxy", b"directly"]
+    assert server.requests[0].startswith(b"GET http://registry.invalid/a?b HTTP/1.1\r\n")
+
+
+def test_closing_lets_go_of_connections():
+    transport = Transport()
+    with raw_server([http(200), b"never asked for"], http(200)) as server:
+        transport.send(get(server.url), limit_bytes=LIMIT)
+        transport.close()
+        transport.send(get(server.url), limit_bytes=LIMIT)
+
+    assert len(server.requests) == 2
