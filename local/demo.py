@@ -65,7 +65,7 @@ def main() -> None:
 
 def _find(suffix: str) -> str:
     listing = json.loads(_output("ls", CONVERTED, "/usr/local", "--recursive", "--json"))
-    return next(entry["path"] for entry in listing["entries"] if entry["path"].endswith(suffix))
+    return next(str(entry["path"]) for entry in listing["entries"] if entry["path"].endswith(suffix))
 
 
 def _run(console: Console, *arguments: str) -> None:
