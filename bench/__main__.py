@@ -31,7 +31,7 @@ from soci.ztoc.model import CompressionAlgorithm
 ROUNDS = 7
 PIECE_BYTES = 1 << 20
 GZIP_WINDOW_BITS = 31
-KIB_PER_MIB = 1024
+BYTES_PER_MIB = 1 << 20
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")
 
 
@@ -77,11 +77,9 @@ def _measure(layer: BenchLayer) -> tuple[str, ...]:
     data = layer.path.read_bytes()
     engine = _by_turns(lambda: _index(data), lambda: _inflate(data))
     indexed = _index(data)
-    command = _by_turns(
-        lambda: _run([str(SOCI_INDEX), "ztoc", str(layer.path)]),
-        lambda: _run(["gzip", "-dc", str(layer.path)]),
-    )
-    peak_kib = _run([str(SOCI_INDEX), "ztoc", str(layer.path)])
+    ztoc_command = [str(SOCI_INDEX), "ztoc", str(layer.path)]
+    command = _by_turns(lambda: _run(ztoc_command), lambda: _run(["gzip", "-dc", str(layer.path)]))
+    peak_bytes = _peak_bytes(ztoc_command) - len(indexed.ztoc)
     return (
         layer.name,
         f"{layer.compressed_bytes / 1e6:.0f}",
@@ -90,7 +88,7 @@ def _measure(layer: BenchLayer) -> tuple[str, ...]:
         f"{statistics.median(engine.ours):.2f}",
         f"{engine.ratio:.2f}",
         f"{command.ratio:.2f}",
-        f"{(peak_kib - len(indexed.ztoc) / 1024) / KIB_PER_MIB:.0f}",
+        f"{peak_bytes / BYTES_PER_MIB:.0f}",
     )
 
 
@@ -131,14 +129,21 @@ def _inflate(data: bytes) -> None:
         raise SystemExit("igzip did not reach the end of a layer")
 
 
-def _run(command: list[str]) -> int:
-    """Run a process to its end with its output thrown away; return its own peak memory in KiB."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
-    return usage.ru_maxrss
+def _run(command: list[str]) -> None:
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
+def _peak_bytes(command: list[str]) -> int:
+    """Run a process and return its peak memory.
+
+    A process between them starts it: what is forked from this one would count this one's memory as its own.
+    """
+    report = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    return int(subprocess.check_output([sys.executable, "-c", report, *command])) * 1024
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class FinishedToc(NamedTuple):
     """All file blocks, front first, and where in them each file's table begins."""
 
     blocks: bytearray
-    tables: Sequence[int]
+    tables: array[int]
 
 
 class TocWriter:
@@ -342,15 +342,16 @@ def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple
     return b"".join(parts), tables
 
 
-def _moved(positions: Sequence[int], insertions: Sequence[_Insertion]) -> list[int]:
+def _moved(positions: Sequence[int], insertions: Sequence[_Insertion]) -> array[int]:
     """Return where ascending positions are after insertions, which are sorted; one at a position moves it."""
-    moved: list[int] = []
+    moved = array("Q")
     begin = shift = 0
     for position, data in insertions:
         end = bisect_left(positions, position, begin)
-        moved += [before + shift for before in positions[begin:end]]
+        moved.extend([before + shift for before in positions[begin:end]])
         begin, shift = end, shift + len(data)
-    return moved + [before + shift for before in positions[begin:]]
+    moved.extend([before + shift for before in positions[begin:]])
+    return moved
 
 
 def format_time(seconds: int, nanoseconds: int) -> bytes:
