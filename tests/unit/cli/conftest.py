@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from soci.cli.app import run
-from tests.builders import file, gzip_of, image_of, layout_of, multi_platform, symlink, tar_of, text
+from tests.builders import image_of, layout_of, multi_platform
+from tests.unit.cli.samples import LAYER, PLATFORMS, UPPER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +63,6 @@ def process():
         return result
 
     return command
-
-
-LAYER = gzip_of(tar_of(file("bin/app", text(200_000), mode=0o755, mtime=1.5), symlink("app", "bin/app")))
-UPPER = gzip_of(tar_of(file("etc/motd", b"hello\n"), file("etc/empty")))
-PLATFORMS = ("linux/s390x", "linux/ppc64le")
-"""No machine that runs these tests has one of them, so both are taken unless one is asked for."""
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from soci.cli.terminal import print_json, print_table, printable, short, size_text
+from soci.cli.terminal import count_text, print_json, print_table, printable, short, size_text
 from tests.builders import describe
 
 
@@ -27,6 +27,15 @@ from tests.builders import describe
 )
 def test_a_size_has_a_unit(size_bytes, text):
     assert size_text(size_bytes) == text
+
+
+def test_a_count_has_its_noun():
+    assert [count_text(n, "span") for n in (0, 1, 2, 1_024)] == [
+        "0 spans",
+        "1 span",
+        "2 spans",
+        "1,024 spans",
+    ]
 
 
 @pytest.mark.parametrize(

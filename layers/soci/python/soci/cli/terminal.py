@@ -68,6 +68,11 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def count_text(number: int, noun: str) -> str:
+    """Return a number of things: 1 span, 1,024 spans."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def short(digest: object) -> str:
     """Return the beginning of a digest, enough to tell it from others at sight."""
     return str(digest).partition(":")[2][:12]
