@@ -180,3 +180,12 @@ def test_an_empty_file_is_a_tar_without_files(soci_index, tmp_path):
 
     assert soci_index("ztoc", empty, "--json").document["files"] == 0
     assert "cut short" in soci_index("ztoc", empty, "--compression", "gzip", status=1).stderr
+
+
+def test_an_output_that_cannot_be_made_is_named_as_it_was_given(soci_index, layer_file, tmp_path):
+    output = tmp_path / ("n" * 300)
+
+    result = soci_index("ztoc", layer_file, "-o", output, status=1)
+
+    assert result.stderr == f"soci-index: {output}: File name too long\n"
+    assert [path.name for path in tmp_path.iterdir()] == [layer_file.name]
