@@ -5,54 +5,26 @@ Nothing is pushed before all layers are indexed: a damaged layer leaves the dest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from soci.assemble import PlatformResult, assemble_platform, ztoc_descriptor
 from soci.copy import copy_blobs_of, copy_trees
-from soci.errors import BlobMissing, InputError
+from soci.errors import InvalidDocument, InvalidOption
 from soci.fetch import Image, PlatformImage
-from soci.filesystem import FileSystem
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
-from soci.index.documents import Document
-from soci.index.manifest import (
-    EMPTY_CONFIG,
-    IndexVersion,
-    LayerZtoc,
-    describe_ztoc,
-    encode_index_manifest,
-)
-from soci.index.prefetch import SpanRange, encode_prefetch, merge_ranges, plan_prefetch
-from soci.index_layers import LayerResult, Progress, index_layers
-from soci.layer_files import entries_of_layer
-from soci.oci import media_types
-from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
+from soci.index.manifest import EMPTY_CONFIG, IndexVersion
+from soci.index_layers import Progress, abort_copies, index_layers
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.image_config import ImageConfig
+from soci.oci.manifest import ImageManifest
 from soci.plan import plan_layers
 from soci.ports import ArtifactSink, ImageSource, ImageStore
-from soci.reasons import Reason
-from soci.settings import IndexSettings
+from soci.settings import IndexSettings, ZstdLayers
 from soci.tagging import TagLeftAlone, push_tagged
 from soci.ztoc.builder import IndexedLayer
-from soci.ztoc.decode import decode_compression_info, decode_files
-from soci.ztoc.model import FileEntry, Span
-
-_NO_TAR = frozenset({Reason.NOT_A_LAYER, Reason.ENCRYPTED, Reason.UNKNOWN_COMPRESSION})
-"""What was left out for these reasons is not even tried to be read as a tar."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformResult:
-    """What came of one platform's image."""
-
-    image: PlatformImage
-    layers: tuple[LayerResult, ...]
-    """In the image's order."""
-    index: Document | None
-    """The SOCI index manifest; None when no layer got a zTOC."""
-    artifacts: tuple[Document, ...]
-    """Prefetch artifacts, each once."""
-    unmatched_prefetch: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +54,13 @@ def create_index(
 
     When `sink` is another place than `source` the image is copied there as well. `tag` is given to the image.
     """
-    results = index_platforms(source, chosen, settings, IndexVersion.V1, jobs=jobs, progress=progress)
+    if settings.zstd_layers is ZstdLayers.RECOMPRESS:
+        raise InvalidOption(
+            "version 1 indexes an image as it is: recompressing zstd layers takes version 2, convert"
+        )
+    results = index_platforms(
+        source, chosen, settings, IndexVersion.V1, sink=sink, jobs=jobs, progress=progress
+    )
     made = [result.index for result in results if result.index is not None]
     if not made:
         return BuildResult(platforms=results, root=None)
@@ -114,7 +92,20 @@ def convert(
     progress: Progress,
 ) -> BuildResult:
     """Index images with version 2: a SOCI-enabled image beside the original, under `tag`."""
-    results = index_platforms(source, chosen, settings, IndexVersion.V2, jobs=jobs, progress=progress)
+    results = index_platforms(
+        source, chosen, settings, IndexVersion.V2, sink=sink, jobs=jobs, progress=progress
+    )
+    with _giving_up_copies(results):
+        return _publish_converted(source, sink, image, results, tag)
+
+
+def _publish_converted(
+    source: ImageSource,
+    sink: ImageStore,
+    image: Image,
+    results: Sequence[PlatformResult],
+    tag: str | None,
+) -> BuildResult:
     made = [
         PlatformIndex(
             image_manifest=result.image.descriptor.digest, platform=result.image.platform, index=result.index
@@ -123,10 +114,12 @@ def convert(
         if result.index is not None
     ]
     if not made:
-        return BuildResult(platforms=results, root=None)
+        return BuildResult(platforms=tuple(results), root=None)
     index = image.index or index_of_single(image.root, image.images[0].platform)
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
+    manifests |= {one.image.descriptor.digest: _with_copies(source, one) for one in results}
     converted = convert_image(index, manifests, made)
+    _commit_copies(sink, results)
     if sink is not source:
         for manifest in manifests.values():
             copy_blobs_of(source, sink, manifest)
@@ -137,7 +130,7 @@ def convert(
     root = converted.root.descriptor
     left_alone = push_tagged(source, image.root, sink, root, tag)
     return BuildResult(
-        platforms=results, root=root, tag=None if left_alone else tag, tag_left_alone=left_alone
+        platforms=tuple(results), root=root, tag=None if left_alone else tag, tag_left_alone=left_alone
     )
 
 
@@ -147,10 +140,11 @@ def index_platforms(
     settings: IndexSettings,
     version: IndexVersion,
     *,
+    sink: ArtifactSink,
     jobs: int,
     progress: Progress,
 ) -> tuple[PlatformResult, ...]:
-    """Index all layers of some images, each once, and make the index manifests. Nothing is written.
+    """Index all layers of some images, each once, and make the index manifests. Nothing appears in the sink.
 
     Raises:
         DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
@@ -158,96 +152,50 @@ def index_platforms(
     """
     plans = [plan_layers(one.manifest, settings) for one in chosen]
     planned = [layer for plan in plans for layer in plan]
-    outcomes = index_layers(source, planned, settings, jobs=jobs, progress=progress)
+    outcomes = index_layers(source, planned, settings, sink=sink, jobs=jobs, progress=progress)
     return tuple(
-        _assemble(source, one, [outcomes[layer] for layer in plan], settings, version)
+        assemble_platform(source, one, [outcomes[layer] for layer in plan], settings, version)
         for one, plan in zip(chosen, plans, strict=True)
     )
 
 
-def _assemble(
-    source: ImageSource,
-    image: PlatformImage,
-    layers: Sequence[LayerResult],
-    settings: IndexSettings,
-    version: IndexVersion,
-) -> PlatformResult:
-    ztocs = [
-        describe_ztoc(
-            LayerZtoc(
-                layer=layer.descriptor,
-                ztoc=_ztoc_descriptor(layer.outcome),
-                needs_xattrs=layer.outcome.needs_xattrs,
-            ),
-            settings,
-        )
-        for layer in layers
-        if isinstance(layer.outcome, IndexedLayer)
-    ]
-    if not ztocs:
-        return PlatformResult(
-            image=image,
-            layers=tuple(layers),
-            index=None,
-            artifacts=(),
-            unmatched_prefetch=settings.prefetch_patterns,
-        )
-    artifacts, unmatched = _prefetch(source, layers, settings)
-    prefetch = [
-        replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(layer.descriptor.digest)})
-        for layer in layers
-        if (artifact := artifacts.get(layer.descriptor.digest))
-    ]
-    index = encode_index_manifest(
-        version=version, ztocs=ztocs, prefetch=prefetch, image_manifest=image.descriptor, settings=settings
-    )
-    return PlatformResult(
-        image=image,
-        layers=tuple(layers),
-        index=index,
-        artifacts=tuple(artifacts.values()),
-        unmatched_prefetch=unmatched,
-    )
-
-
-def _prefetch(
-    source: ImageSource, layers: Sequence[LayerResult], settings: IndexSettings
-) -> tuple[dict[Digest, Document], tuple[str, ...]]:
-    """Make the prefetch artifacts by layer digest. Layers left out are read for what they hide or replace."""
-    if not settings.prefetch_patterns:
-        return {}, ()
-    files: list[tuple[FileEntry, ...]] = []
-    spans: list[tuple[Span, ...] | None] = []
-    for layer in layers:
-        if isinstance(layer.outcome, IndexedLayer):
-            files.append(tuple(decode_files(layer.outcome.ztoc)))
-            spans.append(decode_compression_info(layer.outcome.ztoc).spans)
-        else:
-            files.append(_entries_if_readable(source, layer.descriptor, layer.outcome.reason))
-            spans.append(None)
-    plan = plan_prefetch(settings.prefetch_patterns, FileSystem.of(files), spans)
-    ranges: dict[Digest, list[SpanRange]] = {}
-    for layer, found in zip(layers, plan.ranges, strict=True):
-        if found:
-            ranges.setdefault(layer.descriptor.digest, []).extend(found)
-    return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
-
-
-def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
-    """Return a layer's files; none for a layer that cannot be read (zstd, foreign, encrypted, no tar at all).
-
-    Whatever such a layer hides, a prefetch is a hint: at worst spans are fetched that nobody needs.
-    """
-    if reason in _NO_TAR:
-        return ()
+@contextmanager
+def _giving_up_copies(results: Sequence[PlatformResult]) -> Iterator[None]:
+    """Remove copies of zstd layers that are not committed yet when anything goes wrong."""
     try:
-        return entries_of_layer(source, layer)
-    except (InputError, BlobMissing):
-        return ()
+        yield
+    except BaseException:
+        abort_copies(layer for result in results for layer in result.layers)
+        raise
 
 
-def _ztoc_descriptor(indexed: IndexedLayer) -> Descriptor:
-    return Descriptor(media_type=media_types.ZTOC, digest=indexed.digest, size=len(indexed.ztoc))
+def _with_copies(source: ImageSource, result: PlatformResult) -> ImageManifest:
+    """Return the image manifest with gzip copies in place of zstd layers, checked against the config's diff IDs.
+
+    Raises:
+        DigestMismatch: a copy unpacks to something else than the image's config says.
+        InvalidDocument: the config lists another number of layers.
+    """
+    manifest = result.image.manifest
+    if not any(layer.copy for layer in result.layers):
+        return manifest
+    what = f"config {manifest.config.digest}"
+    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
+    if len(diff_ids) != len(result.layers):
+        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(result.layers)} layers")
+    for layer, diff_id in zip(result.layers, diff_ids, strict=True):
+        if layer.copy is not None:
+            layer.copy.check_diff_id(diff_id)
+    return replace(manifest, layers=tuple(layer.descriptor for layer in result.layers))
+
+
+def _commit_copies(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
+    committed: set[Digest] = set()
+    for result in results:
+        for layer in result.layers:
+            if layer.copy is not None and layer.copy.digest not in committed:
+                layer.copy.commit(sink, layer.descriptor)
+                committed.add(layer.copy.digest)
 
 
 def _push_artifacts(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
@@ -258,7 +206,7 @@ def _push_artifacts(sink: ArtifactSink, results: Sequence[PlatformResult]) -> No
             continue
         for layer in result.layers:
             if isinstance(layer.outcome, IndexedLayer):
-                _push_blob(sink, _ztoc_descriptor(layer.outcome), layer.outcome.ztoc)
+                _push_blob(sink, ztoc_descriptor(layer.outcome), layer.outcome.ztoc)
         for artifact in result.artifacts:
             _push_blob(sink, artifact.descriptor, artifact.data)
         sink.push_manifest(result.index.descriptor, result.index.data)

@@ -20,6 +20,7 @@
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
+        ├── ZstdError             the zstd stream: damaged, not zstd, or in need of too large a window
         ├── GzipError             the gzip stream: truncated, bad checksum, trailing garbage, not gzip
         └── TarError              the tar stream: bad header, cut short, not a tar
 
@@ -119,6 +120,10 @@ class InvalidZtoc(IntegrityError):
 
 class DamagedLayer(SociError):
     """A layer's bytes are broken; no part of its image may be indexed."""
+
+
+class ZstdError(DamagedLayer):
+    """The zstd stream is damaged, is no zstd or needs too large a window."""
 
 
 class GzipError(DamagedLayer):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from soci.layer_copies import LayerCopy, copy_and_index
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.plan import PlannedLayer
-from soci.ports import ImageSource
+from soci.plan import PlannedLayer, Recompress
+from soci.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, MultiMember
 from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
@@ -38,8 +39,10 @@ class LayerResult:
     """One layer of an image, its zTOC or the reason why it has none, and how long that took."""
 
     descriptor: Descriptor
+    """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
+    copy: LayerCopy | None = None
 
 
 def index_layers(
@@ -47,10 +50,13 @@ def index_layers(
     layers: Iterable[PlannedLayer],
     settings: IndexSettings,
     *,
+    sink: ArtifactSink,
     jobs: int,
     progress: Progress,
 ) -> dict[PlannedLayer, LayerResult]:
-    """Index layers in parallel, the largest first, each content once; nothing is written.
+    """Index layers in parallel, the largest first, each content once; nothing appears in the sink.
+
+    Copies of zstd layers are written there, but not committed: that is up to the caller, as is `abort_copies`.
 
     Raises:
         DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
@@ -62,21 +68,36 @@ def index_layers(
     stop = threading.Event()
 
     def index(layer: PlannedLayer) -> LayerResult:
-        return _index_layer(source, layer, settings, stop, progress)
+        return _index_layer(source, layer, settings, sink=sink, stop=stop, progress=progress)
 
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(index, layer) for layer in unique]
         try:
             for task in as_completed(tasks):
                 task.result()
-        finally:
+        except BaseException:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
+            abort_copies(task.result() for task in tasks if not task.cancelled() and not task.exception())
+            raise
     outcomes = {_content_of(layer): task.result() for layer, task in zip(unique, tasks, strict=True)}
-    return {layer: replace(outcomes[_content_of(layer)], descriptor=layer.descriptor) for layer in layers}
+    return {layer: _result_for(layer, outcomes[_content_of(layer)]) for layer in layers}
 
 
-def _content_of(layer: PlannedLayer) -> tuple[Digest, int, CompressionAlgorithm | LeftOut]:
+def abort_copies(results: Iterable[LayerResult]) -> None:
+    """Give up copies that were not committed."""
+    for result in results:
+        if result.copy is not None:
+            result.copy.upload.abort()
+
+
+def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
+    """Return a content's result for one of the layers that have this content."""
+    descriptor = layer.descriptor if result.copy is None else result.copy.describe(layer.descriptor)
+    return replace(result, descriptor=descriptor)
+
+
+def _content_of(layer: PlannedLayer) -> tuple[Digest, int, CompressionAlgorithm | Recompress | LeftOut]:
     """Return what has to be equal for one result to do for two layers."""
     return layer.descriptor.digest, layer.descriptor.size, layer.decision
 
@@ -85,6 +106,8 @@ def _index_layer(
     source: ImageSource,
     layer: PlannedLayer,
     settings: IndexSettings,
+    *,
+    sink: ArtifactSink,
     stop: threading.Event,
     progress: Progress,
 ) -> LayerResult:
@@ -93,22 +116,44 @@ def _index_layer(
         return LayerResult(descriptor=descriptor, outcome=layer.decision)
     if media_types.is_foreign(descriptor.media_type) and not source.has_blob(descriptor):
         return LayerResult(descriptor=descriptor, outcome=LeftOut(reason=Reason.FOREIGN))
+    started = time.perf_counter()
+    progress.start(descriptor)
+    copy = None
+    with source.open_blob(descriptor) as chunks:
+        watched = _watched(descriptor, chunks, stop, progress)
+        if isinstance(layer.decision, Recompress):
+            outcome, copy = copy_and_index(descriptor, watched, sink, settings)
+        else:
+            outcome = _index(descriptor, layer.decision, watched, settings)
+    progress.finish(descriptor)
+    return LayerResult(
+        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, copy=copy
+    )
+
+
+def _watched(
+    layer: Descriptor, chunks: Iterable[bytes], stop: threading.Event, progress: Progress
+) -> Iterator[bytes]:
+    """Pass chunks on and tell of them, until the run is stopped."""
+    for chunk in chunks:
+        if stop.is_set():
+            raise CancelledError
+        yield chunk
+        progress.advance(layer, len(chunk))
+
+
+def _index(
+    layer: Descriptor, algorithm: CompressionAlgorithm, chunks: Iterable[bytes], settings: IndexSettings
+) -> IndexedLayer | LeftOut:
     task = LayerTask(
-        expected_digest=descriptor.digest,
-        expected_bytes=descriptor.size,
-        algorithm=layer.decision,
+        expected_digest=layer.digest,
+        expected_bytes=layer.size,
+        algorithm=algorithm,
         span_size_bytes=settings.span_size_bytes,
         build_tool_identifier=settings.build_tool_identifier,
         multi_member=settings.multi_member is MultiMember.INDEX,
     )
-    started = time.perf_counter()
-    progress.start(descriptor)
-    with source.open_blob(descriptor) as chunks, LayerIndexer(task) as indexer:
+    with LayerIndexer(task) as indexer:
         for chunk in chunks:
-            if stop.is_set():
-                raise CancelledError
             indexer.feed(chunk)
-            progress.advance(descriptor, len(chunk))
-        outcome = indexer.finish()
-    progress.finish(descriptor)
-    return LayerResult(descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started)
+        return indexer.finish()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from soci.errors import InputError, NotInImage, TarError
+from soci.errors import NotInImage, TarError
 from soci.filesystem import FileSystem, Node
 from soci.image import ImageLayer, IndexedImage, fetch_ztoc
+from soci.layer import zstd
 from soci.layer.chunks import WINDOW_BYTES, Chunk, Ring
 from soci.layer.gzip import GzipReader
 from soci.layer.inflate import default_engine
@@ -24,7 +26,6 @@ from soci.ztoc.model import FileEntry
 from soci.ztoc.toc import TYPE_NAMES, format_time
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _NO_CHECKPOINTS = 1 << 62
 
 
@@ -81,7 +82,6 @@ def open_layer_files(source: ImageSource, layer: ImageLayer) -> LayerFiles:
     """Open one layer.
 
     Raises:
-        InputError: the layer has neither zTOC nor a compression that can be read.
         IntegrityError, DamagedLayer, SourceError: the zTOC, or the layer without one, could not be read.
     """
     if layer.ztoc is None:
@@ -100,29 +100,34 @@ def contents_of_layer(source: ImageSource, layer: Descriptor) -> LayerContents:
     entries: list[FileEntry] = []
     end = 0
     with source.open_blob(layer) as chunks:
-        for chunk in inflated(layer, checked(layer, chunks)):
+        for chunk in inflated(checked(layer, chunks)):
             entries += map(file_entry_of, tar.feed(chunk))
             end = chunk.offset + chunk.end - WINDOW_BYTES
     tar.finish(end)
     return LayerContents(entries=tuple(entries), left_out=tar.left_out)
 
 
-def inflated(layer: Descriptor, pieces: Iterable[bytes]) -> Iterator[Chunk]:
-    """Decompress a layer, gzip or plain by its first bytes; a chunk is good until the next one is asked for.
+def inflated(pieces: Iterable[bytes]) -> Iterator[Chunk]:
+    """Decompress a layer, gzip, zstd or plain by its first bytes; a chunk is good until the next one is asked for.
 
     Raises:
-        InputError: the layer is compressed with zstd.
-        GzipError: the gzip stream is damaged.
+        GzipError, ZstdError: the compressed stream is damaged.
     """
+    pieces = iter(pieces)
+    first = next(pieces, b"")
+    pieces = itertools.chain((first,), pieces)
+    if first.startswith(zstd.MAGIC):
+        pieces = zstd.decompressed(pieces)
     ring = Ring()
-    reader: GzipReader | PlainReader | None = None
+    reader: GzipReader | PlainReader = PlainReader(ring=ring)
+    if first.startswith(_GZIP_MAGIC):
+        ring = Ring()
+        reader = GzipReader(span_size_bytes=_NO_CHECKPOINTS, engine=default_engine(), ring=ring)
     for piece in pieces:
-        if reader is None:
-            reader = _reader_for(layer, piece, ring)
         for chunk in reader.feed(piece):
             yield chunk
             ring.give_back(chunk)
-    yield from (reader or PlainReader(ring=ring)).finish()
+    yield from reader.finish()
 
 
 def file_entry_of(entry: TarEntry) -> FileEntry:
@@ -178,7 +183,7 @@ class _StreamedFiles:
         if at == end:
             return
         with self._source.open_blob(self._layer) as pieces:
-            for chunk in inflated(self._layer, pieces):
+            for chunk in inflated(pieces):
                 start = max(WINDOW_BYTES, at - chunk.offset + WINDOW_BYTES)
                 piece = bytes(
                     memoryview(chunk.buffer)[start : min(chunk.end, end - chunk.offset + WINDOW_BYTES)]
@@ -189,11 +194,3 @@ class _StreamedFiles:
                 if at == end:
                     return
         raise TarError(f"layer {self._layer.digest} ends at byte {at} of the uncompressed tar, want {end}")
-
-
-def _reader_for(layer: Descriptor, first_piece: bytes, ring: Ring) -> GzipReader | PlainReader:
-    if first_piece.startswith(_ZSTD_MAGIC):
-        raise InputError(f"layer {layer.digest}: zstd layers cannot be read yet")
-    if first_piece.startswith(_GZIP_MAGIC):
-        return GzipReader(span_size_bytes=_NO_CHECKPOINTS, engine=default_engine(), ring=ring)
-    return PlainReader(ring=ring)

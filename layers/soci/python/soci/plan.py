@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
 from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
-from soci.settings import IndexSettings
+from soci.settings import IndexSettings, ZstdLayers
 from soci.ztoc.model import CompressionAlgorithm
 
 _ALGORITHMS = {
@@ -19,12 +20,18 @@ _ALGORITHMS = {
 }
 
 
+class Recompress(Enum):
+    """The decision to make a copy of a layer in another compression, and to index the copy."""
+
+    TO_GZIP = "gzip"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
     """One layer of an image, and how it is to be indexed or why it is not."""
 
     descriptor: Descriptor
-    decision: CompressionAlgorithm | LeftOut
+    decision: CompressionAlgorithm | Recompress | LeftOut
 
 
 def plan_layers(manifest: ImageManifest, settings: IndexSettings) -> tuple[PlannedLayer, ...]:
@@ -35,12 +42,14 @@ def plan_layers(manifest: ImageManifest, settings: IndexSettings) -> tuple[Plann
     )
 
 
-def plan_layer(layer: Descriptor, settings: IndexSettings) -> CompressionAlgorithm | LeftOut:
+def plan_layer(layer: Descriptor, settings: IndexSettings) -> CompressionAlgorithm | Recompress | LeftOut:
     """Decide on one layer; the order of the rules decides which reason is given."""
     compression = media_types.compression_of(layer.media_type)
     reason = _reason_to_leave_out(layer, compression, settings)
     if reason is None:
         return _ALGORITHMS[compression]
+    if reason is Reason.ZSTD and settings.zstd_layers is ZstdLayers.RECOMPRESS:
+        return Recompress.TO_GZIP
     detail = layer.media_type
     if reason is Reason.BELOW_MIN_SIZE:
         detail = f"{layer.size} bytes, the minimum is {settings.min_layer_size_bytes}"

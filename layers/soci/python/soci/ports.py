@@ -60,6 +60,19 @@ class BlobMounter(Protocol):
         """Make a blob of the source one of this place; False when that is not possible."""
 
 
+class Upload(Protocol):
+    """A blob that is being written while nobody knows its digest yet."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes, any number of them."""
+
+    def commit(self, digest: Digest) -> None:
+        """End the blob: from now on it is there under its digest."""
+
+    def abort(self) -> None:
+        """Give it up; nothing is left of it. After `commit` there is nothing to give up."""
+
+
 class ArtifactSink(Protocol):
     """A place that takes blobs and manifests. Nothing is visible under a tag before `push_root`."""
 
@@ -68,6 +81,9 @@ class ArtifactSink(Protocol):
 
     def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
         """Write a blob, checked against size and digest while it is written; on any error nothing is left."""
+
+    def start_upload(self) -> Upload:
+        """Begin to write a blob whose digest shows at its end only."""
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Write a manifest or index whose blobs are all there."""

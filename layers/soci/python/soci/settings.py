@@ -10,6 +10,8 @@ from soci.errors import InvalidOption
 
 DEFAULT_SPAN_SIZE_BYTES = 4 << 20
 DEFAULT_MIN_LAYER_SIZE_BYTES = 10 << 20
+DEFAULT_GZIP_LEVEL = 6
+MAX_GZIP_LEVEL = 9
 DEFAULT_BUILD_TOOL_IDENTIFIER = "SOCI Index Builder v1"
 """Part of every digest: it names the family of outputs and must not change with a release."""
 
@@ -33,6 +35,14 @@ class MultiMember(StrEnum):
     LEAVE_OUT = "leave-out"
 
 
+class ZstdLayers(StrEnum):
+    """What becomes of zstd layers, which no lazy reader supports (docs/adr/0012)."""
+
+    LEAVE_OUT = "leave-out"
+    RECOMPRESS = "recompress"
+    """The converted image gets a gzip copy of the layer, and the copy is indexed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSettings:
     """Everything besides the image that decides the bytes of an index.
@@ -49,6 +59,9 @@ class IndexSettings:
     prefetch_patterns: tuple[str, ...] = ()
     """Paths or globs of files whose spans a reader fetches before the container starts."""
     multi_member: MultiMember = MultiMember.INDEX
+    zstd_layers: ZstdLayers = ZstdLayers.LEAVE_OUT
+    gzip_level: int = DEFAULT_GZIP_LEVEL
+    """Of gzip copies, 1 (fast) to 9 (small)."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -64,5 +77,7 @@ class IndexSettings:
             yield f"minimum layer size: {self.min_layer_size_bytes} bytes, want 0 or more"
         if not self.build_tool_identifier or not self.build_tool_identifier.isprintable():
             yield f"build tool identifier: {self.build_tool_identifier!r}, want printable text"
+        if not 1 <= self.gzip_level <= MAX_GZIP_LEVEL:
+            yield f"gzip level: {self.gzip_level}, want 1 to {MAX_GZIP_LEVEL}"
         if "" in self.prefetch_patterns:
             yield "prefetch: an empty path"

@@ -30,10 +30,12 @@ from soci.ports import ImageSource, ImageStore
 from soci.reasons import LeftOut
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
+    DEFAULT_GZIP_LEVEL,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
     IndexSettings,
     MultiMember,
+    ZstdLayers,
 )
 from soci.ztoc.builder import LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
@@ -162,6 +164,8 @@ def _index_command(
         prefetch_file: options.PrefetchOption = None,
         build_tool: options.BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
         multi_member: options.MultiMemberOption = MultiMember.INDEX,
+        zstd: options.ZstdOption = ZstdLayers.LEAVE_OUT,
+        gzip_level: options.GzipLevelOption = DEFAULT_GZIP_LEVEL,
         jobs: options.JobsOption = options.DEFAULT_JOBS,
         as_json: options.JsonOption = False,
     ) -> None:
@@ -172,6 +176,8 @@ def _index_command(
             prefetch_files=prefetch_file,
             build_tool=build_tool,
             multi_member=multi_member,
+            zstd=zstd,
+            gzip_level=gzip_level,
         )
         wanted = options.platforms_of(platform, all_platforms=all_platforms)
         places = open_places(image, destination)
@@ -209,10 +215,11 @@ def plan(
     platform: options.PlatformOption = None,
     all_platforms: options.AllPlatformsOption = False,
     min_layer_size: options.MinLayerSizeOption = DEFAULT_MIN_LAYER_SIZE_BYTES,
+    zstd: options.ZstdOption = ZstdLayers.LEAVE_OUT,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show which layers would be indexed, and why the others would not. Reads documents only."""
-    settings = options.settings_of(min_layer_size=min_layer_size)
+    settings = options.settings_of(min_layer_size=min_layer_size, zstd=zstd)
     found = fetch_image(open_source(parse_reference(image)))
     chosen = choose_images(found, options.platforms_of(platform, all_platforms=all_platforms))
     plans = [(one, plan_layers(one.manifest, settings)) for one in chosen]

@@ -13,11 +13,14 @@ from soci.fetch import Platforms
 from soci.oci.platform import Platform
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
+    DEFAULT_GZIP_LEVEL,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
+    MAX_GZIP_LEVEL,
     IndexSettings,
     MultiMember,
     Optimization,
+    ZstdLayers,
 )
 
 _SIZE = re.compile(r"(\d+)\s*(|[kmg]i?b?|b)", re.IGNORECASE)
@@ -89,6 +92,12 @@ BuildToolOption = Annotated[
 MultiMemberOption = Annotated[
     MultiMember, typer.Option("--multi-member", help="What to do with gzip layers of several members.")
 ]
+ZstdOption = Annotated[
+    ZstdLayers, typer.Option("--zstd", help="What to do with zstd layers; convert can make gzip copies.")
+]
+GzipLevelOption = Annotated[
+    int, typer.Option("--gzip-level", min=1, max=MAX_GZIP_LEVEL, help="Of gzip copies, 9 is the smallest.")
+]
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Layers to index at the same time.")
 ]
@@ -104,6 +113,8 @@ def settings_of(
     prefetch_files: list[str] | None = None,
     build_tool: str = DEFAULT_BUILD_TOOL_IDENTIFIER,
     multi_member: MultiMember = MultiMember.INDEX,
+    zstd: ZstdLayers = ZstdLayers.LEAVE_OUT,
+    gzip_level: int = DEFAULT_GZIP_LEVEL,
 ) -> IndexSettings:
     """Return the settings that the flags describe. Raises InvalidOption."""
     return IndexSettings(
@@ -113,6 +124,8 @@ def settings_of(
         optimizations=frozenset(optimizations or ()),
         prefetch_patterns=tuple(prefetch_files or ()),
         multi_member=multi_member,
+        zstd_layers=zstd,
+        gzip_level=gzip_level,
     )
 
 

@@ -10,7 +10,7 @@ from soci.cli.terminal import count_text, print_lines, print_table, short, size_
 from soci.fetch import Image, PlatformImage
 from soci.index_layers import LayerResult
 from soci.oci.descriptor import Descriptor
-from soci.plan import PlannedLayer
+from soci.plan import PlannedLayer, Recompress
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.builder import IndexedLayer
 
@@ -81,7 +81,7 @@ def print_plan(image: Image, plans: Sequence[tuple[PlatformImage, Sequence[Plann
             str(one.platform),
             short(layer.descriptor.digest),
             size_text(layer.descriptor.size),
-            f"left out: {layer.decision.reason}" if isinstance(layer.decision, LeftOut) else "to be indexed",
+            _planned(layer),
         )
         for one, layers in plans
         for layer in layers
@@ -91,6 +91,12 @@ def print_plan(image: Image, plans: Sequence[tuple[PlatformImage, Sequence[Plann
     print_reasons([decision for decision in decisions if isinstance(decision, LeftOut)])
     planned = sum(not isinstance(decision, LeftOut) for decision in decisions)
     print_lines([f"image {image.root.digest}: {planned} of {len(rows)} layers would be indexed"])
+
+
+def _planned(layer: PlannedLayer) -> str:
+    if isinstance(layer.decision, LeftOut):
+        return f"left out: {layer.decision.reason}"
+    return "to be copied as gzip and indexed" if isinstance(layer.decision, Recompress) else "to be indexed"
 
 
 def build_document(result: BuildResult, image: Image) -> dict[str, object]:
@@ -115,7 +121,8 @@ def build_document(result: BuildResult, image: Image) -> dict[str, object]:
 def _result_document(image: PlatformImage, layer: LayerResult) -> Mapping[str, object]:
     outcome = layer.outcome
     ztoc = None if isinstance(outcome, LeftOut) else _indexed_document(outcome, layer.seconds)
-    return _layer_document(image, layer.descriptor) | {"ztoc": ztoc} | _reason_or_none(outcome)
+    copied = {"copy_of": str(layer.copy.of)} if layer.copy else {}
+    return _layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | _reason_or_none(outcome)
 
 
 def _layer_document(image: PlatformImage, layer: Descriptor) -> dict[str, object]:
@@ -154,9 +161,10 @@ def _build_row(layer: LayerResult) -> tuple[str, ...]:
     outcome = layer.outcome
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
+    result = f"indexed, gzip copy of {short(layer.copy.of)}" if layer.copy else "indexed"
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
-    return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", "indexed")
+    return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", result)
 
 
 def print_published(result: BuildResult, image: Image, *, where: str) -> None:

@@ -12,6 +12,39 @@ from pathlib import Path
 from soci.layout.extents import storage_errors
 
 
+class PendingFile:
+    """A file that is being written under another name, until it is known under which one it shall appear."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / f".upload-{secrets.token_hex(8)}.partial"
+        with storage_errors(directory):
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def write(self, data: bytes) -> None:
+        """Append some bytes. Raises StorageError."""
+        with storage_errors(self._directory):
+            _write_all(self._descriptor, data)
+
+    def appear(self, name: str) -> None:
+        """Bring the file to the disk and give it its name. Raises StorageError."""
+        with storage_errors(self._directory):
+            os.fsync(self._descriptor)
+            self._path.replace(self._directory / name)
+        self._close()
+
+    def abort(self) -> None:
+        """Remove the file, unless it has appeared."""
+        if self._descriptor >= 0:
+            self._close()
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
 def write_atomically(path: Path, chunks: Iterable[bytes | bytearray]) -> None:
     """Write a file under another name in the same directory, bring it to the disk, then rename it.
 

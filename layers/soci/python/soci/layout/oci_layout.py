@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from soci.errors import BlobMissing, StorageError
-from soci.layout.atomic import fsync_directory, locked_directory, write_atomically
+from soci.errors import BlobMissing, DigestMismatch, StorageError
+from soci.layout.atomic import PendingFile, fsync_directory, locked_directory, write_atomically
 from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, with_root
 from soci.layout.extents import Extent, storage_errors
 from soci.layout.layout_source import LAYOUT_VERSION, OCI_LAYOUT, LayoutSource
@@ -17,6 +18,33 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
 from soci.oci.manifest import INDEX_LIMIT_BYTES
+
+UPLOAD_ALGORITHM = "sha256"
+"""Of blobs whose digest is computed here."""
+
+
+class LayoutUpload:
+    """See `ports.Upload`."""
+
+    def __init__(self, file: PendingFile) -> None:
+        self._file = file
+        self._content_hash = hashlib.new(UPLOAD_ALGORITHM)
+
+    def write(self, data: bytes) -> None:
+        """Append some bytes. Raises `StorageError`."""
+        self._content_hash.update(data)
+        self._file.write(data)
+
+    def commit(self, digest: Digest) -> None:
+        """Let the blob appear. Raises `DigestMismatch` if it is another one, `StorageError`."""
+        written = Digest(algorithm=UPLOAD_ALGORITHM, hex=self._content_hash.hexdigest())
+        if written != digest:
+            raise DigestMismatch(f"{digest}: the bytes written hash to {written}")
+        self._file.appear(digest.hex)
+
+    def abort(self) -> None:
+        """Remove what was written, unless it has appeared."""
+        self._file.abort()
 
 
 class OciLayout(LayoutSource):
@@ -44,6 +72,11 @@ class OciLayout(LayoutSource):
         """Write a blob, checked on the way; on any error nothing is left. See `ports.ArtifactSink`."""
         self._prepare(descriptor.digest.algorithm)
         write_atomically(self._blob_path(descriptor.digest), checked(descriptor, chunks))
+
+    def start_upload(self) -> LayoutUpload:
+        """Begin to write a blob under another name. See `ports.ArtifactSink`."""
+        self._prepare(UPLOAD_ALGORITHM)
+        return LayoutUpload(PendingFile(self.path / "blobs" / UPLOAD_ALGORITHM))
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Write a manifest or index; in a layout it is a blob like others. See `ports.ArtifactSink`."""

@@ -82,6 +82,11 @@ def is_foreign(media_type: str) -> bool:
     )
 
 
+def as_gzip(media_type: str) -> str:
+    """Return the type of the same layer compressed with gzip instead of zstd."""
+    return media_type.replace("+zstd", "+gzip").replace(".tar.zstd", ".tar.gzip")
+
+
 def is_encrypted(media_type: str) -> bool:
     """Tell whether the layer is encrypted. `compression_of` tells what it is underneath."""
     return "encrypted" in media_type.split("+")[1:]

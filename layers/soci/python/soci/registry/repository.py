@@ -27,7 +27,7 @@ from soci.registry.paging import fetch_pages
 from soci.registry.referrers import Referrers, describe_referrer
 from soci.registry.scopes import Scopes
 from soci.registry.streaming import BlobReader, StreamSettings
-from soci.registry.upload import PartsUpload, Uploads
+from soci.registry.upload import StreamedUpload, Uploads
 
 TAGS_PER_PAGE = 1_000
 _OK = 200
@@ -138,9 +138,9 @@ class RegistryRepository:
         scopes = self._scopes.mount_from(source._scopes)  # noqa: SLF001 - a repository like this one
         return self._uploads.mount(descriptor.digest, source.reference.repository, scopes)
 
-    def start_upload(self) -> PartsUpload:
+    def start_upload(self) -> StreamedUpload:
         """Begin to write a blob whose digest is known at its end only. Raises `RegistryError`."""
-        return self._uploads.start()
+        return StreamedUpload(self._uploads.start())
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Write a manifest under its digest; one with a subject is then among its referrers.

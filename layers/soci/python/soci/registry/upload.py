@@ -202,6 +202,33 @@ class PartsUpload:
         return int(match[1]) + 1 if match else None
 
 
+class StreamedUpload:
+    """See `ports.Upload`: bytes of any number, sent as soon as they make a part."""
+
+    def __init__(self, upload: PartsUpload, *, part_bytes: int = PART_BYTES) -> None:
+        self._upload = upload
+        self._part_bytes = part_bytes
+        self._part = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises `RegistryError` when a part is not taken."""
+        self._part += data
+        while len(self._part) >= self._part_bytes:
+            self._upload.write(bytes(self._part[: self._part_bytes]))
+            del self._part[: self._part_bytes]
+
+    def commit(self, digest: Digest) -> None:
+        """Send the rest and end the upload. Raises `RegistryError`."""
+        if self._part:
+            self._upload.write(bytes(self._part))
+            self._part.clear()
+        self._upload.commit(digest)
+
+    def abort(self) -> None:
+        """Leave it: a registry forgets an upload that is not ended, and nobody can see it until then."""
+        self._part.clear()
+
+
 def parts_of(chunks: Iterable[bytes | bytearray], part_bytes: int) -> Iterator[bytes]:
     """Cut and join chunks into parts of one size; the last one is smaller, and nothing makes no part."""
     part = bytearray()

@@ -11,7 +11,6 @@ from datetime import datetime
 from soci.layer.chunks import WINDOW_BYTES
 from soci.layer.tar import TarReader
 from soci.layer_files import file_entry_of, inflated
-from soci.oci.descriptor import Descriptor
 from soci.reasons import LeftOut
 from soci.ztoc.model import FileEntry
 
@@ -56,12 +55,12 @@ class TarContents:
     left_out: LeftOut | None
 
 
-def read_contents(layer: Descriptor, pieces: Iterable[bytes]) -> TarContents:
-    """Read a layer whole, by its headers. Raises InputError for zstd, DamagedLayer."""
+def read_contents(pieces: Iterable[bytes]) -> TarContents:
+    """Read a layer whole, by its headers. Raises DamagedLayer."""
     tar, hasher = TarReader(), FileHasher()
     entries: list[FileEntry] = []
     end = 0
-    for chunk in inflated(layer, pieces):
+    for chunk in inflated(pieces):
         found = [file_entry_of(entry) for entry in tar.feed(chunk)]
         entries += found
         hasher.add(found)

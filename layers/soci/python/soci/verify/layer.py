@@ -44,7 +44,7 @@ def verify_layer(
     with findings.collecting(f"layer {layer.digest}"):
         with source.open_blob(layer) as pieces:
             if compare_files and artifacts:
-                truth = read_contents(layer, checked(layer, pieces))
+                truth = read_contents(checked(layer, pieces))
             else:
                 for _ in checked(layer, pieces):
                     pass

@@ -1,0 +1,42 @@
+"""A gzip copy of a zstd layer, made while it streams past: zstd in, gzip out, the tar between them unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from zlib_ng import zlib_ng
+
+from soci.layer.zstd import decompressed
+from soci.oci.digest import Digest
+
+_GZIP_WINDOW_BITS = 31
+"""A 32 KiB window and a gzip header without name and time, so that the same tar gives the same bytes."""
+
+
+class GzipCopy:
+    """Iterates over the gzip bytes of a copy, one piece for each piece of the tar.
+
+    `diff_id`, the digest of the tar, is good when the iteration has ended.
+
+    Raises (while iterated):
+        ZstdError: the layer is damaged.
+    """
+
+    def __init__(self, zstd_pieces: Iterable[bytes], *, level: int) -> None:
+        self._pieces = zstd_pieces
+        self._tar_hash = hashlib.sha256()
+        self._compressor = zlib_ng.compressobj(level, wbits=_GZIP_WINDOW_BITS)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in decompressed(self._pieces):
+            self._tar_hash.update(piece)
+            compressed = self._compressor.compress(piece)
+            if compressed:
+                yield compressed
+        yield self._compressor.flush()
+
+    @property
+    def diff_id(self) -> Digest:
+        """Return the digest of the uncompressed tar, which the image's config lists."""
+        return Digest(algorithm="sha256", hex=self._tar_hash.hexdigest())

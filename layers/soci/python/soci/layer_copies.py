@@ -1,0 +1,103 @@
+"""Gzip copies of zstd layers: read once, copied, indexed and written all in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from soci.errors import DigestMismatch
+from soci.layer.gzip_copy import GzipCopy
+from soci.oci import media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.integrity import checked
+from soci.ports import ArtifactSink, Upload
+from soci.reasons import LeftOut
+from soci.settings import IndexSettings, MultiMember
+from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.model import CompressionAlgorithm
+
+_CHUNKED_ANNOTATIONS = "io.github.containers.zstd-chunked."
+"""These describe the zstd bytes, which a copy does not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCopy:
+    """A gzip copy whose bytes are written but not yet committed."""
+
+    of: Digest
+    """The zstd layer."""
+    digest: Digest
+    size: int
+    diff_id: Digest
+    """Of the tar inside, the same as that of the layer copied."""
+    upload: Upload
+
+    def describe(self, layer: Descriptor) -> Descriptor:
+        """Return what stands for a layer in the converted image."""
+        kept = {
+            key: value for key, value in layer.annotations.items() if not key.startswith(_CHUNKED_ANNOTATIONS)
+        }
+        return replace(
+            layer,
+            media_type=media_types.as_gzip(layer.media_type),
+            digest=self.digest,
+            size=self.size,
+            annotations=kept,
+        )
+
+    def commit(self, sink: ArtifactSink, layer: Descriptor) -> None:
+        """Let the copy appear, unless an equal one is there."""
+        if sink.has_blob(layer):
+            self.upload.abort()
+        else:
+            self.upload.commit(self.digest)
+
+    def check_diff_id(self, expected: Digest) -> None:
+        """Raise DigestMismatch unless the tar inside is the one that the image's config lists."""
+        if self.diff_id != expected:
+            raise DigestMismatch(
+                f"layer {self.of} unpacks to {self.diff_id}, the image's config says {expected}"
+            )
+
+
+def copy_and_index(
+    layer: Descriptor, chunks: Iterable[bytes], sink: ArtifactSink, settings: IndexSettings
+) -> tuple[IndexedLayer | LeftOut, LayerCopy | None]:
+    """Copy a zstd layer to gzip and index the copy; None for a copy that would not be indexed.
+
+    Raises:
+        DamagedLayer, IntegrityError: the layer is damaged or not what its descriptor says.
+        SourceError: it could not be read, or the copy could not be written.
+    """
+    upload = sink.start_upload()
+    try:
+        copy = GzipCopy(checked(layer, chunks), level=settings.gzip_level)
+        with LayerIndexer(_task(settings)) as indexer:
+            for piece in copy:
+                indexer.feed(piece)
+                upload.write(piece)
+            outcome = indexer.finish()
+    except BaseException:
+        upload.abort()
+        raise
+    if isinstance(outcome, LeftOut):
+        upload.abort()
+        return outcome, None
+    made = LayerCopy(
+        of=layer.digest,
+        digest=outcome.layer_digest,
+        size=outcome.compressed_bytes,
+        diff_id=copy.diff_id,
+        upload=upload,
+    )
+    return outcome, made
+
+
+def _task(settings: IndexSettings) -> LayerTask:
+    return LayerTask(
+        algorithm=CompressionAlgorithm.GZIP,
+        span_size_bytes=settings.span_size_bytes,
+        build_tool_identifier=settings.build_tool_identifier,
+        multi_member=settings.multi_member is MultiMember.INDEX,
+    )
