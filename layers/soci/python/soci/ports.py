@@ -6,7 +6,7 @@ nothing else of the world.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -93,4 +93,13 @@ class ArtifactSink(Protocol):
 
 
 class ImageStore(ImageSource, ArtifactSink, Protocol):
-    """A place that is both; an image in it can be indexed without a copy."""
+    """A place that is both; an image in it can be indexed without a copy, and freed of its index."""
+
+    def delete_manifest(self, digest: Digest) -> bool:
+        """Take a manifest away, and with it all tags that point to it; False when it is not there."""
+
+    def delete_blobs(self, digests: Collection[Digest]) -> int:
+        """Free those blobs and documents that nothing here refers to any more; return how many.
+
+        A registry does that by itself, some time later: there it is 0.
+        """

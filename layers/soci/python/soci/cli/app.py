@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from soci import __version__
-from soci.cli import build_commands, read_commands
+from soci.cli import build_commands, read_commands, remove_command
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine
@@ -41,6 +41,7 @@ for command in (
     read_commands.ls,
     read_commands.cat,
     read_commands.verify,
+    remove_command.remove,
 ):
     app.command()(command)
 

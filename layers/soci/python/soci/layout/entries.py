@@ -12,6 +12,7 @@ from soci.errors import InvalidReference, NotInImage
 from soci.oci import gojson
 from soci.oci.annotations import CONTAINERD_IMAGE_NAME, REF_NAME
 from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 from soci.oci.fields import fold_key
 from soci.oci.manifest import INDEX_LIMIT_BYTES, ImageIndex
 from soci.oci.reference import full_image_name
@@ -56,6 +57,17 @@ def with_root(index_json: bytes, descriptor: Descriptor, tag: str | None, where:
     written = [raw for i, raw in enumerate(document.get(key) or []) if i not in replaced]
     written.insert(replaced[0] if replaced else len(written), _root_entry(descriptor, tag).to_json())
     return gojson.encode(document | {key: written})
+
+
+def without_root(index_json: bytes, digest: Digest, where: str) -> bytes:
+    """Return index.json without the entries of one digest; all others keep what they have."""
+    entries = ImageIndex.parse(index_json, where).manifests or ()
+    if all(entry.digest != digest for entry in entries):
+        return index_json
+    document = cast("dict[str, Any]", gojson.decode(index_json, where, limit_bytes=INDEX_LIMIT_BYTES))
+    key = next((key for key in reversed(document) if fold_key(key) == "manifests"), "manifests")
+    kept = [raw for entry, raw in zip(entries, document[key], strict=True) if entry.digest != digest]
+    return gojson.encode(document | {key: kept})
 
 
 def _root_entry(descriptor: Descriptor, tag: str | None) -> Descriptor:

@@ -75,6 +75,11 @@ class LayoutSource(ExtentSource):
             if entry.artifact_type == artifact_type and self._subject_of(entry) == subject
         )
 
+    def fetch_roots(self) -> tuple[Descriptor, ...]:
+        """Describe all entry points of the layout."""
+        entries = self._fetch_index().manifests or ()
+        return tuple(entry if entry.media_type else self._describe(entry.digest) for entry in entries)
+
     def _subject_of(self, entry: Descriptor) -> Digest | None:
         manifest = ImageManifest.parse(self.fetch_manifest(entry), f"{self}: {entry.digest}")
         return manifest.subject.digest if manifest.subject else None

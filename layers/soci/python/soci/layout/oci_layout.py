@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from soci.errors import BlobMissing, DigestMismatch, StorageError
 from soci.layout.atomic import PendingFile, fsync_directory, locked_directory, write_atomically
-from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, with_root
+from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, with_root, without_root
 from soci.layout.extents import Extent, storage_errors
 from soci.layout.layout_source import LAYOUT_VERSION, OCI_LAYOUT, LayoutSource
+from soci.layout.reachable import reachable_from
 from soci.oci import gojson
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -86,16 +88,41 @@ class OciLayout(LayoutSource):
         """Put a manifest into index.json; a tag moves to it. Raises `BlobMissing` if it was not pushed."""
         if not self.has_blob(descriptor):
             raise BlobMissing(f"{self}: no blob {descriptor.digest} to put into {INDEX_JSON}")
-        path = self.path / INDEX_JSON
         fsync_directory(self._blob_path(descriptor.digest).parent)
+        self._change_index_json(lambda current, where: with_root(current, descriptor, tag, where))
+
+    def delete_manifest(self, digest: Digest) -> bool:
+        """Take a manifest out of index.json; its bytes go by `delete_blobs`. See `ports.ImageStore`."""
+        return self._change_index_json(lambda current, where: without_root(current, digest, where))
+
+    def delete_blobs(self, digests: Collection[Digest]) -> int:
+        """Free blobs that no entry point leads to. Raises `StorageError`, `IntegrityError`.
+
+        A document that cannot be read is an error: nobody knows what it refers to.
+        """
+        with locked_directory(self.path):
+            needed = reachable_from(self, self.fetch_roots())
+            freed = 0
+            for digest in set(digests) - needed:
+                path = self._blob_path(digest)
+                with storage_errors(path), suppress(FileNotFoundError):
+                    path.unlink()
+                    freed += 1
+            return freed
+
+    def _change_index_json(self, change: Callable[[bytes, str], bytes]) -> bool:
+        """Write index.json anew under a lock, if the change makes a difference."""
+        path = self.path / INDEX_JSON
         with locked_directory(self.path) as directory:
             extent = self._find_file(INDEX_JSON)
             current = EMPTY_INDEX_JSON if extent is None else extent.fetch(0, INDEX_LIMIT_BYTES + 1)
-            updated = with_root(current, descriptor, tag, str(path))
-            if extent is None or updated != current:
-                write_atomically(path, (updated,))
-                with storage_errors(path):
-                    os.fsync(directory)
+            updated = change(current, str(path))
+            if extent is not None and updated == current:
+                return False
+            write_atomically(path, (updated,))
+            with storage_errors(path):
+                os.fsync(directory)
+        return True
 
     def _prepare(self, algorithm: str) -> None:
         blobs = self.path / "blobs" / algorithm

@@ -6,7 +6,7 @@ have been read or written are kept: they are small, and a recipe asks for some o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
@@ -191,6 +191,10 @@ class RegistryRepository:
         if subject is not None:
             self._referrers.remove(subject.digest, digest)
         return deleted
+
+    def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
+        """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
+        return 0
 
     def delete_tag(self, tag: str) -> bool:
         """Take a tag away; False when it is not there. Raises `RegistryError` when the registry does not."""
