@@ -168,6 +168,24 @@ def test_an_output_that_is_full_is_an_error_of_one_line(layout):
         assert done.stderr == b"soci-index: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_outputs_are_written_to_by_nobody(layout, closing):
+    for reference, status in ((f"oci:{layout}:latest", 0), (f"oci:{layout}:none", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"exec soci-index plan {reference} {closing}"], capture_output=True, check=False
+        )
+
+        assert done.returncode == status
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_input_is_an_error():
+    done = subprocess.run(["sh", "-c", "exec soci-index ztoc - <&-"], capture_output=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"soci-index: standard input is closed\n"
+
+
 def test_names_that_the_locale_cannot_write_are_escaped(process, tmp_path):
     layout = layout_of(tmp_path / "image", image_of(tar_of(file("ü漢"))))
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
