@@ -1,7 +1,7 @@
 # `make help` lists the targets. Each sets up what it needs, on a machine with Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 VENV ?= .venv
-SYSTEM_PACKAGES := skopeo umoci pigz docker-registry # independent tools that tests check the core against
+SYSTEM_PACKAGES := docker-registry skopeo umoci buildah pigz # independent tools that tests check the core against
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package soci \
 	--custom-compile-command "make lock"
 

@@ -7,10 +7,11 @@ one with the application. Files are taken in a fixed order up to a limit, so tha
 from __future__ import annotations
 
 import hashlib
+import os
 import platform as machine
 import sysconfig
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -68,13 +69,15 @@ def _wheel_directories(*names: str) -> Iterator[Path]:
             yield path
 
 
-def write_sample_image(directory: Path, tag: str) -> Descriptor:
+def write_sample_image(
+    directory: Path, tag: str, *, layer_limit_bytes: int = LAYER_LIMIT_BYTES
+) -> Descriptor:
     """Write the image and return its manifest's descriptor. Raises SourceError."""
     layout = OciLayout(directory)
     layers: list[Descriptor] = []
     diff_ids: list[str] = []
     for content in contents():
-        layer, diff_id = _write_layer(layout, directory, content)
+        layer, diff_id = _write_layer(layout, directory, _files(content, layer_limit_bytes))
         layers.append(layer)
         diff_ids.append(str(diff_id))
     host = host_platform()
@@ -92,14 +95,16 @@ def write_sample_image(directory: Path, tag: str) -> Descriptor:
     return root
 
 
-def _write_layer(layout: OciLayout, directory: Path, content: Content) -> tuple[Descriptor, Digest]:
+def _write_layer(
+    layout: OciLayout, directory: Path, files: Iterable[tuple[str, Path]]
+) -> tuple[Descriptor, Digest]:
     """Write one layer's tar through gzip into a file, then hand that to the layout under its digest."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     path = directory.with_name(f"{directory.name}-layer.partial")
     with path.open("wb") as file:
         writer = _GzipWriter(file)
         with tarfile.open(fileobj=cast("IO[bytes]", writer), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            for name, source in _files(content):
+            for name, source in files:
                 _add(tar, name, source)
         writer.finish()
     layer = Descriptor(
@@ -135,7 +140,7 @@ class _GzipWriter:
         self._file.write(data)
 
 
-def _files(content: Content) -> Iterator[tuple[str, Path]]:
+def _files(content: Content, limit_bytes: int) -> Iterator[tuple[str, Path]]:
     """Yield name in the image and path of each file, sorted, up to the layer's limit."""
     total_bytes = 0
     for root in content.roots:
@@ -144,14 +149,14 @@ def _files(content: Content) -> Iterator[tuple[str, Path]]:
             if size_bytes > FILE_LIMIT_BYTES:
                 continue
             total_bytes += size_bytes
-            if total_bytes > LAYER_LIMIT_BYTES:
+            if total_bytes > limit_bytes:
                 break
             yield f"{content.prefix}/{root.name}/{path.relative_to(root)}", path
 
 
 def _sorted_files(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.iterdir()):
-        if path.is_symlink():
+        if path.is_symlink() or not os.access(path, os.R_OK):
             continue
         if path.is_dir():
             yield from _sorted_files(path)

@@ -386,9 +386,13 @@ def _layer_type(layer: bytes) -> str:
 
 
 def _uncompressed(layer: bytes) -> bytes:
+    """The layer as a plain tar; what does not decompress stays as it is."""
     parts = []
     while layer[:2] == b"\x1f\x8b":
         inflater = zlib.decompressobj(31)
-        parts.append(inflater.decompress(layer))
+        try:
+            parts.append(inflater.decompress(layer))
+        except zlib.error:
+            break
         layer = inflater.unused_data
     return b"".join(parts) or layer

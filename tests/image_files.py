@@ -97,6 +97,16 @@ def write_layout(directory: Path, image: Image, tag: str = "latest") -> Path:
     return write_files(directory, layout_files(image.blobs, [entry_of(image, tag=tag)]))
 
 
+def write_docker_archive(path: Path, image: Image, *names: str) -> Path:
+    """Write an archive of the older form, as `docker save` did up to version 24."""
+    layers = {f"{number}/layer.tar": layer for number, layer in enumerate(image.layers)}
+    saved = [{"Config": "config.json", "RepoTags": list(names), "Layers": list(layers)}]
+    path.write_bytes(
+        tar_of({"manifest.json": json.dumps(saved).encode(), "config.json": image.config, **layers})
+    )
+    return path
+
+
 def skopeo(*arguments: str) -> str:
     """Run skopeo, a required tool of the tests, and return what it prints."""
     command = ["skopeo", "--insecure-policy", *arguments]

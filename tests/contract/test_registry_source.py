@@ -73,6 +73,10 @@ def read_whole(source: ImageSource, blob: Descriptor) -> bytes:
         return b"".join(checked(blob, chunks))
 
 
+def layer_of(source: ImageSource) -> Descriptor:
+    return (ImageManifest.parse(source.fetch_manifest(source.fetch_root())).layers or ())[0]
+
+
 def test_the_root_is_that_of_the_layout(pushed, source):
     root = pushed[0].fetch_root()
 
@@ -131,14 +135,14 @@ def test_what_is_not_there_is_missing(pushed, source):
 
 def test_a_large_layer_comes_in_order_by_ranges_on_several_connections(big):
     repository = open_repository(big, streaming=SMALL_RANGES)
-    layer = ImageManifest.parse(repository.fetch_manifest(repository.fetch_root())).layers[0]
+    layer = layer_of(repository)
 
     assert read_whole(repository, layer) == BIG.layers[0]
 
 
 def test_a_blob_of_another_size_than_described_is_refused_before_it_is_read(big):
     repository = open_repository(big, streaming=SMALL_RANGES)
-    layer = ImageManifest.parse(repository.fetch_manifest(repository.fetch_root())).layers[0]
+    layer = layer_of(repository)
     wrong = Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size + 1)
 
     assert not repository.has_blob(wrong)

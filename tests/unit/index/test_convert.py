@@ -189,14 +189,19 @@ def test_an_attestation_of_something_else_is_left_alone():
     assert root.manifests[1] == attestation
 
 
-def convert_again(first, second):
+def without_artifact_types(index: ImageIndex) -> ImageIndex:
+    """What skopeo 1.9 makes of an index when it copies it."""
+    return replace(index, manifests=tuple(replace(one, artifact_type="") for one in index.manifests or ()))
+
+
+def convert_again(first, second, copied=lambda index: index):
     """Convert for some SOCI indexes, then the outcome for others; return both roots."""
     manifests = {image.root.digest: ImageManifest.parse(image.document) for image in (AMD64, ARM64)}
     before = convert_image(index_of(AMD64, ARM64), manifests, first)
     images = {document.descriptor.digest: ImageManifest.parse(document.data) for document in before.manifests}
     by_platform = dict(zip(("linux/amd64", "linux/arm64/v8"), images, strict=True))
     made = [replace(one, image_manifest=by_platform[str(one.platform)]) for one in second]
-    after = convert_image(ImageIndex.parse(before.root.data), images, made)
+    after = convert_image(copied(ImageIndex.parse(before.root.data)), images, made)
     return before.root, after.root
 
 
@@ -232,3 +237,11 @@ def test_another_index_for_the_same_platform_takes_the_place_of_the_first():
     assert new[2].annotations == {MANIFEST_DIGEST: str(new[0].digest)}
     assert new[0].digest != old[0].digest
     assert [new[1], new[3]] == [old[1], old[3]]
+
+
+def test_a_soci_index_that_lost_its_artifact_type_is_replaced_and_gets_it_back():
+    made = [soci_index_for(AMD64, b"amd"), soci_index_for(ARM64, b"arm")]
+
+    before, after = convert_again(made, made, copied=without_artifact_types)
+
+    assert after == before

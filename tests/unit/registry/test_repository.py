@@ -21,7 +21,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
-from soci.ports import ArtifactSink, BlobMounter, DescriptorSource, ImageSource, ReferrerSource
+from soci.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
 from soci.registry.credentials import NoLogins
 from soci.registry.open import open_repository
 from soci.registry.referrers import fallback_tag, with_referrer, without_referrer
@@ -35,10 +35,13 @@ from tests.raw_server import http, raw_server
 IMAGE = image_of(b"layer one", b"layer two")
 OTHER = image_of(b"another layer")
 ROOT, OTHER_ROOT = (replace(image.root, platform=None) for image in (IMAGE, OTHER))
+LAYER = (ImageManifest.parse(IMAGE.document).layers or ())[0]
 ARTIFACT_TYPE = media_types.SOCI_INDEX_V1
 
 
-def repository_at(host: str, name: str = "app", tag: str | None = None, digest: Digest | None = None):
+def repository_at(
+    host: str, name: str = "app", tag: str | None = None, digest: Digest | None = None
+) -> RegistryRepository:
     return open_repository(
         RegistryRef(host=host, repository=name, tag=tag, digest=digest),
         retries=RetryPolicy(clock=FakeTime().clock()),
@@ -82,10 +85,9 @@ def paths(registry: Registry, method: str = "GET") -> list[str]:
 
 
 def test_a_repository_is_all_that_the_ports_ask_for(repository):
-    source: ImageSource = repository
-    sink: ArtifactSink = repository
+    store: ImageStore = repository
 
-    assert source is sink
+    assert store is repository
     assert isinstance(repository, DescriptorSource)
     assert isinstance(repository, ReferrerSource)
     assert isinstance(repository, BlobMounter)
@@ -169,7 +171,7 @@ def test_what_is_no_manifest_is_refused():
 
 @pytest.mark.parametrize("redirects", [True, False])
 def test_a_blob_is_there_in_its_size_or_not_at_all(redirects):
-    layer = ImageManifest.parse(IMAGE.document).layers[0]
+    layer = LAYER
     with Registry(Behaviour(redirects_blobs=redirects, rates={})) as registry:
         registry.repository("app").put_blob(IMAGE.blobs[layer.digest])
         repository = repository_at(registry.host)
@@ -294,7 +296,7 @@ def test_a_writer_whose_entry_was_overwritten_puts_it_in_again():
     tag = fallback_tag(ROOT.digest)
     theirs = replace(referrer_of(ROOT, "theirs")[0], artifact_type=ARTIFACT_TYPE)
     their_list = ImageIndex(manifests=(theirs,)).encode()
-    overtaken = []
+    overtaken: list[str] = []
 
     def overtake(event):
         if event["detail"]["image-tag"] == tag and not overtaken:
@@ -441,7 +443,7 @@ def test_a_registry_that_does_not_delete_says_so():
 
 
 def test_a_blob_is_taken_over_from_a_repository_of_the_same_registry_only(registry, repository):
-    layer = ImageManifest.parse(IMAGE.document).layers[0]
+    layer = LAYER
     with Registry(Behaviour(rates={})) as elsewhere:
         assert not repository_at(elsewhere.host).mount_blob(layer, repository)
 
@@ -464,6 +466,8 @@ def test_a_blob_is_taken_over_from_a_repository_of_the_same_registry_only(regist
     ],
 )
 def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
-    repository = open_repository(parse_reference(text))
+    reference = parse_reference(text)
+    assert isinstance(reference, RegistryRef)
+    repository = open_repository(reference)
 
     assert repository.url == url

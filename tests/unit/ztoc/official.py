@@ -8,7 +8,9 @@ from typing import Any
 
 import flatbuffers  # type: ignore[import-untyped]
 
+from soci.layer.gzip import Checkpoint
 from soci.layer.tar import Attributes, TarEntry
+from soci.ztoc.checkpoints import RECORD_BYTES, CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.encode import encode_ztoc
 from soci.ztoc.model import CompressionAlgorithm
 from soci.ztoc.toc import TYPE_NAMES, TocWriter, format_time
@@ -126,6 +128,44 @@ def our_ztoc(
             uncompressed_archive_size=uncompressed,
             build_tool_identifier=tool,
         )
+    )
+
+
+def gzip_ztoc(
+    points: Sequence[tuple[int, int, int]],
+    entries: Sequence[TarEntry] = (),
+    *,
+    digests: int | None = None,
+    cut_first: bool = False,
+    **parts: Any,
+) -> bytes:
+    """A zTOC with checkpoints (in, out, bits) at places of choice, as version 1 if the first is cut out."""
+    blob = CheckpointBlob()
+    for point in points:
+        blob.add(Checkpoint(*point, bytes(32_768)))
+    data = blob.finish(4096)
+    if cut_first:
+        data = data[:12] + data[12 + RECORD_BYTES :]
+    count = len(points) if digests is None else digests
+    parts = {"compressed": 9000, "uncompressed": 20_000, **parts}
+    return official_ztoc(entries, checkpoints=bytes(data), span_digests=[bytes(32)] * count, **parts)
+
+
+def plain_ztoc(
+    entries: Sequence[TarEntry] = (),
+    *,
+    span: int = 4096,
+    layer: int = 9000,
+    digests: int = 3,
+    compressed: int = 9000,
+) -> bytes:
+    """A zTOC of an uncompressed layer."""
+    return official_ztoc(
+        entries,
+        checkpoints=encode_plain_checkpoints(span_size_bytes=span, layer_bytes=layer),
+        span_digests=[bytes(32)] * digests,
+        algorithm=CompressionAlgorithm.UNCOMPRESSED,
+        compressed=compressed,
     )
 
 

@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import Any
 
 import pytest
 
 from soci.errors import InvalidZtoc
-from soci.layer.gzip import Checkpoint
-from soci.ztoc.checkpoints import RECORD_BYTES, CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.decode import decode_compression_info, decode_files, decode_ztoc, read_text, scan_files
 from soci.ztoc.flatbuffer import BackwardWriter, Field
 from soci.ztoc.model import CompressionAlgorithm, FileEntry
 from tests.builders import directory, file, gzip_of, index_layer, symlink, tar_of, text
-from tests.unit.ztoc.official import official_ztoc, random_entries, tar_entry
+from tests.unit.ztoc.official import gzip_ztoc, official_ztoc, plain_ztoc, random_entries, tar_entry
 
-DIGEST = bytes(32)
 LAYER = gzip_of(
     tar_of(
         directory("d/", uid=5),
@@ -25,31 +21,6 @@ LAYER = gzip_of(
     )
 )
 ZTOC = bytes(index_layer(LAYER).ztoc)
-
-
-def gzip_ztoc(
-    points: list[tuple[int, int, int]], *, digests: int | None = None, cut_first: bool = False, **parts: Any
-):
-    """A zTOC with checkpoints at places of choice, as version 1 if the first is cut out."""
-    blob = CheckpointBlob()
-    for point in points:
-        blob.add(Checkpoint(*point, bytes(32_768)))
-    data = blob.finish(4096)
-    if cut_first:
-        data = data[:12] + data[12 + RECORD_BYTES :]
-    count = len(points) if digests is None else digests
-    parts = {"compressed": 9000, "uncompressed": 20_000, **parts}
-    return official_ztoc([], checkpoints=bytes(data), span_digests=[DIGEST] * count, **parts)
-
-
-def plain_ztoc(*, span: int = 4096, layer: int = 9000, digests: int = 3, compressed: int = 9000) -> bytes:
-    return official_ztoc(
-        [],
-        checkpoints=encode_plain_checkpoints(span_size_bytes=span, layer_bytes=layer),
-        span_digests=[DIGEST] * digests,
-        algorithm=CompressionAlgorithm.UNCOMPRESSED,
-        compressed=compressed,
-    )
 
 
 def test_a_layers_ztoc_tells_its_files_with_all_their_fields():

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 from soci.plan import PlannedLayer
 from soci.ports import ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, MultiMember
 from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.model import CompressionAlgorithm
 
 
 class Progress(Protocol):
@@ -55,7 +57,7 @@ def index_layers(
         SourceError: the source cannot be read.
     """
     layers = tuple(layers)
-    contents = {(layer.descriptor.digest, layer.decision): layer for layer in layers}
+    contents = {_content_of(layer): layer for layer in layers}
     unique = sorted(contents.values(), key=lambda layer: -layer.descriptor.size)
     stop = threading.Event()
 
@@ -70,14 +72,13 @@ def index_layers(
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-    outcomes = {
-        (layer.descriptor.digest, layer.decision): task.result()
-        for layer, task in zip(unique, tasks, strict=True)
-    }
-    return {
-        layer: replace(outcomes[layer.descriptor.digest, layer.decision], descriptor=layer.descriptor)
-        for layer in layers
-    }
+    outcomes = {_content_of(layer): task.result() for layer, task in zip(unique, tasks, strict=True)}
+    return {layer: replace(outcomes[_content_of(layer)], descriptor=layer.descriptor) for layer in layers}
+
+
+def _content_of(layer: PlannedLayer) -> tuple[Digest, int, CompressionAlgorithm | LeftOut]:
+    """Return what has to be equal for one result to do for two layers."""
+    return layer.descriptor.digest, layer.descriptor.size, layer.decision
 
 
 def _index_layer(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from soci.cli.terminal import print_lines, print_table, short, size_text
+from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
 from soci.errors import InvalidZtoc
 from soci.fetch import PlatformImage, fetch_image
 from soci.filesystem import shown
@@ -177,8 +177,8 @@ def _print_ztoc(document: Document, *, files: bool) -> None:
             f"zTOC {document['digest']}, {size_text(document['size_bytes'])}, version {document['version']}",
             f"built by {document['build_tool_identifier']}",
             f"layer: {document['compression']}, {size_text(document['compressed_bytes'])}",
-            f"       {size_text(document['uncompressed_bytes'])} unpacked, {len(entries)} files",
-            f"{len(spans)} spans of {size_text(document['span_size_bytes'])}",
+            f"       {size_text(document['uncompressed_bytes'])} unpacked, {count_text(len(entries), 'file')}",
+            f"{count_text(len(spans), 'span')} of {size_text(document['span_size_bytes'])}",
         ]
     )
     if files:

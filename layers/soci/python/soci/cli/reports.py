@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soci.build import BuildResult
-from soci.cli.terminal import print_lines, print_table, short, size_text
+from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
 from soci.fetch import Image, PlatformImage
 from soci.index_layers import LayerResult
 from soci.oci.descriptor import Descriptor
@@ -48,7 +48,8 @@ def ztoc_lines(indexed: IndexedLayer, *, seconds: float, output: Path | None) ->
     """Return what `ztoc` prints."""
     facts = {
         "zTOC": f"{indexed.digest}",
-        "size": f"{size_text(len(indexed.ztoc))} for {indexed.files} files in {indexed.spans} spans",
+        "size": f"{size_text(len(indexed.ztoc))} for {count_text(indexed.files, 'file')} "
+        f"in {count_text(indexed.spans, 'span')}",
         "layer": f"{indexed.layer_digest}",
         "read": f"{size_text(indexed.compressed_bytes)}, {size_text(indexed.uncompressed_bytes)} unpacked, "
         f"in {seconds:.2f} s",

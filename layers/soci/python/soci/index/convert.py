@@ -83,8 +83,11 @@ def index_of_single(manifest: Descriptor, platform: Platform) -> ImageIndex:
 
 
 def is_soci_index(entry: Descriptor) -> bool:
-    """Tell whether an entry of an image index is a SOCI index that an earlier conversion made."""
-    return entry.artifact_type == media_types.SOCI_INDEX_V2
+    """Tell whether an entry of an image index is a SOCI index that an earlier conversion made.
+
+    Tools that do not know the artifact type of entries yet (skopeo 1.9) drop it when they copy an index.
+    """
+    return entry.artifact_type == media_types.SOCI_INDEX_V2 or SOCI_IMAGE_MANIFEST_DIGEST in entry.annotations
 
 
 def _rewrite(manifest: ImageManifest, index_digest: str | None) -> tuple[Document, Mapping[str, str]]:

@@ -46,6 +46,11 @@ class Ring:
         buffer[:WINDOW_BYTES] = carried
         return buffer
 
+    def release(self) -> None:
+        """Free the buffers that are not in use, once no more are needed."""
+        while not self._free.empty():
+            self._free.get()
+
     def give_back(self, chunk: Chunk) -> None:
         """Hand a read chunk's buffer back to the writer."""
         self._free.put(chunk.buffer)

@@ -39,8 +39,9 @@ _CACHE_ENTRIES = 4096
 _HEADER = struct.Struct("100s 24s 12s 12s 8s 189s 155s 12s")
 """Name, ids, size, time, checksum, all from type to device numbers, prefix, padding."""
 
+_REGULAR = b"0"
 _TYPES_WITHOUT_DATA = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
-_FILE_TYPES = _TYPES_WITHOUT_DATA | {b"\0", b"0"}
+_FILE_TYPES = _TYPES_WITHOUT_DATA | {b"\0", _REGULAR}
 _MODIFIERS = frozenset((b"x", b"L", b"K"))
 """Types that say something of the entry behind them."""
 
@@ -51,6 +52,7 @@ _ONLY_PATH = {b"path"}
 _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
+_ASCII = bytes(range(128))
 _NO_PREFIX = bytes(155)
 _SPACES_SUM = 8 * 0x20
 _MAX_SHOWN_BYTES = 256
@@ -96,6 +98,9 @@ class _State(enum.Enum):
     END = enum.auto()
 
 
+_HEADER_STATE, _SPECIAL_STATE = _State.HEADER, _State.SPECIAL
+
+
 class TarReader:
     """Turns chunks of a tar stream into entries.
 
@@ -112,13 +117,14 @@ class TarReader:
         self._state = _State.HEADER
         self._next = 0
         """Position of the next byte to look at; everything before it has been dealt with."""
-        self._data_start = self._data_end = 0
+        self._data_end = 0
         self._special_type = b""
         self._special = bytearray()
         self._pax: dict[bytes, bytes] | None = None
         self._long_name = b""
         self._long_link = b""
-        self._sums: dict[bytes, int] = {}
+        self._adlers: dict[bytes, int] = {}
+        self._sizes: dict[bytes, int] = {}
         self._attributes: dict[bytes, Attributes] = {}
 
     def feed(self, chunk: Chunk) -> list[TarEntry]:
@@ -129,19 +135,15 @@ class TarReader:
         buffer, end = chunk.buffer, chunk.end
         shift = WINDOW_BYTES - chunk.offset  # from a position in the stream to an index of the buffer
         last_block = end - BLOCK_BYTES
-        while (at := self._next + shift) <= last_block or (self._state is _State.SPECIAL and at < end):
-            if self._state is _State.SPECIAL:
+        while (at := self._next + shift) <= last_block or (self._state is _SPECIAL_STATE and at < end):
+            if self._state is _SPECIAL_STATE:
                 self._collect(buffer, at, end)
                 continue
-            if self._state is _State.END:
-                break
             block = buffer[at : at + BLOCK_BYTES]
-            if block[0] == 0 and block == _ZERO_BLOCK:
-                self._next += BLOCK_BYTES
-                self._state = _State.END if self._state is _State.ZERO_BLOCK else _State.ZERO_BLOCK
+            if self._state is not _HEADER_STATE or (not block[0] and block == _ZERO_BLOCK):
+                if not self._read_zero_block(block):
+                    break
                 continue
-            if self._state is _State.ZERO_BLOCK:
-                raise TarError(f"tar header at byte {self._next} follows a single zero block")
             try:
                 entry = self._read_header(block)
             except TarError as error:
@@ -151,6 +153,16 @@ class TarReader:
             elif self.left_out:
                 break
         return entries
+
+    def _read_zero_block(self, block: bytearray) -> bool:
+        """Go on from a zero block; False at the end of the archive, which is the second one."""
+        if self._state is _State.END:
+            return False
+        if block != _ZERO_BLOCK:
+            raise TarError(f"tar header at byte {self._next} follows a single zero block")
+        self._next += BLOCK_BYTES
+        self._state = _State.END if self._state is _State.ZERO_BLOCK else _State.ZERO_BLOCK
+        return True
 
     def finish(self, total_bytes: int) -> int:
         """Check that the stream may end after `total_bytes`; return how many of them belong to the tar."""
@@ -169,26 +181,36 @@ class TarReader:
             )
         return total_bytes
 
-    def _read_header(self, block: bytearray) -> TarEntry | None:
+    def _read_header(self, block: bytearray) -> TarEntry | None:  # noqa: C901, PLR0912 - a call less per file
         """Read the header block at `_next`; None when it is no file's own header."""
         name, ids, size_field, mtime, checksum, rest, prefix, tail = _HEADER.unpack(block)
-        self._check_sum(block, checksum)
+        adler = self._adlers.get(checksum)
+        if adler is None:
+            adler = _remember(self._adlers, checksum, _expected_adler(checksum))
+        if zlib.adler32(block) & 0xFFFF != adler or not block.isascii():
+            _check_sum(block, checksum)
         key = ids + mtime + rest
         attributes = self._attributes.get(key)
         if attributes is None:
             attributes = _remember(self._attributes, key, _parse_attributes(ids, mtime, rest))
-        size = parse_number(size_field)
-        name = name.split(b"\0", 1)[0]
+        size = self._sizes.get(size_field)
+        if size is None:
+            size = _remember(self._sizes, size_field, parse_number(size_field))
+        name = name.rstrip(b"\0")
+        if b"\0" in name:
+            name = name[: name.index(b"\0")]
         if prefix != _NO_PREFIX:
             name = _parse_prefix(rest[101:109], prefix, tail) + name
-        if size < 0 and attributes.type not in _TYPES_WITHOUT_DATA:
+        type_flag = attributes.type
+        if size < 0 and type_flag not in _TYPES_WITHOUT_DATA:
             raise TarError(f"negative size {size}")
-        if attributes.type not in _FILE_TYPES:
-            self._begin_special(attributes.type, size, name)
+        if type_flag not in _FILE_TYPES:
+            self._begin_special(type_flag, size, name)
             return None
 
-        pax, self._pax = self._pax, None
+        pax = self._pax
         if pax is not None:
+            self._pax = None
             name = pax.get(b"path") or name
             if pax.keys() != _ONLY_PATH:
                 size = _override(pax, b"size", size)
@@ -198,10 +220,15 @@ class TarReader:
                     return None
         if self._long_name or self._long_link:
             name, attributes = self._take_long_names(name, attributes)
-        if attributes.type == b"\0":
-            attributes = replace(attributes, type=b"5" if name.endswith(b"/") else b"0")
-        self._skip(size if attributes.type == b"0" else 0)
-        return TarEntry(name, self._data_start, size, attributes, pax)
+        if type_flag == b"\0":
+            attributes = replace(attributes, type=b"5" if name.endswith(b"/") else _REGULAR)
+        data_bytes = size if attributes.type == _REGULAR else 0
+        if data_bytes < 0:
+            raise TarError(f"negative size {data_bytes}")
+        start = self._next + BLOCK_BYTES
+        self._data_end = end = start + data_bytes
+        self._next = -(-end // BLOCK_BYTES) * BLOCK_BYTES
+        return TarEntry(name, start, size, attributes, pax)
 
     def _take_long_names(self, name: bytes, attributes: Attributes) -> tuple[bytes, Attributes]:
         """Apply what GNU long name and long link headers said; they win over pax records."""
@@ -210,32 +237,6 @@ class TarReader:
         if self._long_name:
             name, self._long_name = self._long_name, b""
         return name, attributes
-
-    def _skip(self, data_bytes: int) -> None:
-        """Move behind this header block, its data and the padding."""
-        if data_bytes < 0:
-            raise TarError(f"negative size {data_bytes}")
-        self._data_start = self._next + BLOCK_BYTES
-        self._data_end = self._data_start + data_bytes
-        self._next = -(-self._data_end // BLOCK_BYTES) * BLOCK_BYTES
-
-    def _check_sum(self, block: bytearray, field: bytes) -> None:
-        """Compare the checksum, exactly but fast.
-
-        Adler-32's low half is the byte sum plus one while that is below 65,521, which holds for any block of
-        bytes under 128.
-        """
-        total = self._sums.get(field)
-        if total is None:
-            total = _remember(self._sums, field, parse_octal(field) - _SPACES_SUM + sum(field))
-        if block.isascii() and zlib.adler32(block) & 0xFFFF == total + 1:
-            return
-        spaced = block[:148] + b" " * 8 + block[156:]
-        unsigned = sum(spaced)
-        signed = unsigned - 256 * sum(byte > 127 for byte in spaced)
-        stored = parse_octal(field)
-        if stored not in (unsigned, signed):
-            raise TarError(f"checksum is {stored}, want {unsigned}")
 
     def _begin_special(self, type_flag: bytes, size: int, name: bytes) -> None:
         if type_flag not in _MODIFIERS:
@@ -258,9 +259,9 @@ class TarReader:
 
     def _collect(self, buffer: bytearray, at: int, end: int) -> None:
         """Take in what is here of an extended header's content."""
-        piece = buffer[at : min(end, at + self._data_end - self._next)]
-        self._special += piece
-        self._next += len(piece)
+        missing = self._data_end - self._next
+        self._special += buffer[at : min(end, at + missing)]
+        self._next += min(end - at, missing)
         if self._next == self._data_end:
             self._end_special()
 
@@ -277,6 +278,24 @@ class TarReader:
             self._long_name = content.split(b"\0", 1)[0]
         else:
             self._long_link = content.split(b"\0", 1)[0]
+
+
+def _expected_adler(field: bytes) -> int:
+    """Return what Adler-32's low half must be for a block with this checksum field, if the block is ASCII.
+
+    It is the byte sum plus one, modulo 65,521; 512 bytes under 128 never add up to that much, so it is exact.
+    """
+    return 1 + parse_octal(field) - _SPACES_SUM + sum(field)
+
+
+def _check_sum(block: bytearray, field: bytes) -> None:
+    """Compare the checksum with the sum of unsigned or, as some old tars wrote it, signed bytes."""
+    stored = parse_octal(field)
+    spaced = block[:148] + b" " * 8 + block[156:]
+    unsigned = sum(spaced)
+    signed = unsigned - 256 * len(spaced.translate(None, _ASCII))
+    if stored not in (unsigned, signed):
+        raise TarError(f"checksum is {stored}, want {unsigned}")
 
 
 def describe_entry(name: bytes) -> str:

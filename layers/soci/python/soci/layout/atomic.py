@@ -64,7 +64,7 @@ def fsync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
+def _write_all(descriptor: int, chunk: bytes | bytearray) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]

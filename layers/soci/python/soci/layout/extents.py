@@ -25,12 +25,15 @@ CHUNK_BYTES = 1024 * 1024
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Translate what the file system refuses into `StorageError` with the path and the system's text."""
+    """Translate what the file system refuses into `StorageError` with the path and the system's text.
+
+    The path is the one that the caller speaks of, not that of a temporary file in its stead.
+    """
     try:
         yield
     except OSError as error:
         text = os.strerror(error.errno) if error.errno else str(error)
-        raise StorageError(f"{error.filename or path}: {text}") from error
+        raise StorageError(f"{path}: {text}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class LayerIndexer:
         self._head = bytearray()
         self._fed_bytes = 0
         self._damage: DamagedLayer | None = None
-        ring = Ring()
+        self._ring = ring = Ring()
         self._reader: GzipReader | PlainReader
         if task.algorithm is CompressionAlgorithm.GZIP:
             self._reader = GzipReader(
@@ -137,6 +137,7 @@ class LayerIndexer:
         if self._damage is not None:
             raise self._damage
         self._files.worker.finish()
+        self._ring.release()
         tar_bytes = self._files.tar.finish(self._reader.uncompressed_bytes)
         if self._files.tar.left_out is not None:
             return self._files.tar.left_out

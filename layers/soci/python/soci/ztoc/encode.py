@@ -6,6 +6,7 @@ with the vector of files, file blocks (soci.ztoc.toc), build tool identifier, ve
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from soci.ztoc.flatbuffer import BackwardWriter, Field, encode_string
@@ -25,8 +26,8 @@ def encode_ztoc(
 ) -> bytearray:
     """Return the finished zTOC.
 
-    `checkpoints` is the blob of soci.ztoc.checkpoints; it becomes the result in place, so that the windows,
-    most of a zTOC's bytes, exist once. `span_digests` are raw SHA-256 values.
+    `checkpoints` is the blob of soci.ztoc.checkpoints, `span_digests` are raw SHA-256 values. Checkpoints and
+    file tables make up a zTOC; the larger of them becomes the result in place, only the smaller is copied.
     """
     version = encode_string(VERSION.encode())
     tool = encode_string(build_tool_identifier.encode())
@@ -36,7 +37,7 @@ def encode_ztoc(
 
     # The tables of files have 8-byte fields; whatever else is aligned, the writer sees for itself.
     writer = BackwardWriter(len(behind) + len(files), min_align=8 if tables else 4)
-    vector = writer.reference_vector([writer.offset - table for table in tables])
+    vector = writer.reference_vector(array("Q", (writer.offset - table for table in tables)))
     toc_at = writer.table([Field(0, "R", vector)], slot_count=1)
     writer.align(4, len(checkpoints))
     between = writer.take()
@@ -64,12 +65,15 @@ def encode_ztoc(
     ]
     front = writer.finish(writer.table(_without_defaults(root), slot_count=6))
 
-    ztoc = checkpoints
-    ztoc += between
-    ztoc += files
-    ztoc += behind
-    ztoc[:0] = front
-    return ztoc
+    files += behind
+    if len(files) > len(checkpoints):
+        for part in (between, checkpoints, front):
+            files[:0] = part
+        return files
+    checkpoints += between
+    checkpoints += files
+    checkpoints[:0] = front
+    return checkpoints
 
 
 def _without_defaults(fields: list[Field]) -> list[Field]:

@@ -22,8 +22,8 @@ import itertools
 import operator
 import struct
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -41,6 +41,8 @@ TYPE_NAMES = {
     b"6": b"fifo",
 }
 SLOT_COUNT = 14
+_VTABLE_BYTES = 4 + 2 * SLOT_COUNT
+"""Of a file table: its last slot, xattrs, is always written."""
 
 XATTR_PREFIX = b"SCHILY.xattr."
 OPAQUE_MARKER = b".wh..wh..opq"
@@ -51,6 +53,9 @@ _UINT32_MASK = 0xFFFF_FFFF
 _UINT32_BYTES = 4
 _XATTR = struct.Struct("<iII")
 _XATTR_VTABLE = encode_vtable(_XATTR.size, (8, 4))
+_SINGLE_XATTR = struct.Struct("<IIiII")
+"""A vector of one reference and the table it leads to, which begins behind the vector's 8 bytes."""
+_SINGLE_XATTR_TABLE = (8,)
 _LINK = struct.Struct("<i")
 _OFFSET = struct.Struct("<q")
 _SIZE_AND_OFFSET = struct.Struct("<qq")
@@ -140,6 +145,10 @@ class _Table(NamedTuple):
     vtable: _Vtable
 
 
+_Insertion = tuple[int, bytes]
+"""A vtable and where it is put in front of a table."""
+
+
 class FinishedToc(NamedTuple):
     """All file blocks, front first, and where in them each file's table begins."""
 
@@ -191,34 +200,40 @@ class TocWriter:
         insertions.sort()
         for position, data in reversed(insertions):
             self._blocks[position:position] = data
-        moved = _moved_by(insertions)
         if self._last_with_xattrs is not None:
-            self._link_xattrs(*self._last_with_xattrs, moved)
-        vtables = [moved(vtable.last_table) - len(vtable.data) for vtable in self._vtables.values()]
-        tables = array("Q", map(moved, self._positions))
+            self._link_xattrs(*self._last_with_xattrs, insertions)
+        last_tables = [vtable.last_table for vtable in self._vtables.values()]
+        vtables = [_moved([table], insertions)[0] - _VTABLE_BYTES for table in last_tables]
+        tables = _moved(self._positions, insertions)
+        blocks, link = self._blocks, _LINK.pack_into
         for table, number in zip(tables, self._vtable_numbers, strict=True):
-            _LINK.pack_into(self._blocks, table, table - vtables[number])
-        return FinishedToc(self._blocks, tables)
+            link(blocks, table, table - vtables[number])
+        return FinishedToc(blocks, tables)
 
     def _write(self, entry: TarEntry, shared: _Shared, behind_misaligned: int) -> None:
         start = len(self._blocks)
-        name_bytes, offset, size, _, records = entry
+        name_bytes, offset, size, attributes, records = entry
         name = encode_string(name_bytes)
         xattrs = _NO_XATTRS
         if records:
             xattrs, xattr_tables = _encode_xattrs(records)
-        misaligned = (behind_misaligned + len(xattrs) + len(shared.text) + len(name)) % 8
-        table = self._table(shared, bool(size), misaligned, len(xattrs))
+        xattrs_bytes = len(xattrs)
+        misaligned = (behind_misaligned + xattrs_bytes + len(shared.text) + len(name)) % 8
+        table = self._tables.get((attributes, size != 0, misaligned, xattrs_bytes))
+        if table is None:
+            table = self._table(shared, size != 0, misaligned, xattrs_bytes)
+        front, back, vtable = table
         numbers = _SIZE_AND_OFFSET.pack(size, offset) if size else _OFFSET.pack(offset)
-        self._blocks += b"".join((table.front, numbers, table.back, xattrs, shared.text, name))
-        table.vtable.last_table = start
+        self._blocks += b"".join((front, numbers, back, xattrs, shared.text, name))
+        vtable.last_table = start
         self._positions.append(start)
-        self._vtable_numbers.append(table.vtable.number)
+        self._vtable_numbers.append(vtable.number)
         if records:
-            xattrs_at = start + len(table.front) + len(numbers) + len(table.back)
+            xattrs_at = start + len(front) + len(numbers) + len(back)
             self._xattr_positions.extend([xattrs_at + at for at in xattr_tables])
             self._last_with_xattrs = (entry, shared, misaligned, start)
-            self.needs_xattrs = self.needs_xattrs or any(key.startswith(XATTR_PREFIX) for key in records)
+            if len(records) > 1 or b"path" not in records:
+                self.needs_xattrs |= any(key.startswith(XATTR_PREFIX) for key in records)
         if name_bytes.endswith(OPAQUE_MARKER):
             self.needs_xattrs = True
 
@@ -261,20 +276,22 @@ class TocWriter:
         return table
 
     def _link_xattrs(
-        self, entry: TarEntry, shared: _Shared, misaligned: int, start: int, moved: Callable[[int], int]
+        self, entry: TarEntry, shared: _Shared, misaligned: int, start: int, insertions: Sequence[_Insertion]
     ) -> None:
         """Link all Xattr tables to their vtable, which moved the strings behind it in the last such file."""
         xattrs, _ = _encode_xattrs(entry.pax_records or {}, vtable=_XATTR_VTABLE)
         table = self._table(shared, bool(entry.size), misaligned, len(xattrs))
-        numbers = (
-            _SIZE_AND_OFFSET.pack(entry.size, entry.offset) if entry.size else _OFFSET.pack(entry.offset)
-        )
-        block = b"".join((table.front, numbers, table.back, xattrs))
-        start = moved(start)
+        block = b"".join((table.front, _encode_numbers(entry), table.back, xattrs))
+        (start,) = _moved([start], insertions)
         self._blocks[start : start + len(block)] = block
-        vtable = moved(self._xattr_positions[-1]) - len(_XATTR_VTABLE)
-        for position in map(moved, self._xattr_positions):
+        tables = _moved(self._xattr_positions, insertions)
+        vtable = tables[-1] - len(_XATTR_VTABLE)
+        for position in tables:
             _LINK.pack_into(self._blocks, position, position - vtable)
+
+
+def _encode_numbers(entry: TarEntry) -> bytes:
+    return _SIZE_AND_OFFSET.pack(entry.size, entry.offset) if entry.size else _OFFSET.pack(entry.offset)
 
 
 def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[bytes, bytes]:
@@ -299,8 +316,13 @@ def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[byt
     return shape.front.pack(*front), shape.back.pack(to_type, to_name + starts[-1])
 
 
-def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple[bytes, list[int]]:
+def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple[bytes, Sequence[int]]:
     """Return the xattrs vector with all behind it, and where in it each Xattr table begins."""
+    if len(records) == 1 and not vtable:  # a long name: true of half the files in a deep tree
+        ((key, value),) = records.items()
+        value_string = encode_string(value)
+        front = _SINGLE_XATTR.pack(1, 4, 0, 8, 4 + len(value_string))
+        return b"".join((front, value_string, encode_string(key))), _SINGLE_XATTR_TABLE
     count = len(records)
     vector = [count]
     parts = [b""]
@@ -320,11 +342,16 @@ def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple
     return b"".join(parts), tables
 
 
-def _moved_by(insertions: Sequence[tuple[int, bytes]]) -> Callable[[int], int]:
-    """Return the function from a position before the insertions to the same place after them."""
-    positions = [position for position, _ in insertions]
-    shifts = [0, *itertools.accumulate(len(data) for _, data in insertions)]
-    return lambda position: position + shifts[bisect_right(positions, position)]
+def _moved(positions: Sequence[int], insertions: Sequence[_Insertion]) -> array[int]:
+    """Return where ascending positions are after insertions, which are sorted; one at a position moves it."""
+    moved = array("Q")
+    begin = shift = 0
+    for position, data in insertions:
+        end = bisect_left(positions, position, begin)
+        moved.extend([before + shift for before in positions[begin:end]])
+        begin, shift = end, shift + len(data)
+    moved.extend([before + shift for before in positions[begin:]])
+    return moved
 
 
 def format_time(seconds: int, nanoseconds: int) -> bytes:

@@ -1,0 +1,150 @@
+"""`make bench`: the engine and the command against their floors, in one run, by turns.
+
+    engine   layer bytes in memory to zTOC bytes, checked: LayerIndexer
+    floor    isal's igzip inflating the same bytes in the same process: nothing that inflates can be faster
+    command  `soci-index ztoc FILE`, the whole process, against `gzip -dc FILE`
+    memory   peak of that process, less the zTOC's size
+
+Times of a machine mean nothing elsewhere, so the table gives ratios: the median over rounds in which both take turns.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from isal import isal_zlib
+from rich.console import Console
+from rich.table import Table
+
+from bench.layers import BenchLayer, bench_layers
+from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
+from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.model import CompressionAlgorithm
+
+ROUNDS = 7
+PIECE_BYTES = 1 << 20
+GZIP_WINDOW_BITS = 31
+BYTES_PER_MIB = 1 << 20
+SOCI_INDEX = Path(sys.executable).with_name("soci-index")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two things measured by turns: seconds of each round."""
+
+    ours: tuple[float, ...]
+    floor: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """How many times the floor's time ours takes, in the median round."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.floor, strict=True))
+
+
+def main() -> None:
+    """Measure all layers and print the table."""
+    layers = bench_layers()
+    table = Table(title="Ratios of time: lower is better, 1.00 is the floor")
+    for column in (
+        "layer",
+        "MB",
+        "unpacked",
+        "files",
+        "engine s",
+        "engine / igzip",
+        "command / gzip -dc",
+        "peak MiB",
+    ):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    console = Console()
+    with console.status("measuring"):
+        for layer in layers:
+            table.add_row(*_measure(layer))
+    console.print(table)
+    console.print(
+        f"{ROUNDS} rounds, {os.cpu_count()} cores; peak is without the zTOC itself", highlight=False
+    )
+
+
+def _measure(layer: BenchLayer) -> tuple[str, ...]:
+    data = layer.path.read_bytes()
+    engine = _by_turns(lambda: _index(data), lambda: _inflate(data))
+    indexed = _index(data)
+    ztoc_command = [str(SOCI_INDEX), "ztoc", str(layer.path)]
+    command = _by_turns(lambda: _run(ztoc_command), lambda: _run(["gzip", "-dc", str(layer.path)]))
+    peak_bytes = _peak_bytes(ztoc_command) - len(indexed.ztoc)
+    return (
+        layer.name,
+        f"{layer.compressed_bytes / 1e6:.0f}",
+        f"{layer.uncompressed_bytes / 1e6:.0f}",
+        f"{layer.files:,}",
+        f"{statistics.median(engine.ours):.2f}",
+        f"{engine.ratio:.2f}",
+        f"{command.ratio:.2f}",
+        f"{peak_bytes / BYTES_PER_MIB:.0f}",
+    )
+
+
+def _by_turns(ours: Callable[[], object], floor: Callable[[], object]) -> Pair:
+    ours_seconds, floor_seconds = [], []
+    for _ in range(ROUNDS):
+        ours_seconds.append(_seconds(ours))
+        floor_seconds.append(_seconds(floor))
+    return Pair(ours=tuple(ours_seconds), floor=tuple(floor_seconds))
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def _index(data: bytes) -> IndexedLayer:
+    task = LayerTask(
+        algorithm=CompressionAlgorithm.GZIP,
+        span_size_bytes=DEFAULT_SPAN_SIZE_BYTES,
+        build_tool_identifier=DEFAULT_BUILD_TOOL_IDENTIFIER,
+    )
+    with LayerIndexer(task) as indexer:
+        indexer.feed(data)
+        indexed = indexer.finish()
+    if not isinstance(indexed, IndexedLayer):
+        raise SystemExit(f"a layer of the benchmark cannot be indexed: {indexed}")
+    return indexed
+
+
+def _inflate(data: bytes) -> None:
+    inflater = isal_zlib.decompressobj(GZIP_WINDOW_BITS)
+    view = memoryview(data)
+    for at in range(0, len(view), PIECE_BYTES):
+        inflater.decompress(view[at : at + PIECE_BYTES])
+    if not inflater.eof:
+        raise SystemExit("igzip did not reach the end of a layer")
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
+def _peak_bytes(command: list[str]) -> int:
+    """Run a process and return its peak memory.
+
+    A process between them starts it: what is forked from this one would count this one's memory as its own.
+    """
+    report = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    return int(subprocess.check_output([sys.executable, "-c", report, *command])) * 1024
+
+
+if __name__ == "__main__":
+    main()
