@@ -113,3 +113,16 @@ def skopeo(*arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
+
+
+def skopeo_copy(source: str, destination: str) -> None:
+    """Copy an image with all its platforms; registries among the places are on this machine, without TLS."""
+    places = [_in_skopeo_s_words(place) for place in (source, destination)]
+    skopeo(
+        "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", *places
+    )
+
+
+def _in_skopeo_s_words(place: str) -> str:
+    is_file = place.partition(":")[0] in ("dir", "docker-archive", "oci", "oci-archive")
+    return place if is_file else f"docker://{place}"

@@ -205,6 +205,7 @@ def told_by_ztoc(ztoc: Ztoc, layer: bytes) -> list[tuple[Any, ...]]:
 
 @given(tar=tars(), flavour=FLAVOURS, sizes=SIZES, span=st.integers(1, 9000), engine=st.sampled_from(ENGINES))
 def test_any_tar_in_any_gzip_reads_back_file_by_file(tar, flavour, sizes, span, engine):
+    assume(tar)  # nothing in several members is an empty first block
     layer = gzip_of(tar, **flavour)
 
     indexed = feed(layer, sizes, span=span, engine=engine)

@@ -68,7 +68,7 @@ def test_each_command_explains_itself(soci_index, name):
         ["nothing"],
         ["plan"],
         ["plan", "--no-such-flag", "oci:x"],
-        ["plan", "x"],
+        ["plan", "./x"],
         ["plan", "oci:"],
         ["ls", "oci:a@b"],
     ],
@@ -94,7 +94,7 @@ def test_without_arguments_there_is_help(soci_index):
         ("oci:{tmp}:latest", 1, ("SourceError", "not an OCI layout")),
         ("oci:{layout}:none", 1, ("NotInImage", "one image with tag 'none', found none; tags: latest")),
         ("docker-archive:{layout}/index.json", 1, ("SourceError", "not a readable tar file")),
-        ("nonsense", 2, ("InvalidReference", "accepted are oci:DIR")),
+        ("./nonsense", 2, ("InvalidReference", "accepted are [HOST/]NAME")),
     ],
 )
 def test_an_error_is_one_line_and_with_json_a_document_too(soci_index, layout, reference, status, expected):
@@ -166,6 +166,24 @@ def test_an_output_that_is_full_is_an_error_of_one_line(layout):
 
         assert done.returncode == 1
         assert done.stderr == b"soci-index: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_outputs_are_written_to_by_nobody(layout, closing):
+    for reference, status in ((f"oci:{layout}:latest", 0), (f"oci:{layout}:none", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"exec soci-index plan {reference} {closing}"], capture_output=True, check=False
+        )
+
+        assert done.returncode == status
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_input_is_an_error():
+    done = subprocess.run(["sh", "-c", "exec soci-index ztoc - <&-"], capture_output=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"soci-index: standard input is closed\n"
 
 
 def test_names_that_the_locale_cannot_write_are_escaped(process, tmp_path):

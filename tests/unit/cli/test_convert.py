@@ -57,7 +57,7 @@ def test_create_says_which_index_it_made(soci_index, layout):
 def test_as_json_it_has_the_digest_and_for_each_layer_its_ztoc_or_the_reason(soci_index, layout, name):
     document = soci_index(name, f"oci:{layout}:latest", *SMALL, "--json").document
 
-    assert list(document) == ["digest", "tag", "image", "platforms", "layers"]
+    assert list(document) == ["digest", "tag", "tag_left_alone", "image", "platforms", "layers"]
     [platform] = document["platforms"]
     source = OciLayout(layout, tag="latest-soci" if name == "convert" else "latest")
     assert document["image"] == str(OciLayout(layout, tag="latest").fetch_root().digest)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from soci.cli.places import converted_tag, copied_tag, open_places
@@ -65,9 +67,34 @@ def test_a_tag_that_is_not_named_is_that_of_the_entry(place):
     assert tags("oci:a") == ("only-soci", None)
 
 
+@pytest.mark.parametrize(
+    ("image", "destination", "tags_given", "same"),
+    [
+        ("h.example/app:1", None, ("1-soci", None), True),
+        ("h.example/app", None, ("latest-soci", None), True),
+        ("h.example/app:1-soci", None, ("1-soci", None), True),
+        ("h.example/app:1", "h.example/app", ("1-soci", None), True),
+        ("h.example/app:1", "docker://h.example/app:2", ("2", "2"), True),
+        ("h.example/app:1", "h.example/other", ("1-soci", "1"), False),
+        ("h.example/app:1", "other.example/app:2", ("2", "2"), False),
+        ("app", "docker.io/library/app:x", ("x", "x"), True),
+        ("oci:a", "h.example/app", ("1.0-soci", "1.0"), False),
+        ("h.example/app:1", "oci:b", ("1-soci", "1"), False),
+        (f"h.example/app:1@sha256:{HEX}", None, (None, None), True),
+    ],
+)
+def test_a_registry_is_a_place_like_a_layout(place, image, destination, tags_given, same):
+    place()
+    places = open_places(image, destination)
+    root = OciLayout(Path("a"), tag="1.0").fetch_root()
+
+    assert (converted_tag(places, root), copied_tag(places, root)) == tags_given
+    assert (places.sink is places.source) is same
+
+
 def test_an_image_that_is_named_by_digest_has_no_tag(place):
     place()
-    digest = OciLayout(open_places("oci:a", None).sink_reference.path).fetch_root().digest
+    digest = open_places("oci:a", None).source.fetch_root().digest
 
     assert tags(f"oci:a@{digest}", "oci:b") == (None, None)
     assert tags(f"oci:a@{digest}", "oci:b:x") == ("x", "x")
@@ -91,7 +118,7 @@ def test_a_tag_may_have_128_characters_with_the_suffix(place):
     assert tags("oci:a")[0] == "t" * 123 + "-soci"
 
     place("t" * 124)
-    with pytest.raises(InvalidReference, match="would exceed 128 characters; name another: oci:DIR:TAG"):
+    with pytest.raises(InvalidReference, match="would exceed 128 characters; name another"):
         tags("oci:a")
     assert tags("oci:a", "oci:a:short") == ("short", "short")
 
@@ -116,8 +143,9 @@ def test_an_image_of_a_docker_archive_has_the_tag_of_its_name(tmp_path, monkeypa
         ("docker-archive:a.tar", None, "name a destination"),
         ("oci:a", f"oci:b@sha256:{HEX}", "a destination has a tag or nothing, its digest follows"),
         ("oci:a", f"oci:a@sha256:{HEX}", "a destination has a tag or nothing, its digest follows"),
-        ("oci:a", "b", "not a reference to an image; accepted are oci:DIR"),
-        ("registry.example/app:1", "oci:b", "not a reference to an image"),
+        ("oci:a", "./b", r"in lower case; accepted are \[HOST/\]NAME"),
+        ("oci:a", f"h.example/app@sha256:{HEX}", "a destination has a tag or nothing, its digest follows"),
+        ("dir:a", "oci:b", "not a transport that is read"),
     ],
 )
 def test_what_cannot_be_written_to_or_read_is_refused(place, image, destination, message):

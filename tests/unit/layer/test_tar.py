@@ -58,6 +58,7 @@ def test_every_type_keeps_its_link_name_and_device_numbers(type_):
 
 
 def test_a_string_ends_at_its_first_nul_or_with_its_field():
+    assert read_one(header(name=b"a\0b")).name == b"a"
     found = read_one(header(name=b"n" * 100, link_name=b"a\0b", user_name=b"u" * 32, group_name=b"\0g"))
 
     assert found.name == b"n" * 100
@@ -437,8 +438,9 @@ def test_records_that_only_look_like_those_of_a_sparse_file_are_just_kept(record
     assert read_one(pax(records), header()).pax_records == records
 
 
-def test_nothing_behind_the_entry_that_leaves_the_layer_out_is_read():
-    _, left_out, tar_bytes = read(header(type=b"7"), b"no header at all" * 100)
+@pytest.mark.parametrize("piece_bytes", [512, 1 << 20])
+def test_nothing_behind_the_entry_that_leaves_the_layer_out_is_read(piece_bytes):
+    _, left_out, tar_bytes = read(header(type=b"7"), b"no header at all" * 100, piece_bytes=piece_bytes)
 
     assert left_out is not None
     assert tar_bytes == 512 + 1600

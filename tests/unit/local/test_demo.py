@@ -94,7 +94,9 @@ def test_the_demonstration_tells_of_each_layer_and_its_figures_add_up(tmp_path, 
     assert len(rows) == 4
     assert [row.split()[-1] for row in rows] == ["indexed"] * 3 + ["below-min-size"]
     assert Reason.BELOW_MIN_SIZE.sentence in text
-    found = re.search(r"__future__\.py: ([\d,]+) bytes, for which ([\d.]+) MB were read out of ([\d.]+) MB", text)
+    found = re.search(
+        r"__future__\.py: ([\d,]+) bytes, for which ([\d.]+) MB were read out of ([\d.]+) MB", text
+    )
     assert found is not None
     assert 0 < float(found[2]) < float(found[3])
     assert float(found[3]) == pytest.approx(sum(layer.size for layer in layers) / 1_000_000, abs=0.051)

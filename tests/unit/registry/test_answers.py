@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,7 +12,7 @@ from soci.registry.messages import Operation, Request, Response
 REQUEST = Request(method="GET", url="https://h/v2/a/tags/list?n=1", operation=Operation.LIST)
 
 
-def answer(status: int, body: bytes | dict[str, object]) -> Response:
+def answer(status: int, body: bytes | Mapping[str, object]) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status=status, url=REQUEST.url, body=data)
 

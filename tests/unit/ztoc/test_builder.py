@@ -269,7 +269,7 @@ def test_a_layer_of_one_member_or_none_does_not_mind_that_policy(layer):
 @pytest.mark.parametrize(
     "layer",
     [
-        gzip_of(tar_of(*(file("n" * 5000 + str(n)) for n in range(100)))),
+        gzip_of(tar_of(*(file("n" * 5000 + str(n), bytes(100_000)) for n in range(100)))),
         gzip_of(tar_of(file("zeros", bytes(3_000_000)), file("noise", noise(2_000_000)))),
     ],
     ids=["names", "spans"],

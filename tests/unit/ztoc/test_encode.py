@@ -67,8 +67,8 @@ def test_numbers_of_64_bits_fit():
     assert our_ztoc(entries, **parts) == official_ztoc(entries, **parts)
 
 
-def test_the_checkpoint_blob_becomes_the_ztoc_in_place():
-    blob = bytearray(12)
+def test_a_checkpoint_blob_larger_than_the_file_tables_becomes_the_ztoc_in_place():
+    blob = bytearray(32_797)
     ztoc = encode_ztoc(
         toc=TocWriter(),
         checkpoints=blob,

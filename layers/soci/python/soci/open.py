@@ -6,7 +6,6 @@ from soci.errors import InvalidReference
 from soci.layout import open as layouts
 from soci.oci.reference import Reference, RegistryRef
 from soci.ports import ImageSource, ImageStore
-from soci.registry.open import open_repository
 
 
 def open_source(reference: Reference) -> ImageSource:
@@ -15,7 +14,7 @@ def open_source(reference: Reference) -> ImageSource:
     Whether the tag or digest is there shows in `fetch_root`. Raises `SourceError` when the place is not.
     """
     return (
-        open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_source(reference)
+        _open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_source(reference)
     )
 
 
@@ -24,9 +23,9 @@ def open_store(reference: Reference) -> ImageStore:
 
     Raises `InvalidReference` for archives, `SourceError` when there is nothing, or nothing that can be read.
     """
-    if isinstance(reference, RegistryRef):
-        return open_repository(reference)
-    return layouts.open_store(reference)
+    return (
+        _open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_store(reference)
+    )
 
 
 def open_sink(reference: Reference) -> ImageStore:
@@ -40,4 +39,10 @@ def open_sink(reference: Reference) -> ImageStore:
         raise InvalidReference(
             f"{reference}: a destination has a tag or nothing, its digest follows from the content"
         )
+    return _open_repository(reference)
+
+
+def _open_repository(reference: RegistryRef) -> ImageStore:
+    from soci.registry.open import open_repository  # noqa: PLC0415 - its HTTP client takes 100 ms to import
+
     return open_repository(reference)

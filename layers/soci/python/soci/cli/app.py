@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,9 +69,12 @@ def _common(
 
 def main() -> None:
     """Run the command with the arguments of this process, and exit with its status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
-    run(sys.argv[1:])
+    with Path(os.devnull).open("w") as nowhere:
+        sys.stdout = sys.stdout or nowhere  # None, if whoever started us closed it
+        sys.stderr = sys.stderr or nowhere
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
+        run(sys.argv[1:])
 
 
 def run(arguments: list[str]) -> None:

@@ -130,7 +130,9 @@ def _write_file(path: Path, data: bytes | bytearray) -> None:
 @contextmanager
 def _open_layer(path: Path) -> Iterator[Iterator[bytes]]:
     if path == STANDARD_INPUT:
-        yield iter(lambda: sys.stdin.buffer.read(CHUNK_BYTES), b"")
+        if sys.stdin is None:  # Python's way to say that it was closed
+            raise StorageError("standard input is closed")
+        yield _chunks(Path("standard input"), sys.stdin.buffer.read)
         return
     with storage_errors(path):
         file = path.open("rb", buffering=0)

@@ -6,13 +6,22 @@ import json
 from collections.abc import Iterator
 
 from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.registry.messages import Request, Response
+from soci.registry.messages import BodyStream, Request, Response, whole
 from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
 MAX_DETAIL_CHARACTERS = 300
+ERROR_LIMIT_BYTES = 1 << 20
+
+
+def fetch_error(request: Request, stream: BodyStream) -> RegistryError:
+    """Make the error for an answer that is none of those expected, and whose body is still to be read."""
+    try:
+        return error_of(request, whole(stream, ERROR_LIMIT_BYTES))
+    except RegistryUnavailable:  # what the registry has to say broke off; its status says enough
+        return error_of(request, Response(status=stream.status, url=stream.url))
 
 
 def error_of(request: Request, response: Response) -> RegistryError:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES
-from soci.registry.answers import UNAUTHORIZED, error_of
+from soci.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
 from soci.registry.messages import BodyStream, Request, Response, redirected, whole
@@ -26,7 +26,6 @@ from soci.registry.session import Session
 from soci.registry.transport import Transport
 
 ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES
-ERROR_LIMIT_BYTES = 1 << 20
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -113,7 +112,7 @@ class RegistryClient:
                 stream = stack.enter_context(self._logged_in(request, scopes))
                 if stream.status in expect:
                     return read(stream)
-                error = error_of(request, whole(stream, ERROR_LIMIT_BYTES))
+                error = fetch_error(request, stream)
                 retry_after = stream.headers.get("retry-after")
             except (RegistryUnavailable, Throttled) as failure:
                 error = failure

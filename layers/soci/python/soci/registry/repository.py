@@ -47,10 +47,10 @@ class RegistryRepository:
         self._client = client
         self._streaming = streaming or StreamSettings()
         self._scopes = Scopes(repository=reference.repository)
-        self._url = f"{client.base_url}/v2/{reference.repository}"
-        self._manifests = Manifests(client, self._url, self._scopes)
-        self._referrers = Referrers(client, self._url, self._scopes, self._manifests)
-        self._uploads = Uploads(client, f"{self._url}/blobs", self._scopes.push)
+        self.url = f"{client.base_url}/v2/{reference.repository}"
+        self._manifests = Manifests(client, self.url, self._scopes)
+        self._referrers = Referrers(client, self.url, self._scopes, self._manifests)
+        self._uploads = Uploads(client, f"{self.url}/blobs", self._scopes.push)
         self._documents: dict[Digest, tuple[Descriptor, bytes]] = {}
         self._readers: dict[Digest, BlobReader] = {}
 
@@ -108,7 +108,7 @@ class RegistryRepository:
             except BlobMissing:
                 return False
         request = Request(
-            method="HEAD", url=f"{self._url}/blobs/{descriptor.digest}", operation=Operation.HEAD_BLOB
+            method="HEAD", url=f"{self.url}/blobs/{descriptor.digest}", operation=Operation.HEAD_BLOB
         )
         answer = self._client.send(request, self._scopes.pull, expect=(_OK, *_REDIRECTS, NOT_FOUND))
         size = answer.headers.get("content-length", "") if answer.status == _OK else ""
@@ -171,7 +171,7 @@ class RegistryRepository:
 
     def fetch_tags(self) -> Iterator[str]:
         """Yield all tags, in the registry's order. Raises `RegistryError`."""
-        url = f"{self._url}/tags/list?n={TAGS_PER_PAGE}"
+        url = f"{self.url}/tags/list?n={TAGS_PER_PAGE}"
         for page in fetch_pages(self._client, url, self._scopes.pull):
             where = redacted(page.url)
             yield from Fields(gojson.decode(page.body, where, limit_bytes=ANSWER_LIMIT_BYTES), where).strings(
@@ -187,10 +187,9 @@ class RegistryRepository:
         if found is None:
             return False
         subject = _parse(*found).subject
-        deleted = self._manifests.delete(digest)
         if subject is not None:
             self._referrers.remove(subject.digest, digest)
-        return deleted
+        return self._manifests.delete(digest)
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
         """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
@@ -210,7 +209,7 @@ class RegistryRepository:
     def _reader(self, descriptor: Descriptor) -> BlobReader:
         reader = self._readers.get(descriptor.digest)
         if reader is None or reader.size_bytes != descriptor.size:
-            url = f"{self._url}/blobs/{descriptor.digest}"
+            url = f"{self.url}/blobs/{descriptor.digest}"
             reader = BlobReader(self._client, descriptor, url, self._scopes.pull, str(self))
             self._readers[descriptor.digest] = reader
         return reader

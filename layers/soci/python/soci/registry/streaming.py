@@ -23,9 +23,9 @@ from itertools import chain
 
 from soci.errors import BlobMissing, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
-from soci.registry.answers import NOT_FOUND, error_of
-from soci.registry.client import ERROR_LIMIT_BYTES, RegistryClient
-from soci.registry.messages import BodyStream, Operation, Request, whole
+from soci.registry.answers import NOT_FOUND, fetch_error
+from soci.registry.client import RegistryClient
+from soci.registry.messages import BodyStream, Operation, Request
 from soci.registry.retry import Attempts
 
 _OK = 200
@@ -128,7 +128,7 @@ class BlobReader:
             if stream.status not in _REFUSALS or (stream.status == NOT_FOUND and not is_elsewhere):
                 self._found_at = stream.url if is_elsewhere else None
                 return stream
-            error = error_of(request, whole(stream, ERROR_LIMIT_BYTES))
+            error = fetch_error(request, stream)
             stack.close()
             if not is_elsewhere:
                 raise error

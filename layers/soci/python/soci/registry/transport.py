@@ -25,7 +25,9 @@ from soci import __version__
 from soci.errors import InvalidResponse, RegistryUnavailable
 from soci.registry.messages import BodyStream, Request, Response, is_loopback, split_url, whole
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 256 << 10
+"""What is read at a time. When a connection breaks, what has come of the current chunk is lost with it."""
+
 MAX_IDLE_CONNECTIONS = 64
 """Per host: as many layers at a time as the command line allows, four ranges of each, is rarely more."""
 

@@ -134,12 +134,17 @@ class PartsUpload:
     def write(self, part: bytes) -> None:
         """Send the next part. Raises `RegistryError` when it is not taken."""
         attempts = self._client.retries.start()
+        lost: RegistryUnavailable | None = None
         while part:
             try:
-                self._patch(part, _TAKEN)
+                # Refused for its place after an answer was lost: then it had arrived.
+                self._patch(part, _TAKEN if lost is None else (*_TAKEN, _RANGE_NOT_SATISFIABLE))
             except RegistryUnavailable as error:
+                lost = error
                 attempts.wait(error)
-                part = self._resume(part, error)
+                part = self._left_of(part)
+            except RegistryError as error:
+                raise lost or error from None  # what was lost may have cost the whole upload
             else:
                 self._size_bytes += len(part)
                 return
@@ -157,22 +162,17 @@ class PartsUpload:
             else:
                 return
 
-    def _resume(self, part: bytes, error: RegistryUnavailable) -> bytes:
-        """Return what of a part is still to be sent after its answer was lost; raise the error if unknown."""
+    def _left_of(self, part: bytes) -> bytes:
+        """Return what of a part is still to be sent after its answer was lost."""
         if self._size_bytes == 0:
             self._location = self._uploads.fetch_location()
             return part
-        try:
-            taken = self._fetch_size()
-            if taken is not None and self._size_bytes <= taken <= self._size_bytes + len(part):
-                rest = part[taken - self._size_bytes :]
-                self._size_bytes = taken
-                return rest
-            self._patch(part, (*_TAKEN, _RANGE_NOT_SATISFIABLE))
-        except RegistryError:
-            raise error from None
-        self._size_bytes += len(part)
-        return b""
+        taken = self._fetch_size()
+        if not self._size_bytes < taken <= self._size_bytes + len(part):
+            return part
+        rest = part[taken - self._size_bytes :]
+        self._size_bytes = taken
+        return rest
 
     def _patch(self, data: bytes, expect: Collection[int]) -> None:
         end = self._size_bytes + len(data)
@@ -192,14 +192,17 @@ class PartsUpload:
         if response.status in _TAKEN:
             self._location = _location_of(response, self._location)
 
-    def _fetch_size(self) -> int | None:
-        """Ask how many bytes the upload has; None when the registry does not say."""
+    def _fetch_size(self) -> int:
+        """Ask how many bytes the upload has; 0 when the registry does not say."""
         request = Request(method="GET", url=self._location, operation=Operation.UPLOAD_PART)
-        response = self._client.send(request, self._scopes, expect=(_OK, _NO_CONTENT, _ACCEPTED, NOT_FOUND))
-        if response.status != NOT_FOUND and "location" in response.headers:
+        try:
+            response = self._client.send(request, self._scopes, expect=(_OK, _NO_CONTENT, _ACCEPTED))
+        except RegistryError:
+            return 0
+        if "location" in response.headers:
             self._location = _location_of(response, self._location)
         match = _RANGE.fullmatch(response.headers.get("range", ""))
-        return int(match[1]) + 1 if match else None
+        return int(match[1]) + 1 if match else 0
 
 
 class StreamedUpload:
