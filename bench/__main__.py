@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.layers import BenchLayer, bench_layers
+from soci.layer.worker import switch_threads_often
 from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
 from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
@@ -50,6 +51,7 @@ class Pair:
 
 def main() -> None:
     """Measure all layers and print the table."""
+    switch_threads_often()  # as the command does
     layers = bench_layers()
     table = Table(title="Ratios of time: lower is better, 1.00 is the floor")
     for column in (
@@ -63,7 +65,7 @@ def main() -> None:
         "peak MiB",
     ):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with console.status("measuring"):
         for layer in layers:
             table.add_row(*_measure(layer))

@@ -294,7 +294,7 @@ def test_a_file_table_with_an_impossible_vtable_is_invalid(vtable):
 def test_a_name_outside_the_buffer_is_invalid():
     data = official_ztoc([tar_entry(b"name")])
     (row,) = scan_files(data)
-    place = row.position + row.places[0]
+    place = row[0] + row[1][0]
 
     for distance, message in ((len(data), "has a string at byte"), (len(data) - place - 4, "reaches byte")):
         hostile = data[:place] + struct.pack("<I", distance) + data[place + 4 :]

@@ -18,6 +18,7 @@ from soci.cli import build_commands, read_commands, remove_command
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine
+from soci.layer.worker import switch_threads_often
 
 PROGRAM = "soci-index"
 
@@ -74,7 +75,8 @@ def main() -> None:
         sys.stderr = sys.stderr or nowhere
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
-        run(sys.argv[1:])
+        switch_threads_often()
+    run(sys.argv[1:])
 
 
 def run(arguments: list[str]) -> None:

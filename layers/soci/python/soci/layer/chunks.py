@@ -15,8 +15,8 @@ from dataclasses import dataclass
 WINDOW_BYTES = 32_768
 """Deflate looks back this far at most (RFC 1951, 2)."""
 
-CHUNK_BYTES = 4 << 20
-"""Large enough that a call to inflate is rare, small enough that four of them are nothing."""
+CHUNK_BYTES = (4 << 20) + (256 << 10)
+"""A span of the usual size and the rest of its last block: then a chunk ends where inflate stops anyway."""
 
 RING_BUFFERS = 3
 

@@ -42,6 +42,10 @@ class Checkpoint(NamedTuple):
     window: bytes | memoryview
 
 
+_FULL = WINDOW_BYTES + CHUNK_BYTES
+_HALF_FULL = WINDOW_BYTES + CHUNK_BYTES // 2
+
+
 class GzipReader:
     """Inflates a gzip layer of any number of members and notes its checkpoints.
 
@@ -63,19 +67,20 @@ class GzipReader:
         self._buffer = ring.take(bytes(WINDOW_BYTES))
         self._end = WINDOW_BYTES
         self._address = _address_of(self._buffer)
+        self._turn_at = _FULL
         self._last_checkpoint_at = 0
         self._boundaries_at_start = 0
         self._in_member = False
         self._member_at = 0
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
-        """Inflate the next piece of the layer; yields a chunk whenever one is full."""
+        """Inflate the next piece of the layer; yields a chunk when one is full, or well filled at a checkpoint."""
         stream = self._inflater.stream
         stream.next_in = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
         stream.avail_in = remaining = len(data)
         before = self.compressed_bytes
         while True:
-            if self._end == WINDOW_BYTES + CHUNK_BYTES:
+            if self._end >= self._turn_at:
                 yield self._turn_over()
             if not self._in_member:
                 if not remaining:
@@ -92,7 +97,7 @@ class GzipReader:
             # If all bits up to a boundary were read before, reaching it is no progress, hence a BUF_ERROR.
             if stream.data_type & (BLOCK_BOUNDARY | LAST_BLOCK) == BLOCK_BOUNDARY:
                 self._note_boundary(stream.data_type & UNUSED_BITS)
-            if status == BUF_ERROR and not remaining:
+            if not remaining and (status == BUF_ERROR or stream.avail_out):
                 break
 
     def finish(self) -> Iterator[Chunk]:
@@ -100,11 +105,11 @@ class GzipReader:
         if self._in_member or not self.members:
             raise GzipError(f"gzip stream is cut short after {self.compressed_bytes} bytes")
         if self._end > WINDOW_BYTES:
-            yield Chunk(self._buffer, self._end, self.uncompressed_bytes - (self._end - WINDOW_BYTES))
+            yield self._chunk()
 
     def _inflate_some(self) -> int:
         stream = self._inflater.stream
-        room = WINDOW_BYTES + CHUNK_BYTES - self._end
+        room = _FULL - self._end
         until_due = self._last_checkpoint_at + self._span_size_bytes - self.uncompressed_bytes
         flush = BLOCK
         if until_due > 0 and self.uncompressed_bytes:
@@ -127,6 +132,8 @@ class GzipReader:
             if self._boundaries_at_start > _MAX_BOUNDARIES_AT_START:
                 return
         self._last_checkpoint_at = self.uncompressed_bytes
+        if self._end > _HALF_FULL:
+            self._turn_at = self._end  # a stop here anyway: one less elsewhere
         window = bytes(memoryview(self._buffer)[self._end - WINDOW_BYTES : self._end])
         self.checkpoints.append(Checkpoint(self.compressed_bytes, self.uncompressed_bytes, bits, window))
 
@@ -148,11 +155,15 @@ class GzipReader:
         )
 
     def _turn_over(self) -> Chunk:
-        chunk = Chunk(self._buffer, self._end, self.uncompressed_bytes - CHUNK_BYTES)
-        self._buffer = self._ring.take(memoryview(self._buffer)[-WINDOW_BYTES:])
+        chunk = self._chunk()
+        self._buffer = self._ring.take(memoryview(self._buffer)[self._end - WINDOW_BYTES : self._end])
         self._address = _address_of(self._buffer)
         self._end = WINDOW_BYTES
+        self._turn_at = _FULL
         return chunk
+
+    def _chunk(self) -> Chunk:
+        return Chunk(self._buffer, self._end, self.uncompressed_bytes - (self._end - WINDOW_BYTES))
 
 
 def _address_of(buffer: bytearray) -> int:

@@ -20,6 +20,7 @@ _DECIMAL = re.compile(rb"([+-]?)0*([0-9]{1,19})")
 
 _SPARSE_PAIRS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _TEXT_KEYS = (b"path", b"linkpath", b"uname", b"gname")
+_USUAL_LENGTH_DIGITS = 7
 _MIN_RECORD_BYTES = 5
 _NANOSECOND_DIGITS = 9
 
@@ -102,7 +103,8 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
 
 def _parse_record(data: bytes, at: int) -> tuple[bytes, bytes, int]:
     space = data.find(b" ", at)
-    length = _decimal(data[at:space]) or 0 if space >= 0 else 0
+    text = data[at:space] if space >= 0 else b""
+    length = int(text) if text.isdigit() and len(text) <= _USUAL_LENGTH_DIGITS else _decimal(text) or 0
     end = at + length
     if length < _MIN_RECORD_BYTES or end > len(data) or end <= space + 1 or data[end - 1] != 0x0A:
         raise TarError(f"bad pax record {data[at : at + 40]!r}: wrong length")

@@ -247,12 +247,12 @@ class TarReader:
         if size > MAX_SPECIAL_BYTES:
             raise TarError(f"extended header of {size} bytes, at most {MAX_SPECIAL_BYTES} are allowed")
         self._special_type = type_flag
-        self._special = bytearray()
+        self._special.clear()
         self._next += BLOCK_BYTES
         self._data_end = self._next + size
-        self._state = _State.SPECIAL
+        self._state = _SPECIAL_STATE
         if not size:
-            self._end_special()
+            self._end_special(b"")
 
     def _leave_out(self, reason: Reason, name: bytes, detail: str = "") -> None:
         self.left_out = LeftOut(reason=reason, detail=detail + describe_entry(name))
@@ -260,14 +260,16 @@ class TarReader:
     def _collect(self, buffer: bytearray, at: int, end: int) -> None:
         """Take in what is here of an extended header's content."""
         missing = self._data_end - self._next
+        if missing <= end - at and not self._special:
+            self._end_special(bytes(buffer[at : at + missing]))
+            return
         self._special += buffer[at : min(end, at + missing)]
         self._next += min(end - at, missing)
         if self._next == self._data_end:
-            self._end_special()
+            self._end_special(bytes(self._special))
 
-    def _end_special(self) -> None:
-        content = bytes(self._special)
-        self._state = _State.HEADER
+    def _end_special(self, content: bytes) -> None:
+        self._state = _HEADER_STATE
         self._next = -(-self._data_end // BLOCK_BYTES) * BLOCK_BYTES
         if self._special_type == b"x":
             try:

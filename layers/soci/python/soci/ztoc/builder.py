@@ -11,6 +11,7 @@ zTOC itself.
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,7 +32,7 @@ from soci.ztoc.encode import encode_ztoc
 from soci.ztoc.model import MAX_ZTOC_BYTES, CompressionAlgorithm
 from soci.ztoc.toc import TocWriter
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 2 << 20
 """Layers are worked on in pieces of this size: smaller ones are gathered, larger ones are cut."""
 
 
@@ -212,10 +213,12 @@ class LayerIndexer:
             uncompressed_archive_size=tar_bytes,
             build_tool_identifier=task.build_tool_identifier,
         )
-        left_out = check_ztoc(ztoc, head=bytes(self._head))
+        with ThreadPoolExecutor(1) as pool:
+            digest = pool.submit(digest_of, ztoc)
+            left_out = check_ztoc(ztoc, head=bytes(self._head))
         return left_out or IndexedLayer(
             ztoc=ztoc,
-            digest=digest_of(ztoc),
+            digest=digest.result(),
             layer_digest=layer_digest,
             compressed_bytes=self._fed_bytes,
             uncompressed_bytes=self._reader.uncompressed_bytes,

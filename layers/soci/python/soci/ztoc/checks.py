@@ -17,6 +17,7 @@ from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
 
 _BLOCK_BYTES = 512
 _NAME, _TYPE, _LINK_NAME = 0, 1, 4
+_SLOTS = 5
 _REG, _HARD_LINK = encode_string(b"reg"), encode_string(b"hardlink")
 
 
@@ -57,8 +58,8 @@ def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
     """
     header_start = 0
     link_targets: set[bytes] = set()
-    for row in scan_files(ztoc):
-        offset, size = row.values[2], row.values[3]
+    for row in scan_files(ztoc, slot_count=_SLOTS):
+        _, _, (_, _, offset, size, _) = row
         if size and not _is_type(ztoc, row, _REG):
             return _left_out(Reason.SIZE_ON_LINK, ztoc, row)
         if offset < header_start + _BLOCK_BYTES or size < 0:
@@ -72,7 +73,7 @@ def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
 def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut | None:
     """Check that each link comes after its target; of the other names none is remembered."""
     seen: set[bytes] = set()
-    for row in scan_files(ztoc):
+    for row in scan_files(ztoc, slot_count=_SLOTS):
         if _is_type(ztoc, row, _HARD_LINK) and clean_path(read_text(ztoc, row, _LINK_NAME)) not in seen:
             return _left_out(Reason.HARD_LINK_TO_NOTHING, ztoc, row)
         name = clean_path(read_text(ztoc, row, _NAME))
@@ -88,7 +89,8 @@ def clean_path(name: bytes) -> bytes:
 
 def _is_type(ztoc: bytes | bytearray, row: FileRow, type_string: bytes) -> bool:
     """Compare the type where it lies: this is asked for every file."""
-    return ztoc.startswith(type_string, row.position + row.places[_TYPE] + row.values[_TYPE])
+    position, places, values = row
+    return ztoc.startswith(type_string, position + places[_TYPE] + values[_TYPE])
 
 
 def _left_out(reason: Reason, ztoc: bytes | bytearray, row: FileRow) -> LeftOut:

@@ -20,6 +20,7 @@ _FILE_SLOTS = "IIqqIqIIIIIqqI"
 
 _UINT16, _INT32, _UINT32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 
+_ABSENT = (0,)
 _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
 
 _MAX_STRINGS_FACTOR = 4
@@ -81,18 +82,17 @@ def decode_compression_info(data: bytes | bytearray | memoryview) -> Compression
     )
 
 
-class FileRow(NamedTuple):
-    """A file table before its strings are read."""
-
-    position: int
-    places: tuple[int, ...]
-    """Where in the table each slot lies; 0 when it is absent."""
-    values: tuple[int, ...]
-    """The slots' numbers; for strings, the distance from the field to the string."""
+FileRow = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""A file table before its strings are read: its position; where in it each slot lies, 0 when it is absent; the
+slots' numbers, which for a string are the distance from the field to it. A plain tuple, as one is made per file."""
 
 
-def scan_files(data: bytes | bytearray | memoryview) -> Iterator[FileRow]:
-    """Yield the file tables in order, at a fraction of what whole entries cost. Raises InvalidZtoc."""
+def scan_files(data: bytes | bytearray | memoryview, *, slot_count: int = SLOT_COUNT) -> Iterator[FileRow]:
+    """Yield the first slots of the file tables in order, at a fraction of what whole entries cost.
+
+    Raises:
+        InvalidZtoc: a table leads out of the zTOC, or its fields overlap.
+    """
     layouts: dict[int, _Layout] = {}
     for position in TableReader.root(data).table(4).references(0):
         try:
@@ -104,22 +104,21 @@ def scan_files(data: bytes | bytearray | memoryview) -> Iterator[FileRow]:
                 if len(layouts) >= _MAX_LAYOUTS:
                     layouts.clear()
                 vtable_bytes = min(_UINT16.unpack_from(data, vtable)[0], _MAX_VTABLE_BYTES)
-                layout = layouts[vtable] = _layout(bytes(data[vtable : vtable + vtable_bytes]))
-            yield FileRow(position, layout.places, layout.pick((*layout.unpack(data, position), 0)))
+                layout = layouts[vtable] = _layout(bytes(data[vtable : vtable + vtable_bytes]), slot_count)
+            yield position, layout.places, layout.pick(layout.unpack(data, position) + _ABSENT)
         except struct.error:
             raise InvalidZtoc(f"file table at byte {position} leads out of the zTOC") from None
 
 
 def read_text(data: bytes | bytearray | memoryview, row: FileRow, slot: int) -> bytes:
     """Return one string of a file table; empty where it is absent. Raises InvalidZtoc."""
-    place = row.places[slot]
+    position, places, values = row
+    place = places[slot]
     if not place:
         return b""
-    start = row.position + place + row.values[slot] + 4
+    start = position + place + values[slot] + 4
     if start > len(data):
-        raise InvalidZtoc(
-            f"file table at byte {row.position} has a string at byte {start - 4} of {len(data)}"
-        )
+        raise InvalidZtoc(f"file table at byte {position} has a string at byte {start - 4} of {len(data)}")
     end = start + int(_UINT32.unpack_from(data, start - 4)[0])
     if end > len(data):
         raise InvalidZtoc(f"string at byte {start - 4} reaches byte {end} of {len(data)}")
@@ -138,7 +137,7 @@ def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
             raise InvalidZtoc("strings of the zTOC overlap: together they are larger than the file")
         if type_ not in _TYPES:
             raise InvalidZtoc(f"entry {name[:80]!r} has the unknown type {type_[:20]!r}")
-        values = row.values
+        values = row[2]
         yield FileEntry(
             name=name,
             type=_TYPES[type_],
@@ -163,12 +162,12 @@ class _Layout(NamedTuple):
     places: tuple[int, ...]
 
 
-def _layout(vtable: bytes) -> _Layout:
+def _layout(vtable: bytes, slot_count: int) -> _Layout:
     """Turn a vtable into one unpacking of all fields; `pick` puts them in slot order, 0 for absent ones."""
-    count = min((len(vtable) - 4) // 2, SLOT_COUNT)
+    count = min((len(vtable) - 4) // 2, slot_count)
     if len(vtable) < 4:
         raise InvalidZtoc(f"file vtable of {len(vtable)} bytes is too short")
-    places = struct.unpack_from(f"<{count}H", vtable, 4) + (0,) * (SLOT_COUNT - count)
+    places = struct.unpack_from(f"<{count}H", vtable, 4) + (0,) * (slot_count - count)
     order = sorted((place, slot) for slot, place in enumerate(places) if place)
     format_, at = "<", 0
     for place, slot in order:
@@ -177,15 +176,16 @@ def _layout(vtable: bytes) -> _Layout:
         format_ += f"{place - at}x{_FILE_SLOTS[slot]}"
         at = place + struct.calcsize("<" + _FILE_SLOTS[slot])
     indices = {slot: index for index, (_, slot) in enumerate(order)}
-    pick = operator.itemgetter(*(indices.get(slot, len(order)) for slot in range(SLOT_COUNT)))
+    pick = operator.itemgetter(*(indices.get(slot, len(order)) for slot in range(slot_count)))
     return _Layout(struct.Struct(format_).unpack_from, pick, places)
 
 
 def _xattrs(data: bytes | bytearray | memoryview, row: FileRow) -> Iterator[tuple[bytes, bytes]]:
-    place = row.places[13]
+    position, places, values = row
+    place = places[13]
     if not place:
         return
-    vector = row.position + place + row.values[13]
+    vector = position + place + values[13]
     content = read_bytes(data, vector, element_bytes=4)
     if len(content) > len(data) // 4:
         raise InvalidZtoc(f"xattr vector at byte {vector} is larger than its content can be")

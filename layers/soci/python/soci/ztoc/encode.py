@@ -37,7 +37,7 @@ def encode_ztoc(
 
     # The tables of files have 8-byte fields; whatever else is aligned, the writer sees for itself.
     writer = BackwardWriter(len(behind) + len(files), min_align=8 if tables else 4)
-    vector = writer.reference_vector(array("Q", (writer.offset - table for table in tables)))
+    vector = writer.reference_vector(array("Q", map(writer.offset.__sub__, tables)))
     toc_at = writer.table([Field(0, "R", vector)], slot_count=1)
     writer.align(4, len(checkpoints))
     between = writer.take()

@@ -14,6 +14,7 @@ while more is put in front. All numbers are little endian.
 from __future__ import annotations
 
 import itertools
+import operator
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
@@ -86,12 +87,8 @@ class BackwardWriter:
         """Write references to `targets` (offsets), in order."""
         self.align(4, 4 * len(targets))
         last = self.offset + 4 * len(targets)
-        references = array(
-            "I", (at - target for at, target in zip(range(last, 0, -4), targets, strict=False))
-        )
-        if struct.pack("=H", 1) != b"\1\0":
-            references.byteswap()
-        self._put(references.tobytes())
+        references = array("I", map(operator.sub, range(last, self.offset, -4), targets))
+        self._put(references.tobytes())  # in native order: every platform of ours is little endian
         self.uint32(len(targets))
         return self.offset
 
