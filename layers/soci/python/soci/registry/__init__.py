@@ -12,4 +12,6 @@
     └ answers     what an error status means
     transport     the only sockets
     messages      requests and answers as values
+
+Nothing above `transport` opens a socket, and nothing above `client` knows of logins.
 """
