@@ -19,6 +19,7 @@ def running_registry(kind: str, directory: Path) -> Iterator[str]:
         with debian_registry(directory) as host:
             yield host
     else:
-        behaviour = Behaviour() if kind == "in memory, as ECR" else Behaviour.plain()
+        # Without ECR's rates: skopeo gives up when it is told to wait.
+        behaviour = Behaviour(rates={}) if kind == "in memory, as ECR" else Behaviour.plain()
         with Registry(behaviour) as registry:
             yield registry.host

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,9 +11,11 @@ from local.registry import (
     BasicLogin,
     BearerLogin,
     Behaviour,
+    Delay,
     EcrLogin,
     Harm,
     Registry,
+    request_to,
 )
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled, Unauthorized
 from soci.registry.client import MAX_REDIRECTS, RegistryClient
@@ -310,3 +313,14 @@ def test_an_endless_answer_is_cut_off():
         pytest.raises(InvalidResponse, match="more than 1000 bytes"),
     ):
         client_of(server.url).send(get(server.url), PULL, expect=[200], limit_bytes=1000)
+
+
+def test_of_several_threads_that_are_refused_one_logs_in():
+    with stocked(BearerLogin("me", SECRET)) as registry:
+        client = client_of(url_of(registry), Logins(LOGIN))
+        registry.fail(Delay(0.2), where=request_to("GET", "/v2/"), times=4)
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(client.send, get(url_of(registry)), PULL, expect=[200]) for _ in range(4)]
+            assert {answer.result().status for answer in answers} == {200}
+
+        assert [seen.path for seen in registry.requests].count("/token") == 1

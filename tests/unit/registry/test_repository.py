@@ -22,8 +22,8 @@ from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
-from soci.registry.credentials import NoLogins
-from soci.registry.open import open_repository
+from soci.registry.credentials import Login, NoLogins
+from soci.registry.open import FirstLogin, open_repository
 from soci.registry.referrers import fallback_tag, with_referrer, without_referrer
 from soci.registry.repository import RegistryRepository
 from soci.registry.retry import RetryPolicy
@@ -471,3 +471,21 @@ def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
     repository = open_repository(reference)
 
     assert repository.url == url
+
+
+def test_the_first_login_there_is_counts():
+    me = Login(username="me", password="secret")
+
+    assert FirstLogin([NoLogins(), OneLogin(me), NoLogins()]).fetch_login("h", renew=True) == me
+    assert FirstLogin([NoLogins()]).fetch_login("h", renew=False) is None
+
+
+class OneLogin:
+    """A source with one login."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def fetch_login(self, _host, *, renew):
+        assert renew
+        return self._login

@@ -1,13 +1,17 @@
 """Registries: the ports of `soci.ports` over the OCI distribution spec.
 
-open        a reference on the command line ─> a repository
-repository  the ports: what is read and written, in which order
-├ streaming   blobs, by ranges ahead of the reader, resumed where a connection broke
-├ upload      blobs, in one request or in parts
-└ referrers   who refers to a manifest: the API, or the fallback tag
-client      a request until it has its answer: login, redirects, retries, pace
-├ auth        the login exchange; challenge reads what is asked, credentials and ecr find the login
-└ retry       what is repeated, how often and when
-transport   the only sockets
-messages    requests and answers as values
+    open          a reference ─> a repository, with its login and pace
+    repository    the ports: what is read and written, in which order
+    ├ manifests   by digest or tag, checked against what the registry says of them
+    ├ streaming   blobs to read: ranges ahead of the reader, resumed where a connection broke
+    ├ upload      blobs to write: in one request, or in parts
+    └ referrers   who refers to a manifest: the API, or the fallback tag; paging, as for tags
+    client        a request until it has its answer: login, redirects, repeats
+    ├ session     the authorizations there are; auth gets them, challenge says which, credentials and ecr know logins
+    ├ retry       what is repeated, how often and when; pace, how many requests a second
+    └ answers     what an error status means
+    transport     the only sockets
+    messages      requests and answers as values
+
+Nothing above `transport` opens a socket, and nothing above `client` knows of logins.
 """
