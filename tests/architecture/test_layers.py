@@ -33,11 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "counted": {*VALUES, "ports"},
     "tagging": {*VALUES, "ports"},
     "image": {*VALUES, "ports", "fetch"},
-    "index_layers": {*ENGINE, "ports", "settings", "plan"},
+    "layer_copies": {*ENGINE, "ports", "settings"},
+    "index_layers": {*ENGINE, "ports", "settings", "plan", "layer_copies"},
     "layer_files": {*ENGINE, "ports", "filesystem", "image"},
-    "build": {*IMAGES, "tagging", "index_layers", "layer_files"},
+    "assemble": {*IMAGES, "index_layers", "layer_files"},
+    "build": {*IMAGES, "tagging", "index_layers", "assemble"},
+    "remove": IMAGES,
     "verify": {*IMAGES, "index_layers", "layer_files"},
-    "cli": {*IMAGES, *PLACES, "counted", "index_layers", "layer_files", "build", "verify"},
+    "cli": {*IMAGES, *PLACES, "counted", "index_layers", "layer_files", "assemble", "build", "verify", "remove"},
     "__main__": {"cli"},
 }
 MODULES = core_modules()

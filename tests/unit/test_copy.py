@@ -12,6 +12,7 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.ports import Upload
 from tests.builders import Image, MemorySource, describe, image_of, layout_of, multi_platform
 from tests.recipes import blobs_of
 
@@ -37,6 +38,9 @@ class Sink:
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         self.push_blob(descriptor, (data,))
+
+    def start_upload(self) -> Upload:
+        raise AssertionError("a copy's digest is known from the start")
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
         raise AssertionError(f"copying makes no entry point: {descriptor}, {tag}")

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.index_layers import index_layers
+from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -67,7 +69,10 @@ def gzip_layer(data: bytes, **fields) -> PlannedLayer:
 def index(
     source: MemorySource, *layers: PlannedLayer, jobs: int = 1, progress: Watcher | None = None, **settings
 ):
-    return index_layers(source, layers, settings_of(**settings), jobs=jobs, progress=progress or Watcher())
+    untouched = OciLayout(Path("no-such-directory"))
+    return index_layers(
+        source, layers, settings_of(**settings), sink=untouched, jobs=jobs, progress=progress or Watcher()
+    )
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 8])

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from soci import build
+from soci.cli.terminal import progress_bars
+from soci.errors import DigestMismatch, InvalidOption
+from soci.fetch import Platforms, choose_images, fetch_image
+from soci.layout.oci_layout import OciLayout
+from soci.oci import media_types
+from soci.remove import fetch_removal, remove_index
+from soci.settings import IndexSettings, ZstdLayers
+from soci.verify import verify_image
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "images"
+RECOMPRESS = IndexSettings(min_layer_size_bytes=0, zstd_layers=ZstdLayers.RECOMPRESS)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    path = tmp_path / "layout"
+    shutil.copytree(GOLDEN / "oci-zstd-and-foreign-layers", path)
+    return path
+
+
+def run(recipe, path: Path, settings: IndexSettings = RECOMPRESS, tag: str = "latest-soci"):
+    store = OciLayout(path, tag="latest")
+    image = fetch_image(store)
+    chosen = choose_images(image, Platforms.ALL)
+    with progress_bars() as progress:
+        return recipe(store, store, image, chosen, settings, tag=tag, jobs=2, progress=progress)
+
+
+def blobs(path: Path) -> dict[str, str]:
+    found = (file for file in (path / "blobs" / "sha256").iterdir())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+
+
+def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):
+    before = fetch_image(OciLayout(layout, tag="latest")).images[0].manifest
+
+    run(build.convert, layout)
+
+    after = fetch_image(OciLayout(layout, tag="latest-soci")).images[0].manifest
+    assert after.config.digest == before.config.digest
+    assert [media_types.as_gzip(layer.media_type) for layer in before.layers] == [
+        layer.media_type for layer in after.layers
+    ]
+    assert after.layers[0].digest != before.layers[0].digest
+    assert after.layers[1:] == before.layers[1:]
+
+
+def test_each_file_read_through_the_new_index_is_that_of_the_copy(layout):
+    run(build.convert, layout)
+
+    report = verify_image(OciLayout(layout, tag="latest-soci"), compare_files=True)
+
+    assert report.is_sound, report.findings
+    assert (report.counts.ztocs, report.counts.files) == (3, 6)
+
+
+def test_recompressing_again_gives_the_same_digest(layout):
+    assert run(build.convert, layout).root == run(build.convert, layout).root
+
+
+def test_version_1_refuses_to_recompress_and_writes_nothing(layout):
+    before = blobs(layout)
+
+    with pytest.raises(InvalidOption, match="version 2"):
+        run(build.create_index, layout)
+
+    assert blobs(layout) == before
+
+
+def test_a_copy_that_unpacks_to_something_else_than_the_config_says_is_refused(layout, monkeypatch):
+    before = blobs(layout)
+    parse = build.ImageConfig.parse
+
+    def with_other_diff_ids(data, what):
+        config = parse(data, what)
+        object.__setattr__(config, "diff_ids", tuple(reversed(config.diff_ids)))
+        return config
+
+    monkeypatch.setattr(build.ImageConfig, "parse", with_other_diff_ids)
+
+    with pytest.raises(DigestMismatch, match="the image's config says"):
+        run(build.convert, layout)
+
+    assert blobs(layout) == before, "nothing is left of the copy"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()))
+def test_removing_both_indexes_leaves_the_layout_as_it_was(tmp_path, name):
+    path = tmp_path / "layout"
+    shutil.copytree(GOLDEN / name, path)
+    before = blobs(path)
+    run(build.convert, path)
+    run(build.create_index, path, IndexSettings(min_layer_size_bytes=0), tag=None)
+    assert blobs(path) != before
+    store = OciLayout(path, tag="latest")
+    image = fetch_image(store)
+
+    removal = fetch_removal(store, image, OciLayout(path, tag="latest-soci"))
+    remove_index(store, removal, tag="latest")
+
+    assert blobs(path) == before
+    assert [root.annotations for root in store.fetch_roots()] == [
+        {"org.opencontainers.image.ref.name": "latest"}
+    ]
+
+
+def test_an_image_indexed_under_its_own_tag_loses_the_index_and_keeps_its_layers(layout):
+    before = fetch_image(OciLayout(layout, tag="latest")).images[0].manifest
+    run(build.convert, layout, IndexSettings(min_layer_size_bytes=0), tag="latest")
+    store = OciLayout(layout, tag="latest")
+
+    remove_index(store, fetch_removal(store, fetch_image(store), None), tag="latest")
+
+    after = fetch_image(store)
+    assert after.images[0].manifest.layers == before.layers
+    assert not after.images[0].manifest.annotations
+    assert verify_image(store).counts.soci_indexes == 0
+
+
+def test_an_image_without_index_has_nothing_to_remove(layout):
+    store = OciLayout(layout, tag="latest")
+
+    assert fetch_removal(store, fetch_image(store), OciLayout(layout, tag="latest-soci")).is_empty
