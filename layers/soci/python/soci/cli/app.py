@@ -75,7 +75,7 @@ def main() -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
         switch_threads_often()
-    run(sys.argv[1:])
+        run(sys.argv[1:])
 
 
 def run(arguments: list[str]) -> None:
