@@ -40,7 +40,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "build": {*IMAGES, "tagging", "index_layers", "assemble"},
     "remove": IMAGES,
     "verify": {*IMAGES, "index_layers", "layer_files"},
-    "cli": {*IMAGES, *PLACES, "counted", "index_layers", "layer_files", "assemble", "build", "verify", "remove"},
+    "cli": {
+        *IMAGES,
+        *PLACES,
+        "counted",
+        "index_layers",
+        "layer_files",
+        "assemble",
+        "build",
+        "verify",
+        "remove",
+    },
     "__main__": {"cli"},
 }
 MODULES = core_modules()

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
-import zstandard
-
 from soci.errors import ZstdError
 
 MAGIC = b"\x28\xb5\x2f\xfd"
@@ -29,6 +27,8 @@ def decompressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     Raises:
         ZstdError: the stream is no zstd, damaged, or needs too large a window.
     """
+    import zstandard  # noqa: PLC0415 - most runs meet no zstd layer, and none should start slower for it
+
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     reader = decompressor.stream_reader(cast("IO[bytes]", _Readable(pieces)), read_across_frames=True)
     read_bytes = 0
