@@ -30,7 +30,7 @@ from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
 from soci.reasons import LeftOut
-from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.builder import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 BUILD_TOOL = "AWS SOCI CLI v0.2"
@@ -181,9 +181,10 @@ def try_index_layer(
     chunk_bytes: int = 1 << 20,
     algorithm: CompressionAlgorithm | None = None,
     engine: Engine | None = None,
+    piece_bytes: int | None = None,
     **task: Any,
 ) -> IndexedLayer | LeftOut:
-    """Build a layer's zTOC, fed in chunks; gzip or plain by content, unless the algorithm is given."""
+    """Build a layer's zTOC, fed and worked on in chunks; gzip or plain by content, unless that is given."""
     if algorithm is None:
         is_gzip = layer[:2] == b"\x1f\x8b"
         algorithm = CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED
@@ -193,7 +194,8 @@ def try_index_layer(
         build_tool_identifier=BUILD_TOOL,
         **task,
     )
-    with LayerIndexer(layer_task, engine=engine) as indexer:
+    piece_bytes = piece_bytes or min(chunk_bytes, PIECE_BYTES)
+    with LayerIndexer(layer_task, engine=engine, piece_bytes=piece_bytes) as indexer:
         for at in range(0, len(layer), chunk_bytes):
             indexer.feed(layer[at : at + chunk_bytes])
         return indexer.finish()

@@ -61,22 +61,30 @@ def fetch_image(source: ImageSource) -> Image:
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(data, f"manifest {root.digest}")
         _require_image(manifest, root)
-        found = PlatformImage(platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest)
-        return Image(root=root, index=None, images=(found,))
+        single = PlatformImage(platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest)
+        return Image(root=root, index=None, images=(single,))
     index = ImageIndex.parse(data, f"index {root.digest}")
     images: list[PlatformImage] = []
+    parsed: dict[tuple[Digest, int], ImageManifest | None] = {}
     for entry in index.manifests or ():
         if not _may_be_image(entry):
             continue
-        try:
-            data = source.fetch_manifest(entry)
-        except BlobMissing:
-            continue
-        manifest = ImageManifest.parse(data, f"manifest {entry.digest}")
-        if _is_image(manifest):
-            platform = entry.platform or _fetch_platform(source, manifest)
-            images.append(PlatformImage(platform=platform, descriptor=entry, manifest=manifest))
+        content = entry.digest, entry.size
+        if content not in parsed:  # a hostile index may list one large manifest ten thousand times
+            parsed[content] = _fetch_if_there(source, entry)
+        found = parsed[content]
+        if found is not None and _is_image(found):
+            platform = entry.platform or _fetch_platform(source, found)
+            images.append(PlatformImage(platform=platform, descriptor=entry, manifest=found))
     return Image(root=root, index=index, images=tuple(images))
+
+
+def _fetch_if_there(source: ImageSource, entry: Descriptor) -> ImageManifest | None:
+    try:
+        data = source.fetch_manifest(entry)
+    except BlobMissing:
+        return None
+    return ImageManifest.parse(data, f"manifest {entry.digest}")
 
 
 def choose_images(image: Image, wanted: Sequence[Platform] | Platforms) -> tuple[PlatformImage, ...]:

@@ -12,7 +12,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from soci.errors import NotInImage
+from soci.errors import InvalidZtoc, NotInImage
 from soci.ztoc.checks import clean_path
 from soci.ztoc.model import FileEntry
 
@@ -21,6 +21,9 @@ MAX_PATH_BYTES = 4096
 
 MAX_LINK_HOPS = 40
 """Linux follows as many symbolic links before it gives up (path_resolution(7))."""
+
+MAX_IMPLIED_DIRECTORIES = 500_000
+"""Builders list directories; a few kilobytes of deep paths without them could otherwise fill the memory."""
 
 _WHITEOUT = b".wh."
 _MARKER = b".wh..wh."
@@ -201,6 +204,7 @@ class _LayerTree:
         self.root = _Inode(layer=layer, children=self._top)
         self._layer = layer
         self._lower = lower
+        self._implied = 0
 
     def add(self, entry: FileEntry) -> None:
         """Take in the next entry of the layer."""
@@ -244,6 +248,11 @@ class _LayerTree:
         for folder in folders:
             child = children.get(folder)
             if child is None or child.children is None:
+                self._implied += 1
+                if self._implied > MAX_IMPLIED_DIRECTORIES:
+                    raise InvalidZtoc(
+                        f"layer {self._layer} implies more than {MAX_IMPLIED_DIRECTORIES} directories"
+                    )
                 below: dict[bytes, _Inode] = {}
                 child = children[folder] = _Inode(layer=self._layer, children=below)
             else:

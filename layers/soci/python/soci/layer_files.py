@@ -16,10 +16,11 @@ from soci.layer.gzip import GzipReader
 from soci.layer.inflate import default_engine
 from soci.layer.plain import PlainReader
 from soci.layer.tar import TarEntry, TarReader
+from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
 from soci.ports import ImageSource
-from soci.reasons import LeftOut
+from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import FileEntry
@@ -85,6 +86,8 @@ def open_layer_files(source: ImageSource, layer: ImageLayer) -> LayerFiles:
         IntegrityError, DamagedLayer, SourceError: the zTOC, or the layer without one, could not be read.
     """
     if layer.ztoc is None:
+        if media_types.is_foreign(layer.descriptor.media_type) and not source.has_blob(layer.descriptor):
+            return _NoFiles(LeftOut(reason=Reason.FOREIGN))
         return _StreamedFiles(source, layer.descriptor)
     return _IndexedFiles(source, layer.descriptor, fetch_ztoc(source, layer.ztoc))
 
@@ -166,6 +169,17 @@ class _IndexedFiles:
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         return self._spans.read_file(entry)
+
+
+class _NoFiles:
+    """A layer that is not at hand: nobody sees its files, here or through a lazy reader."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        self.entries: tuple[FileEntry, ...] = ()
+        self.left_out = left_out
+
+    def read(self, entry: FileEntry) -> Iterator[bytes]:
+        raise NotInImage(f"{entry.name!r}: its layer is not at hand")
 
 
 class _StreamedFiles:

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     UNSUPPORTED_ENTRY_TYPE = "unsupported-entry-type"
     SIZE_ON_LINK = "size-on-link"
     HARD_LINK_TO_NOTHING = "hard-link-to-nothing"
+    ZTOC_TOO_LARGE = "ztoc-too-large"
     UNREADABLE_SPANS = "unreadable-spans"
     UNREADABLE_TOC = "unreadable-toc"
 
@@ -49,6 +50,7 @@ _SENTENCES = {
     Reason.UNSUPPORTED_ENTRY_TYPE: "The tar holds an entry of a type that a zTOC cannot express.",
     Reason.SIZE_ON_LINK: "A link, directory or device in the tar has a size, which shifts every later file.",
     Reason.HARD_LINK_TO_NOTHING: "A hard link points to a name that does not come before it in the same layer.",
+    Reason.ZTOC_TOO_LARGE: "The layer has so many files or spans that no reader would take its zTOC.",
     Reason.UNREADABLE_SPANS: "The spans of the finished zTOC break a rule of the lazy reader.",
     Reason.UNREADABLE_TOC: "The table of contents of the finished zTOC breaks a rule of the lazy reader.",
 }

@@ -51,7 +51,7 @@ def fetch_removal(source: ImageSource, image: Image, converted: ImageSource | No
         SourceError, IntegrityError: a document could not be read.
     """
     version_1 = tuple(_fetch_referrers(source, image))
-    if _is_converted(image):
+    if is_converted(image):
         stripped = strip_index(image)
         kept = {document.descriptor.digest for document in stripped}
         version_2 = [entry for entry in _converted_manifests(image) if entry.digest not in kept]
@@ -117,7 +117,8 @@ def _stripped_entry(entry: Descriptor, document: Document | None, new_digests: d
     return replace(entry, digest=new.digest, size=new.size, annotations=annotations)
 
 
-def _is_converted(image: Image) -> bool:
+def is_converted(image: Image) -> bool:
+    """Tell by its content whether an image is SOCI-enabled, by this tool or another."""
     entries = (image.index.manifests if image.index else None) or ()
     return any(map(is_soci_index, entries)) or any(
         SOCI_INDEX_DIGEST in one.manifest.annotations for one in image.images
@@ -141,7 +142,7 @@ def _fetch_copy(converted: ImageSource, image: Image) -> list[Descriptor]:
         return []
     configs = {one.manifest.config.digest for one in image.images}
     is_copy = all(one.manifest.config.digest in configs for one in copy.images)
-    return list(_converted_manifests(copy)) if is_copy and _is_converted(copy) else []
+    return list(_converted_manifests(copy)) if is_copy and is_converted(copy) else []
 
 
 def _fetch_referrers(source: ImageSource, image: Image) -> Iterator[Descriptor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -76,7 +77,13 @@ def main() -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
         switch_threads_often()
+        signal.signal(signal.SIGTERM, _end_on_signal)
         run(sys.argv[1:])
+
+
+def _end_on_signal(number: int, _: object) -> None:
+    """End as an error would, so that files half written are removed."""
+    raise SystemExit(128 + number)
 
 
 def run(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +17,19 @@ from soci import build
 from soci.build import BuildResult
 from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
-from soci.cli.terminal import print_error, print_json, print_lines, progress_bars
-from soci.errors import StorageError
+from soci.cli.terminal import byte_bar, print_error, print_json, print_lines, progress_bars
+from soci.errors import DamagedLayer, SizeMismatch, StorageError
 from soci.fetch import Image, PlatformImage, choose_images, fetch_image
 from soci.index_layers import Progress
+from soci.layer.zstd import MAGIC as ZSTD_MAGIC
 from soci.layout.atomic import write_atomically
 from soci.layout.extents import CHUNK_BYTES, storage_errors
-from soci.oci.descriptor import Descriptor
 from soci.oci.reference import parse_reference
 from soci.open import open_source
 from soci.plan import plan_layers
 from soci.ports import ImageSource, ImageStore
-from soci.reasons import LeftOut
+from soci.reasons import LeftOut, Reason
+from soci.remove import is_converted
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
     DEFAULT_GZIP_LEVEL,
@@ -37,7 +39,7 @@ from soci.settings import (
     MultiMember,
     ZstdLayers,
 )
-from soci.ztoc.builder import LayerIndexer, LayerTask
+from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 STANDARD_INPUT = Path("-")
@@ -92,6 +94,8 @@ def ztoc(
     started = time.perf_counter()
     with _open_layer(layer) as chunks:
         first = next(chunks, b"")
+        if not first:
+            raise SizeMismatch(f"{layer} is empty: that is no layer")
         gzip = first[:2] == _GZIP_MAGIC if compression is None else compression is Compression.GZIP
         task = LayerTask(
             algorithm=CompressionAlgorithm.GZIP if gzip else CompressionAlgorithm.UNCOMPRESSED,
@@ -99,11 +103,11 @@ def ztoc(
             build_tool_identifier=settings.build_tool_identifier,
             multi_member=settings.multi_member is MultiMember.INDEX,
         )
-        with LayerIndexer(task) as indexer:
-            indexer.feed(first)
-            for chunk in chunks:
-                indexer.feed(chunk)
-            outcome = indexer.finish()
+        outcome = (
+            LeftOut(reason=Reason.ZSTD)
+            if compression is None and first.startswith(ZSTD_MAGIC)
+            else _index(layer, task, itertools.chain((first,), chunks))
+        )
     if isinstance(outcome, LeftOut):
         if as_json:
             print_json({"digest": None, **reports.reason_document(outcome)})
@@ -116,6 +120,18 @@ def ztoc(
         print_json(reports.ztoc_document(outcome, seconds=seconds, output=output))
     else:
         print_lines(reports.ztoc_lines(outcome, seconds=seconds, output=output))
+
+
+def _index(layer: Path, task: LayerTask, chunks: Iterator[bytes]) -> IndexedLayer | LeftOut:
+    total_bytes = layer.stat().st_size if layer.is_file() else None
+    try:
+        with byte_bar(str(layer), total_bytes) as advance, LayerIndexer(task) as indexer:
+            for chunk in chunks:
+                indexer.feed(chunk)
+                advance(len(chunk))
+            return indexer.finish()
+    except DamagedLayer as error:
+        raise type(error)(f"{layer}: {error}") from None
 
 
 def _write_file(path: Path, data: bytes | bytearray) -> None:
@@ -150,7 +166,7 @@ def _chunks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _index_command(
-    name: str, help_text: str, recipe: Recipe, tag_of: Callable[[Places, Descriptor], str | None]
+    name: str, help_text: str, recipe: Recipe, tag_of: Callable[[Places, Image], str | None]
 ) -> Callable[..., None]:
     """Make `create` or `convert`: they take the same flags and differ in the recipe and the tag it writes."""
 
@@ -185,7 +201,7 @@ def _index_command(
         places = open_places(image, destination)
         found = fetch_image(places.source)
         chosen = choose_images(found, wanted)
-        tag = tag_of(places, found.root)
+        tag = tag_of(places, found)
         with progress_bars() as progress:
             result = recipe(
                 places.source, places.sink, found, chosen, settings, tag=tag, jobs=jobs, progress=progress
@@ -201,13 +217,13 @@ create = _index_command(
     "create",
     "Index an image with version 1: an index manifest beside it that names it as its subject.",
     build.create_index,
-    copied_tag,
+    lambda places, image: copied_tag(places, image.root),
 )
 convert = _index_command(
     "convert",
     "Index an image with version 2: a SOCI-enabled image beside it, tagged with -soci or as DEST says.",
     build.convert,
-    converted_tag,
+    lambda places, image: converted_tag(places, image.root, is_converted=is_converted(image)),
 )
 
 

@@ -69,11 +69,11 @@ def _is_same_place(one: Reference, other: Reference) -> bool:
             return False
 
 
-def converted_tag(places: Places, root: Descriptor) -> str | None:
+def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = False) -> str | None:
     """Return the tag of a converted image: the destination's, or the source's with `-soci` behind it.
 
-    An image that has the suffix already keeps its tag, so that converting again changes nothing. None when the
-    source was named by digest: then the result has no tag either.
+    A converted image (told by content) that has the suffix keeps its tag, so that converting again changes
+    nothing. None when the source was named by digest: then the result has no tag either.
 
     Raises:
         InvalidReference: the tag would be too long for a registry.
@@ -81,7 +81,7 @@ def converted_tag(places: Places, root: Descriptor) -> str | None:
     if places.sink_reference is not places.source_reference and (given := places.sink_reference.tag):
         return given
     name = source_tag(places, root)
-    if name is None or name.endswith(CONVERTED_SUFFIX):
+    if name is None or (name.endswith(CONVERTED_SUFFIX) and is_converted):
         return name
     tag = name.rpartition(":")[2] + CONVERTED_SUFFIX  # in a layout, a tag may be a full image name
     if len(tag) > MAX_TAG_LENGTH:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,23 @@ def progress_bars() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Silent()
         return
+    with _shown_bars() as bars:
+        yield _Bars(bars)
+
+
+@contextmanager
+def byte_bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
+    """Show one bar on a terminal; gives what is to be called with the number of bytes done."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with _shown_bars() as bars:
+        task = bars.add_task(name, total=total_bytes)
+        yield lambda size_bytes: bars.advance(task, size_bytes)
+
+
+@contextmanager
+def _shown_bars() -> Iterator[Bars]:
     from rich import progress  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
@@ -94,7 +111,7 @@ def progress_bars() -> Iterator[Progress]:
         progress.TransferSpeedColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _Bars(bars)
+        yield bars
 
 
 class _Silent:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
-from soci.errors import InvalidDocument, NotInImage, SourceError
+from soci.errors import BlobMissing, IntegrityError, InvalidDocument, NotInImage, SourceError
 from soci.layout.entries import INDEX_JSON, choose_entry
 from soci.layout.extents import Extent, ExtentSource
 from soci.oci import gojson
@@ -81,7 +81,12 @@ class LayoutSource(ExtentSource):
         return tuple(entry if entry.media_type else self._describe(entry.digest) for entry in entries)
 
     def _subject_of(self, entry: Descriptor) -> Digest | None:
-        manifest = ImageManifest.parse(self.fetch_manifest(entry), f"{self}: {entry.digest}")
+        """Return what an artifact refers to; None for one that cannot be read, as it refers to nothing then."""
+        try:
+            data = self.fetch_manifest(entry)
+            manifest = ImageManifest.parse(data, f"{self}: {entry.digest}")
+        except (BlobMissing, IntegrityError):
+            return None
         return manifest.subject.digest if manifest.subject else None
 
     def _fetch_index(self) -> ImageIndex:

@@ -68,11 +68,15 @@ class LayerTask:
 class LayerIndexer:
     """Builds the zTOC of one layer: `feed` all its bytes, then `finish`; the `with` block ends its threads.
 
-    `engine` is the inflate implementation; the result does not depend on it.
+    `engine` is the inflate implementation, `piece_bytes` how much is worked on at a time; the result does not
+    depend on them.
     """
 
-    def __init__(self, task: LayerTask, *, engine: Engine | None = None) -> None:
+    def __init__(
+        self, task: LayerTask, *, engine: Engine | None = None, piece_bytes: int = PIECE_BYTES
+    ) -> None:
         self._task = task
+        self._piece_bytes = piece_bytes
         self._gathered = bytearray()
         self._head = bytearray()
         self._fed_bytes = 0
@@ -108,15 +112,16 @@ class LayerIndexer:
                 f"{self._name} is longer than the {self._task.expected_bytes} bytes it should have"
             )
         rest = memoryview(data)
-        if self._gathered or len(rest) < PIECE_BYTES:
-            missing = PIECE_BYTES - len(self._gathered)
+        piece_bytes = self._piece_bytes
+        if self._gathered or len(rest) < piece_bytes:
+            missing = piece_bytes - len(self._gathered)
             self._gathered += rest[:missing]
             rest = rest[missing:]
-            if len(self._gathered) == PIECE_BYTES:
+            if len(self._gathered) == piece_bytes:
                 self._index_gathered()
-        while len(rest) >= PIECE_BYTES:
-            self._index(bytes(rest[:PIECE_BYTES]))
-            rest = rest[PIECE_BYTES:]
+        while len(rest) >= piece_bytes:
+            self._index(bytes(rest[:piece_bytes]))
+            rest = rest[piece_bytes:]
         self._gathered += rest
 
     def finish(self) -> IndexedLayer | LeftOut:
@@ -126,6 +131,14 @@ class LayerIndexer:
             DigestMismatch, SizeMismatch: these are not the bytes that the descriptor promises.
             DamagedLayer: they are, but the gzip or tar stream is broken.
         """
+        try:
+            return self._finish()
+        except DamagedLayer as error:
+            if self._task.expected_digest is None:  # then the caller knows what it fed
+                raise
+            raise type(error)(f"{self._name}: {error}") from None
+
+    def _finish(self) -> IndexedLayer | LeftOut:
         self._index_gathered()
         if self._damage is None:
             try:
@@ -145,9 +158,7 @@ class LayerIndexer:
         if isinstance(self._reader, GzipReader) and self._reader.members > 1 and not self._task.multi_member:
             return LeftOut(reason=Reason.MULTI_MEMBER_GZIP, detail=f"{self._reader.members} members")
         if self._files.toc.size_bytes + self._checkpoints.size_bytes > MAX_ZTOC_BYTES:
-            return LeftOut(
-                reason=Reason.UNREADABLE_TOC, detail=f"it would be larger than {MAX_ZTOC_BYTES} bytes"
-            )
+            return LeftOut(reason=Reason.ZTOC_TOO_LARGE, detail=f"more than {MAX_ZTOC_BYTES} bytes")
         return self._assemble(layer_digest, tar_bytes)
 
     @property

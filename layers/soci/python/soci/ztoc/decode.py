@@ -20,6 +20,9 @@ _FILE_SLOTS = "IIqqIqIIIIIqqI"
 
 _UINT16, _INT32, _UINT32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 
+_FILE_BYTES = 64
+"""What an entry takes in the buffer at least, if no two of them are the same table."""
+
 _ABSENT = (0,)
 _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
 
@@ -131,7 +134,7 @@ def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
     for row in scan_files(data):
         name, type_, link, user, group, time = (read_text(data, row, slot) for slot in (0, 1, 4, 8, 9, 10))
         xattrs = tuple(_xattrs(data, row))
-        string_bytes += len(name) + len(link) + len(user) + len(group) + len(time)
+        string_bytes += _FILE_BYTES + len(name) + len(link) + len(user) + len(group) + len(time)
         string_bytes += sum(_XATTR_BYTES + len(key) + len(value) for key, value in xattrs)
         if string_bytes > _MAX_STRINGS_FACTOR * len(data):
             raise InvalidZtoc("strings of the zTOC overlap: together they are larger than the file")
