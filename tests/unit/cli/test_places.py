@@ -72,7 +72,7 @@ def test_a_tag_that_is_not_named_is_that_of_the_entry(place):
     [
         ("h.example/app:1", None, ("1-soci", None), True),
         ("h.example/app", None, ("latest-soci", None), True),
-        ("h.example/app:1-soci", None, ("1-soci", None), True),
+        ("h.example/app:1-soci", None, ("1-soci-soci", None), True),
         ("h.example/app:1", "h.example/app", ("1-soci", None), True),
         ("h.example/app:1", "docker://h.example/app:2", ("2", "2"), True),
         ("h.example/app:1", "h.example/other", ("1-soci", "1"), False),
@@ -101,10 +101,13 @@ def test_an_image_that_is_named_by_digest_has_no_tag(place):
     assert tags(f"oci:a@{digest}") == (None, None)
 
 
-def test_a_tag_with_the_suffix_stays(place):
+def test_a_tag_with_the_suffix_stays_only_when_the_image_is_converted(place):
     place("1.0-soci")
+    places = open_places("oci:a:1.0-soci", "oci:b")
+    root = places.source.fetch_root()
 
-    assert tags("oci:a:1.0-soci", "oci:b")[0] == "1.0-soci"
+    assert converted_tag(places, root, is_converted=True) == "1.0-soci"
+    assert converted_tag(places, root) == "1.0-soci-soci", "an ordinary image must not lose its name"
 
 
 def test_a_tag_that_is_a_full_name_keeps_the_name(place):

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from soci.oci.digest import digest_of
 from soci.ztoc.decode import decode_ztoc
@@ -174,12 +175,18 @@ def test_what_is_no_file_is_written_through_and_stays_what_it_is(layer_file, tmp
     assert fifo.is_fifo()
 
 
-def test_an_empty_file_is_a_tar_without_files(soci_index, tmp_path):
+def test_an_empty_file_is_no_layer(soci_index, tmp_path):
     empty = Path(tmp_path / "empty")
     empty.touch()
 
-    assert soci_index("ztoc", empty, "--json").document["files"] == 0
-    assert "cut short" in soci_index("ztoc", empty, "--compression", "gzip", status=1).stderr
+    assert "is empty: that is no layer" in soci_index("ztoc", empty, status=1).stderr
+
+
+def test_a_zstd_layer_is_left_out_by_its_name(soci_index, tmp_path):
+    layer = Path(tmp_path / "layer.tar.zst")
+    layer.write_bytes(zstandard.compress(bytes(1024)))
+
+    assert soci_index("ztoc", layer, "--json", status=1).document["reason"] == "zstd"
 
 
 def test_an_output_that_cannot_be_made_is_named_as_it_was_given(soci_index, layer_file, tmp_path):

@@ -279,9 +279,7 @@ def test_a_ztoc_that_would_grow_beyond_all_measure_is_left_out(layer, monkeypatc
     monkeypatch.setattr(builder, "MAX_ZTOC_BYTES", 300_000)
 
     assert len(fits.ztoc) > 300_000
-    assert try_index_layer(layer) == LeftOut(
-        reason=Reason.UNREADABLE_TOC, detail="it would be larger than 300000 bytes"
-    )
+    assert try_index_layer(layer) == LeftOut(reason=Reason.ZTOC_TOO_LARGE, detail="more than 300000 bytes")
 
 
 # --- threads --------------------------------------------------------------------------------------------------
