@@ -52,5 +52,5 @@ lock: ## Make the lock files again; ARGS=--upgrade takes newer versions.
 		layers/soci/pyproject.toml
 
 clean: ## Remove everything that the targets have made, but for the layers of the benchmark (.bench).
-	rm -rf $(VENV) cdk.out .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) cdk.out .demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
