@@ -9,6 +9,7 @@ A test then reads like this:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import struct
@@ -19,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import zstandard
 
 from soci.errors import BlobMissing
 from soci.layer.inflate import Engine
@@ -389,6 +392,9 @@ def _layer_type(layer: bytes) -> str:
 
 def _uncompressed(layer: bytes) -> bytes:
     """The layer as a plain tar; what does not decompress stays as it is."""
+    if layer[:4] == b"\x28\xb5\x2f\xfd":
+        with contextlib.suppress(zstandard.ZstdError):
+            return zstandard.ZstdDecompressor().decompressobj().decompress(layer)
     parts = []
     while layer[:2] == b"\x1f\x8b":
         inflater = zlib.decompressobj(31)
