@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soci.build import BuildResult, convert, create_index
+from soci.build import BuildResult, Run, convert, create_index
 from soci.fetch import Platforms, choose_images, fetch_image
 from soci.layout.oci_layout import OciLayout
 from soci.oci.descriptor import Descriptor
@@ -61,14 +61,16 @@ def run(
     image = fetch_image(source)
     wanted = platforms if isinstance(platforms, Platforms) else [Platform.parse(text) for text in platforms]
     return recipe(
-        source,
-        sink,
-        image,
-        choose_images(image, wanted),
-        settings_of(**settings),
-        tag=tag,
-        jobs=jobs,
-        progress=progress or Watcher(),
+        Run(
+            source=source,
+            sink=sink,
+            image=image,
+            chosen=choose_images(image, wanted),
+            settings=settings_of(**settings),
+            tag=tag,
+            jobs=jobs,
+            progress=progress or Watcher(),
+        )
     )
 
 

@@ -190,7 +190,18 @@ def convert(place) -> str:
     """Convert the image within its place; returns the digest."""
     image = fetch_image(place)
     chosen = choose_images(image, Platforms.ALL)
-    result = build.convert(place, place, image, chosen, SETTINGS, tag=TAG, jobs=2, progress=NoProgress())
+    result = build.convert(
+        build.Run(
+            source=place,
+            sink=place,
+            image=image,
+            chosen=chosen,
+            settings=SETTINGS,
+            tag=TAG,
+            jobs=2,
+            progress=NoProgress(),
+        )
+    )
     assert result.root is not None
     return str(result.root.digest)
 

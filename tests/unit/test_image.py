@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from soci.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidZtoc, NotInImage
-from soci.image import ZTOC_LIMIT_BYTES, fetch_ztoc, open_image
+from soci.image import fetch_ztoc, open_image
 from soci.layout.oci_layout import OciLayout
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex
 from soci.oci.platform import Platform
+from soci.ztoc.model import MAX_ZTOC_BYTES
 from tests.builders import (
     Image,
     MemorySource,
@@ -118,7 +119,7 @@ def test_a_ztoc_is_checked_against_its_descriptor(tmp_path):
     with pytest.raises(DigestMismatch):
         fetch_ztoc(source, ztoc)
     with pytest.raises(InvalidZtoc, match="the limit is"):
-        fetch_ztoc(source, replace(ztoc, size=ZTOC_LIMIT_BYTES + 1))
+        fetch_ztoc(source, replace(ztoc, size=MAX_ZTOC_BYTES + 1))
 
 
 def test_a_span_size_that_is_missing_or_no_number_is_unknown(opened):

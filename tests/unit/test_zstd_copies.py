@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from soci import build
 from soci.cli.terminal import progress_bars
-from soci.errors import DigestMismatch, InvalidOption
+from soci.errors import DigestMismatch, GzipError, InvalidOption
 from soci.fetch import Platforms, choose_images, fetch_image
 from soci.index.documents import document_of
 from soci.layout.oci_layout import OciLayout
@@ -18,6 +19,7 @@ from soci.oci import media_types
 from soci.remove import fetch_removal, remove_index
 from soci.settings import IndexSettings, ZstdLayers
 from soci.verify import verify_image
+from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "images"
 RECOMPRESS = IndexSettings(min_layer_size_bytes=0, zstd_layers=ZstdLayers.RECOMPRESS)
@@ -35,7 +37,18 @@ def run(recipe, path: Path, settings: IndexSettings = RECOMPRESS, tag: str | Non
     image = fetch_image(store)
     chosen = choose_images(image, Platforms.ALL)
     with progress_bars() as progress:
-        return recipe(store, store, image, chosen, settings, tag=tag, jobs=2, progress=progress)
+        return recipe(
+            build.Run(
+                source=store,
+                sink=store,
+                image=image,
+                chosen=chosen,
+                settings=settings,
+                tag=tag,
+                jobs=2,
+                progress=progress,
+            )
+        )
 
 
 def blobs(path: Path) -> dict[str, str]:
@@ -94,6 +107,24 @@ def test_a_copy_that_unpacks_to_something_else_than_the_config_says_is_refused(l
         run(build.convert, layout)
 
     assert blobs(layout) == before, "nothing is left of the copy"
+
+
+def test_a_run_that_fails_after_copying_leaves_nothing_of_the_copy(tmp_path):
+    damaged = gzip_of(tar_of(file("small", b"x" * 100)))[:-4]
+    image = image_of(
+        zstandard.compress(tar_of(file("big", noise(50_000)))),
+        damaged,
+        layer_types={0: media_types.OCI_LAYER_ZSTD},
+    )
+    path = layout_of(tmp_path / "layout", image)
+    before = blobs(path)
+    # Left out for its size, the damaged layer is read all the same: it may hide what is to be prefetched.
+    settings = replace(RECOMPRESS, min_layer_size_bytes=len(damaged) + 1, prefetch_patterns=("/big",))
+
+    with pytest.raises(GzipError):
+        run(build.convert, path, settings)
+
+    assert blobs(path) == before
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()))

@@ -5,7 +5,7 @@ Nothing is pushed before all layers are indexed: a damaged layer leaves the dest
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from soci.errors import InvalidDocument, InvalidOption
 from soci.fetch import Image, PlatformImage
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.manifest import EMPTY_CONFIG, IndexVersion
-from soci.index_layers import Progress, abort_copies, index_layers
+from soci.index_layers import LayerResult, Progress, abort_copies, index_layers
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.image_config import ImageConfig
@@ -39,39 +39,44 @@ class BuildResult:
     tag_left_alone: TagLeftAlone | None = None
 
 
-def create_index(
-    source: ImageSource,
-    sink: ImageStore,
-    image: Image,
-    chosen: Sequence[PlatformImage],
-    settings: IndexSettings,
-    *,
-    tag: str | None,
-    jobs: int,
-    progress: Progress,
-) -> BuildResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a recipe is to do: index some images of a place, and publish the result."""
+
+    source: ImageSource
+    sink: ImageStore
+    """The same object as `source` when the image is indexed where it lies."""
+    image: Image
+    chosen: tuple[PlatformImage, ...]
+    settings: IndexSettings
+    tag: str | None
+    jobs: int
+    """Layers that are indexed at the same time."""
+    progress: Progress
+
+
+def create_index(run: Run) -> BuildResult:
     """Index images with version 1: index manifests that name their image as subject.
 
     When `sink` is another place than `source` the image is copied there as well. `tag` is given to the image.
     """
-    if settings.zstd_layers is ZstdLayers.RECOMPRESS:
+    if run.settings.zstd_layers is ZstdLayers.RECOMPRESS:
         raise InvalidOption(
             "version 1 indexes an image as it is: recompressing zstd layers takes version 2, convert"
         )
-    results = index_platforms(
-        source, chosen, settings, IndexVersion.V1, sink=sink, jobs=jobs, progress=progress
-    )
+    results = index_platforms(run, IndexVersion.V1)
     made = [result.index for result in results if result.index is not None]
     if not made:
         return BuildResult(platforms=results, root=None)
-    if sink is not source:
-        copy_trees(source, sink, (image.root,))
-    _push_artifacts(sink, results)
+    root, tag = run.image.root, run.tag
+    if run.sink is not run.source:
+        copy_trees(run.source, run.sink, (root,))
+    _push_artifacts(run.sink, results)
     left_alone = None
-    if sink is not source or tag is not None:
-        left_alone = push_tagged(source, image.root, sink, image.root, tag)
+    if run.sink is not run.source or tag is not None:
+        left_alone = push_tagged(run.source, root, run.sink, root, tag)
     for document in made:
-        sink.push_root(document.descriptor, None)
+        run.sink.push_root(document.descriptor, None)
     return BuildResult(
         platforms=results,
         root=made[0].descriptor,
@@ -80,32 +85,15 @@ def create_index(
     )
 
 
-def convert(
-    source: ImageSource,
-    sink: ImageStore,
-    image: Image,
-    chosen: Sequence[PlatformImage],
-    settings: IndexSettings,
-    *,
-    tag: str | None,
-    jobs: int,
-    progress: Progress,
-) -> BuildResult:
+def convert(run: Run) -> BuildResult:
     """Index images with version 2: a SOCI-enabled image beside the original, under `tag`."""
-    results = index_platforms(
-        source, chosen, settings, IndexVersion.V2, sink=sink, jobs=jobs, progress=progress
-    )
-    with _giving_up_copies(results):
-        return _publish_converted(source, sink, image, results, tag)
+    results = index_platforms(run, IndexVersion.V2)
+    with _giving_up_copies([layer for result in results for layer in result.layers]):
+        return _publish_converted(run, results)
 
 
-def _publish_converted(
-    source: ImageSource,
-    sink: ImageStore,
-    image: Image,
-    results: Sequence[PlatformResult],
-    tag: str | None,
-) -> BuildResult:
+def _publish_converted(run: Run, results: tuple[PlatformResult, ...]) -> BuildResult:
+    source, sink, image = run.source, run.sink, run.image
     made = [
         PlatformIndex(
             image_manifest=result.image.descriptor.digest, platform=result.image.platform, index=result.index
@@ -114,7 +102,7 @@ def _publish_converted(
         if result.index is not None
     ]
     if not made:
-        return BuildResult(platforms=tuple(results), root=None)
+        return BuildResult(platforms=results, root=None)
     index = image.index or index_of_single(image.root, image.images[0].platform)
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
     manifests |= {one.image.descriptor.digest: _with_copies(source, one) for one in results}
@@ -128,44 +116,38 @@ def _publish_converted(
     for document in (*converted.manifests, converted.root):
         sink.push_manifest(document.descriptor, document.data)
     root = converted.root.descriptor
-    left_alone = push_tagged(source, image.root, sink, root, tag)
+    left_alone = push_tagged(source, image.root, sink, root, run.tag)
     return BuildResult(
-        platforms=tuple(results), root=root, tag=None if left_alone else tag, tag_left_alone=left_alone
+        platforms=results, root=root, tag=None if left_alone else run.tag, tag_left_alone=left_alone
     )
 
 
-def index_platforms(
-    source: ImageSource,
-    chosen: Sequence[PlatformImage],
-    settings: IndexSettings,
-    version: IndexVersion,
-    *,
-    sink: ArtifactSink,
-    jobs: int,
-    progress: Progress,
-) -> tuple[PlatformResult, ...]:
+def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ...]:
     """Index all layers of some images, each once, and make the index manifests. Nothing appears in the sink.
 
     Raises:
         DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
         SourceError: the source cannot be read.
     """
-    plans = [plan_layers(one.manifest, settings) for one in chosen]
+    plans = [plan_layers(one.manifest, run.settings) for one in run.chosen]
     planned = [layer for plan in plans for layer in plan]
-    outcomes = index_layers(source, planned, settings, sink=sink, jobs=jobs, progress=progress)
-    return tuple(
-        assemble_platform(source, one, [outcomes[layer] for layer in plan], settings, version)
-        for one, plan in zip(chosen, plans, strict=True)
+    outcomes = index_layers(
+        run.source, planned, run.settings, sink=run.sink, jobs=run.jobs, progress=run.progress
     )
+    with _giving_up_copies(outcomes.values()):
+        return tuple(
+            assemble_platform(run.source, one, [outcomes[layer] for layer in plan], run.settings, version)
+            for one, plan in zip(run.chosen, plans, strict=True)
+        )
 
 
 @contextmanager
-def _giving_up_copies(results: Sequence[PlatformResult]) -> Iterator[None]:
+def _giving_up_copies(layers: Iterable[LayerResult]) -> Iterator[None]:
     """Remove copies of zstd layers that are not committed yet when anything goes wrong."""
     try:
         yield
     except BaseException:
-        abort_copies(layer for result in results for layer in result.layers)
+        abort_copies(layers)
         raise
 
 

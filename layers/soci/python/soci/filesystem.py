@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from soci.errors import InvalidZtoc, NotInImage
 from soci.ztoc.checks import clean_path
 from soci.ztoc.model import FileEntry
+from soci.ztoc.toc import OPAQUE_MARKER
 
 MAX_PATH_BYTES = 4096
 """No program on Linux could open a longer one (PATH_MAX), so such an entry is not shown."""
@@ -27,7 +28,6 @@ MAX_IMPLIED_DIRECTORIES = 500_000
 
 _WHITEOUT = b".wh."
 _MARKER = b".wh..wh."
-_OPAQUE = b".wh..wh..opq"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ class _LayerTree:
         if any(folder.startswith(_MARKER) for folder in folders):
             return  # the book-keeping of aufs, which some old layers carry
         directory, children = self._directory(folders)
-        if name == _OPAQUE:
+        if name == OPAQUE_MARKER:
             directory.is_opaque = True
         elif name.startswith(_MARKER):
             return

@@ -21,11 +21,7 @@ from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
 from soci.ports import DescriptorSource, ImageSource, ReferrerSource
-
-ZTOC_LIMIT_BYTES = 1 << 30
-"""A zTOC is read whole. That of a 10 GiB layer with a million files has about 300 MB."""
-
-_CONFIG_TYPES = (media_types.SOCI_INDEX_V1, media_types.SOCI_INDEX_V2)
+from soci.ztoc.model import MAX_ZTOC_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +102,8 @@ def fetch_ztoc(source: ImageSource, ztoc: Descriptor) -> bytes:
         InvalidZtoc: it is larger than any zTOC can be.
         SourceError, DigestMismatch, SizeMismatch: it is not at hand, or not what it should be.
     """
-    if ztoc.size > ZTOC_LIMIT_BYTES:
-        raise InvalidZtoc(f"zTOC {ztoc.digest} has {ztoc.size} bytes, the limit is {ZTOC_LIMIT_BYTES}")
+    if ztoc.size > MAX_ZTOC_BYTES:
+        raise InvalidZtoc(f"zTOC {ztoc.digest} has {ztoc.size} bytes, the limit is {MAX_ZTOC_BYTES}")
     data = source.fetch_range(ztoc, 0, ztoc.size)
     check_content(ztoc, data)
     return data
@@ -126,6 +122,6 @@ def _describe(source: ImageSource, image: Image, digest: Digest) -> Descriptor:
 def _fetch_soci_index(source: ImageSource, descriptor: Descriptor) -> ImageManifest:
     what = f"SOCI index {descriptor.digest}"
     manifest = ImageManifest.parse(source.fetch_manifest(descriptor), what)
-    if manifest.config.media_type not in _CONFIG_TYPES:
+    if not media_types.is_soci_config(manifest.config.media_type):
         raise InvalidDocument(f"{what}: config media type is {manifest.config.media_type[:100]!r}")
     return manifest

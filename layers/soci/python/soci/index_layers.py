@@ -13,11 +13,11 @@ from soci.layer_copies import LayerCopy, copy_and_index
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.plan import PlannedLayer, Recompress
+from soci.plan import PlannedLayer, Recompress, plan_task
 from soci.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
-from soci.settings import IndexSettings, MultiMember
-from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.settings import IndexSettings
+from soci.ztoc.builder import IndexedLayer, LayerIndexer
 from soci.ztoc.model import CompressionAlgorithm
 
 
@@ -145,15 +145,7 @@ def _watched(
 def _index(
     layer: Descriptor, algorithm: CompressionAlgorithm, chunks: Iterable[bytes], settings: IndexSettings
 ) -> IndexedLayer | LeftOut:
-    task = LayerTask(
-        expected_digest=layer.digest,
-        expected_bytes=layer.size,
-        algorithm=algorithm,
-        span_size_bytes=settings.span_size_bytes,
-        build_tool_identifier=settings.build_tool_identifier,
-        multi_member=settings.multi_member is MultiMember.INDEX,
-    )
-    with LayerIndexer(task) as indexer:
+    with LayerIndexer(plan_task(settings, algorithm, layer)) as indexer:
         for chunk in chunks:
             indexer.feed(chunk)
         return indexer.finish()

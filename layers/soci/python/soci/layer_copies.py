@@ -11,10 +11,11 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
+from soci.plan import plan_task
 from soci.ports import ArtifactSink, Upload
 from soci.reasons import LeftOut
-from soci.settings import IndexSettings, MultiMember
-from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.settings import IndexSettings
+from soci.ztoc.builder import IndexedLayer, LayerIndexer
 from soci.ztoc.model import CompressionAlgorithm
 
 _CHUNKED_ANNOTATIONS = "io.github.containers.zstd-chunked."
@@ -73,7 +74,7 @@ def copy_and_index(
     upload = sink.start_upload()
     try:
         copy = GzipCopy(checked(layer, chunks), level=settings.gzip_level)
-        with LayerIndexer(_task(settings)) as indexer:
+        with LayerIndexer(plan_task(settings, CompressionAlgorithm.GZIP)) as indexer:
             for piece in copy:
                 indexer.feed(piece)
                 upload.write(piece)
@@ -92,12 +93,3 @@ def copy_and_index(
         upload=upload,
     )
     return outcome, made
-
-
-def _task(settings: IndexSettings) -> LayerTask:
-    return LayerTask(
-        algorithm=CompressionAlgorithm.GZIP,
-        span_size_bytes=settings.span_size_bytes,
-        build_tool_identifier=settings.build_tool_identifier,
-        multi_member=settings.multi_member is MultiMember.INDEX,
-    )

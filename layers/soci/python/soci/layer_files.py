@@ -10,7 +10,7 @@ from typing import Protocol
 from soci.errors import NotInImage, TarError
 from soci.filesystem import FileSystem, Node
 from soci.image import ImageLayer, IndexedImage, fetch_ztoc
-from soci.layer import zstd
+from soci.layer import gzip_header, zstd
 from soci.layer.chunks import WINDOW_BYTES, Chunk, Ring
 from soci.layer.gzip import GzipReader
 from soci.layer.inflate import default_engine
@@ -26,7 +26,6 @@ from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import FileEntry
 from soci.ztoc.toc import TYPE_NAMES, format_time
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _NO_CHECKPOINTS = 1 << 62
 
 
@@ -122,10 +121,11 @@ def inflated(pieces: Iterable[bytes]) -> Iterator[Chunk]:
     if first.startswith(zstd.MAGIC):
         pieces = zstd.decompressed(pieces)
     ring = Ring()
-    reader: GzipReader | PlainReader = PlainReader(ring=ring)
-    if first.startswith(_GZIP_MAGIC):
-        ring = Ring()
+    reader: GzipReader | PlainReader
+    if first.startswith(gzip_header.MAGIC):
         reader = GzipReader(span_size_bytes=_NO_CHECKPOINTS, engine=default_engine(), ring=ring)
+    else:
+        reader = PlainReader(ring=ring)
     for piece in pieces:
         for chunk in reader.feed(piece):
             yield chunk

@@ -10,7 +10,8 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
 from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
-from soci.settings import IndexSettings, ZstdLayers
+from soci.settings import IndexSettings, MultiMember, ZstdLayers
+from soci.ztoc.builder import LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 _ALGORITHMS = {
@@ -32,6 +33,20 @@ class PlannedLayer:
 
     descriptor: Descriptor
     decision: CompressionAlgorithm | Recompress | LeftOut
+
+
+def plan_task(
+    settings: IndexSettings, algorithm: CompressionAlgorithm, layer: Descriptor | None = None
+) -> LayerTask:
+    """Return what the engine is to do with a layer, whose digest and size count if it is described."""
+    return LayerTask(
+        expected_digest=layer.digest if layer else None,
+        expected_bytes=layer.size if layer else None,
+        algorithm=algorithm,
+        span_size_bytes=settings.span_size_bytes,
+        build_tool_identifier=settings.build_tool_identifier,
+        multi_member=settings.multi_member is MultiMember.INDEX,
+    )
 
 
 def plan_layers(manifest: ImageManifest, settings: IndexSettings) -> tuple[PlannedLayer, ...]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 
 from soci.errors import NotInImage
 from soci.fetch import Image, fetch_image
-from soci.index.convert import is_soci_index
+from soci.index.convert import follow_manifests, is_soci_index
 from soci.index.documents import Document, document_of
 from soci.oci import media_types
-from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, SOCI_INDEX_DIGEST
+from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
 from soci.ports import ImageSource, ImageStore, ReferrerSource
@@ -93,7 +93,7 @@ def strip_index(image: Image) -> tuple[Document, ...]:
     stripped = {one.descriptor.digest: _without_index(one.manifest) for one in image.images}
     new_digests = {str(old): str(document.descriptor.digest) for old, document in stripped.items()}
     entries = tuple(
-        _stripped_entry(entry, stripped.get(entry.digest), new_digests)
+        follow_manifests(_stripped_entry(entry, stripped.get(entry.digest)), new_digests)
         for entry in image.index.manifests or ()
         if not is_soci_index(entry)
     )
@@ -106,11 +106,8 @@ def _without_index(manifest: ImageManifest) -> Document:
     return document_of(manifest.media_type, replace(manifest, annotations=annotations).encode())
 
 
-def _stripped_entry(entry: Descriptor, document: Document | None, new_digests: dict[str, str]) -> Descriptor:
+def _stripped_entry(entry: Descriptor, document: Document | None) -> Descriptor:
     annotations = {key: value for key, value in entry.annotations.items() if key != SOCI_INDEX_DIGEST}
-    referred = annotations.get(DOCKER_REFERENCE_DIGEST, "")
-    if referred in new_digests:
-        annotations[DOCKER_REFERENCE_DIGEST] = new_digests[referred]
     if document is None:
         return replace(entry, annotations=annotations)
     new = document.descriptor

@@ -5,29 +5,28 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 
 from soci import build
-from soci.build import BuildResult
+from soci.build import BuildResult, Run
 from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import byte_bar, print_error, print_json, print_lines, progress_bars
 from soci.errors import DamagedLayer, SizeMismatch, StorageError
-from soci.fetch import Image, PlatformImage, choose_images, fetch_image
-from soci.index_layers import Progress
+from soci.fetch import Image, choose_images, fetch_image
+from soci.layer.gzip_header import MAGIC as GZIP_MAGIC
 from soci.layer.zstd import MAGIC as ZSTD_MAGIC
 from soci.layout.atomic import write_atomically
 from soci.layout.extents import CHUNK_BYTES, storage_errors
 from soci.oci.reference import parse_reference
 from soci.open import open_source
-from soci.plan import plan_layers
-from soci.ports import ImageSource, ImageStore
+from soci.plan import plan_layers, plan_task
 from soci.reasons import LeftOut, Reason
 from soci.remove import is_converted
 from soci.settings import (
@@ -35,7 +34,6 @@ from soci.settings import (
     DEFAULT_GZIP_LEVEL,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
-    IndexSettings,
     MultiMember,
     ZstdLayers,
 )
@@ -43,25 +41,6 @@ from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 STANDARD_INPUT = Path("-")
-_GZIP_MAGIC = b"\x1f\x8b"
-
-
-class Recipe(Protocol):
-    """What `create` and `convert` have in common (soci.build)."""
-
-    def __call__(
-        self,
-        source: ImageSource,
-        sink: ImageStore,
-        image: Image,
-        chosen: Sequence[PlatformImage],
-        settings: IndexSettings,
-        *,
-        tag: str | None,
-        jobs: int,
-        progress: Progress,
-    ) -> BuildResult:
-        """Index the chosen images and publish the result."""
 
 
 class Compression(StrEnum):
@@ -96,13 +75,9 @@ def ztoc(
         first = next(chunks, b"")
         if not first:
             raise SizeMismatch(f"{layer} is empty: that is no layer")
-        gzip = first[:2] == _GZIP_MAGIC if compression is None else compression is Compression.GZIP
-        task = LayerTask(
-            algorithm=CompressionAlgorithm.GZIP if gzip else CompressionAlgorithm.UNCOMPRESSED,
-            span_size_bytes=settings.span_size_bytes,
-            build_tool_identifier=settings.build_tool_identifier,
-            multi_member=settings.multi_member is MultiMember.INDEX,
-        )
+        gzip = first.startswith(GZIP_MAGIC) if compression is None else compression is Compression.GZIP
+        algorithm = CompressionAlgorithm.GZIP if gzip else CompressionAlgorithm.UNCOMPRESSED
+        task = plan_task(settings, algorithm)
         outcome = (
             LeftOut(reason=Reason.ZSTD)
             if compression is None and first.startswith(ZSTD_MAGIC)
@@ -166,7 +141,10 @@ def _chunks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 def _index_command(
-    name: str, help_text: str, recipe: Recipe, tag_of: Callable[[Places, Image], str | None]
+    name: str,
+    help_text: str,
+    recipe: Callable[[Run], BuildResult],
+    tag_of: Callable[[Places, Image], str | None],
 ) -> Callable[..., None]:
     """Make `create` or `convert`: they take the same flags and differ in the recipe and the tag it writes."""
 
@@ -204,7 +182,16 @@ def _index_command(
         tag = tag_of(places, found)
         with progress_bars() as progress:
             result = recipe(
-                places.source, places.sink, found, chosen, settings, tag=tag, jobs=jobs, progress=progress
+                Run(
+                    source=places.source,
+                    sink=places.sink,
+                    image=found,
+                    chosen=chosen,
+                    settings=settings,
+                    tag=tag,
+                    jobs=jobs,
+                    progress=progress,
+                )
             )
         _report(result, found, where=places.where, tag=tag, as_json=as_json)
 

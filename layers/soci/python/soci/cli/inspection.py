@@ -11,7 +11,7 @@ from soci.cli.terminal import count_text, print_lines, print_table, short, size_
 from soci.errors import InvalidZtoc
 from soci.fetch import PlatformImage, fetch_image
 from soci.filesystem import shown
-from soci.image import ZTOC_LIMIT_BYTES, find_soci_index, ztocs_of
+from soci.image import find_soci_index, ztocs_of
 from soci.layout.extents import storage_errors
 from soci.oci import media_types
 from soci.oci.annotations import (
@@ -27,6 +27,7 @@ from soci.oci.manifest import ImageManifest
 from soci.ports import ImageSource
 from soci.verify import VerifyReport
 from soci.ztoc.decode import decode_ztoc
+from soci.ztoc.model import MAX_ZTOC_BYTES
 
 Document = dict[str, Any]
 """A JSON object; its keys are what `--json` promises."""
@@ -35,10 +36,10 @@ Document = dict[str, Any]
 def inspect_ztoc(path: Path) -> Document:
     """Return what a zTOC file says. Raises StorageError, InvalidZtoc."""
     with storage_errors(path):
-        if path.stat().st_size > ZTOC_LIMIT_BYTES:
-            raise InvalidZtoc(f"{path} has {path.stat().st_size} bytes, a zTOC at most {ZTOC_LIMIT_BYTES}")
+        if path.stat().st_size > MAX_ZTOC_BYTES:
+            raise InvalidZtoc(f"{path} has {path.stat().st_size} bytes, a zTOC at most {MAX_ZTOC_BYTES}")
         with path.open("rb") as file:
-            data = file.read(ZTOC_LIMIT_BYTES)  # what is no file has no size, and may never end
+            data = file.read(MAX_ZTOC_BYTES)  # what is no file has no size, and may never end
     if not data:
         raise InvalidZtoc(f"{path} is no zTOC: it is empty")
     try:
@@ -88,7 +89,7 @@ def inspect_reference(source: ImageSource) -> Document:
     root = source.fetch_root()
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(source.fetch_manifest(root), f"manifest {root.digest}")
-        if manifest.config.media_type in (media_types.SOCI_INDEX_V1, media_types.SOCI_INDEX_V2):
+        if media_types.is_soci_config(manifest.config.media_type):
             return _soci_index_document(root, manifest)
     image = fetch_image(source)
     documents: list[Document] = []

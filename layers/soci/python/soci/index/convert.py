@@ -65,7 +65,8 @@ def convert_image(
                 annotations=annotations,
             )
         )
-    entries = [_follow(entry, rewritten) for entry in entries]
+    new_digests = {str(old): str(document.descriptor.digest) for old, document in rewritten.items()}
+    entries = [follow_manifests(entry, new_digests) for entry in entries]
     for made in indexes:
         _put(entries, _index_entry(made, rewritten[made.image_manifest].descriptor.digest))
     root = replace(image, media_type=media_types.OCI_INDEX, manifests=tuple(entries))
@@ -103,13 +104,12 @@ def _rewrite(manifest: ImageManifest, index_digest: str | None) -> tuple[Documen
     return document_of(media_types.OCI_MANIFEST, manifest.encode()), annotations
 
 
-def _follow(entry: Descriptor, rewritten: Mapping[Digest, Document]) -> Descriptor:
+def follow_manifests(entry: Descriptor, new_digests: Mapping[str, str]) -> Descriptor:
     """Let an entry that speaks of an image manifest (an attestation, an older SOCI index) speak of the new one."""
-    new = {str(old): str(document.descriptor.digest) for old, document in rewritten.items()}
     annotations = dict(entry.annotations)
     for key in (DOCKER_REFERENCE_DIGEST, SOCI_IMAGE_MANIFEST_DIGEST):
-        if annotations.get(key) in new:
-            annotations[key] = new[annotations[key]]
+        if annotations.get(key) in new_digests:
+            annotations[key] = new_digests[annotations[key]]
     return replace(entry, annotations=annotations)
 
 

@@ -100,7 +100,7 @@ def check_round_trip(data: bytes) -> ImageManifest:
     manifest = ImageManifest.parse(data, "SOCI index manifest")
     if manifest.artifact_type:
         raise InvalidDocument("SOCI index manifest: artifactType at the top, which the reader drops")
-    if manifest.config.media_type not in CONFIG_MEDIA_TYPES.values():
+    if not media_types.is_soci_config(manifest.config.media_type):
         raise InvalidDocument(f"SOCI index manifest: config media type is {manifest.config.media_type!r}")
     if manifest.encode() != data:
         raise InvalidDocument("SOCI index manifest: decoding and encoding it changes its bytes")

@@ -69,6 +69,11 @@ def is_config(media_type: str) -> bool:
     return media_type in (OCI_CONFIG, DOCKER_CONFIG)
 
 
+def is_soci_config(media_type: str) -> bool:
+    """Tell whether a config of this type makes its manifest a SOCI index, of either version."""
+    return media_type in (SOCI_INDEX_V1, SOCI_INDEX_V2)
+
+
 def is_layer(media_type: str) -> bool:
     """Tell whether it is a file system layer, of whatever compression."""
     return media_type.startswith(_OCI_LAYER_PREFIX) or _base(media_type) in _DOCKER_COMPRESSIONS

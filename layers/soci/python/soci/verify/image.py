@@ -22,8 +22,6 @@ from soci.ports import DescriptorSource, ImageSource, ReferrerSource
 from soci.verify.layer import LayerArtifacts, verify_layer
 from soci.verify.report import Findings, VerifyReport
 
-_SOCI_INDEX_TYPES = {media_types.SOCI_INDEX_V1, media_types.SOCI_INDEX_V2}
-
 
 def verify_image(source: ImageSource, *, compare_files: bool = False) -> VerifyReport:
     """Check everything that a reference leads to.
@@ -53,7 +51,7 @@ class _Manifest:
 
     @property
     def is_soci_index(self) -> bool:
-        return self.document.config.media_type in _SOCI_INDEX_TYPES
+        return media_types.is_soci_config(self.document.config.media_type)
 
     @property
     def where(self) -> str:
@@ -151,7 +149,7 @@ class _ImageVerifier:
             if media_types.is_manifest(entry.media_type):
                 document = ImageManifest.parse(data, where)
                 self._manifests[entry.digest] = _Manifest(entry=entry, document=document)
-                if _SOCI_INDEX_TYPES & {document.config.media_type, entry.artifact_type}:
+                if any(map(media_types.is_soci_config, (document.config.media_type, entry.artifact_type))):
                     check_round_trip(data)
         return ()
 

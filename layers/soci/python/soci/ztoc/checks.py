@@ -9,13 +9,12 @@ from __future__ import annotations
 import posixpath
 
 from soci.layer.gzip_header import gzip_header_bytes
-from soci.layer.tar import describe_entry
+from soci.layer.tar import BLOCK_BYTES, describe_entry
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import FileRow, decode_compression_info, read_text, scan_files
 from soci.ztoc.flatbuffer import encode_string
 from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
 
-_BLOCK_BYTES = 512
 _NAME, _TYPE, _LINK_NAME = 0, 1, 4
 _SLOTS = 5
 _REG, _HARD_LINK = encode_string(b"reg"), encode_string(b"hardlink")
@@ -62,9 +61,9 @@ def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
         _, _, (_, _, offset, size, _) = row
         if size and not _is_type(ztoc, row, _REG):
             return _left_out(Reason.SIZE_ON_LINK, ztoc, row)
-        if offset < header_start + _BLOCK_BYTES or size < 0:
+        if offset < header_start + BLOCK_BYTES or size < 0:
             return _left_out(Reason.UNREADABLE_TOC, ztoc, row)
-        header_start = -(-(offset + size) // _BLOCK_BYTES) * _BLOCK_BYTES
+        header_start = -(-(offset + size) // BLOCK_BYTES) * BLOCK_BYTES
         if not size and _is_type(ztoc, row, _HARD_LINK):
             link_targets.add(clean_path(read_text(ztoc, row, _LINK_NAME)))
     return _check_hard_links(ztoc, link_targets) if link_targets else None
