@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layer_copies": {*ENGINE, "ports", "settings", "plan"},
     "index_layers": {*ENGINE, "ports", "settings", "plan", "layer_copies"},
     "layer_files": {*ENGINE, "ports", "filesystem", "image"},
-    "assemble": {*IMAGES, "index_layers", "layer_files"},
-    "build": {*IMAGES, "tagging", "index_layers", "assemble"},
+    "assemble": {*IMAGES, "layer_copies", "layer_files"},
+    "push": {*IMAGES, "assemble"},
+    "build": {*IMAGES, "tagging", "index_layers", "assemble", "push"},
     "remove": IMAGES,
     "verify": {*IMAGES, "index_layers", "layer_files"},
     "cli": {

@@ -1,39 +1,57 @@
-"""What the indexed layers of one platform's image add up to: the index manifest and its prefetch artifacts."""
+"""What the layers of an image add up to: an index manifest per platform, and the SOCI-enabled image of version 2.
+
+Whether the layers were indexed a moment ago in this process or elsewhere makes no difference here: of a zTOC its
+description is enough, and its bytes are asked for, one zTOC at a time, where prefetch patterns need its files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from soci.errors import BlobMissing
-from soci.fetch import PlatformImage
+from soci.errors import BlobMissing, InvalidDocument
+from soci.fetch import Image, PlatformImage
 from soci.filesystem import FileSystem
+from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
 from soci.index.documents import Document
 from soci.index.manifest import IndexVersion, LayerZtoc, describe_ztoc, encode_index_manifest
 from soci.index.prefetch import SpanRange, encode_prefetch, merge_ranges, plan_prefetch
-from soci.index_layers import LayerResult
+from soci.layer_copies import LayerCopy
 from soci.layer_files import entries_of_layer
-from soci.oci import media_types
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.image_config import ImageConfig
+from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.ports import ImageSource
-from soci.reasons import Reason
+from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
-from soci.ztoc.builder import IndexedLayer
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import FileEntry, Span
+
+ZtocReader = Callable[[Descriptor], bytes | bytearray]
+"""Gives the bytes of a zTOC, which are as its descriptor says."""
 
 _NO_TAR = frozenset({Reason.NOT_A_LAYER, Reason.ENCRYPTED, Reason.UNKNOWN_COMPRESSION})
 """What was left out for these reasons is not even tried to be read as a tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformResult:
-    """What came of one platform's image."""
+class LayerPart:
+    """What became of one layer, as far as the documents of an indexed image speak of it."""
+
+    descriptor: Descriptor
+    """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
+    outcome: LayerZtoc | LeftOut
+    copy: LayerCopy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembledPlatform:
+    """The documents made for one platform's image."""
 
     image: PlatformImage
-    layers: tuple[LayerResult, ...]
+    parts: tuple[LayerPart, ...]
     """In the image's order."""
     index: Document | None
     """The SOCI index manifest; None when no layer got a zTOC."""
@@ -41,77 +59,128 @@ class PlatformResult:
     """Prefetch artifacts, each once."""
     unmatched_prefetch: tuple[str, ...]
 
+    def converted_manifest(self) -> ImageManifest:
+        """Return the image manifest with gzip copies in place of the zstd layers that have one."""
+        if not any(part.copy for part in self.parts):
+            return self.image.manifest
+        return replace(self.image.manifest, layers=tuple(part.descriptor for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRecipe:
+    """How index manifests are made of layers."""
+
+    settings: IndexSettings
+    version: IndexVersion
+    read_ztoc: ZtocReader
+
 
 def assemble_platform(
-    source: ImageSource,
-    image: PlatformImage,
-    layers: Sequence[LayerResult],
-    settings: IndexSettings,
-    version: IndexVersion,
-) -> PlatformResult:
-    """Make the index manifest of an image from its layers' results, which are in the image's order.
+    source: ImageSource, image: PlatformImage, parts: Sequence[LayerPart], recipe: IndexRecipe
+) -> AssembledPlatform:
+    """Make the index manifest of an image from its layers, which are in the image's order.
 
     Raises:
-        IntegrityError, SourceError: with prefetch patterns, a layer that was left out could not be read.
+        IntegrityError, SourceError: with prefetch patterns, a zTOC or a layer without one could not be read.
     """
-    ztocs = [
-        describe_ztoc(
-            LayerZtoc(
-                layer=layer.descriptor,
-                ztoc=ztoc_descriptor(layer.outcome),
-                needs_xattrs=layer.outcome.needs_xattrs,
-            ),
-            settings,
+    settings = recipe.settings
+    ztocs = [describe_ztoc(part.outcome, settings) for part in parts if isinstance(part.outcome, LayerZtoc)]
+    artifacts: dict[Digest, Document] = {}
+    index, unmatched = None, settings.prefetch_patterns
+    if ztocs:
+        artifacts, unmatched = _prefetch(source, parts, recipe)
+        prefetch = [
+            replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(part.descriptor.digest)})
+            for part in parts
+            if (artifact := artifacts.get(part.descriptor.digest))
+        ]
+        index = encode_index_manifest(
+            version=recipe.version,
+            ztocs=ztocs,
+            prefetch=prefetch,
+            image_manifest=image.descriptor,
+            settings=settings,
         )
-        for layer in layers
-        if isinstance(layer.outcome, IndexedLayer)
-    ]
-    if not ztocs:
-        return PlatformResult(
-            image=image,
-            layers=tuple(layers),
-            index=None,
-            artifacts=(),
-            unmatched_prefetch=settings.prefetch_patterns,
-        )
-    artifacts, unmatched = _prefetch(source, layers, settings)
-    prefetch = [
-        replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(layer.descriptor.digest)})
-        for layer in layers
-        if (artifact := artifacts.get(layer.descriptor.digest))
-    ]
-    index = encode_index_manifest(
-        version=version, ztocs=ztocs, prefetch=prefetch, image_manifest=image.descriptor, settings=settings
-    )
-    return PlatformResult(
+    return AssembledPlatform(
         image=image,
-        layers=tuple(layers),
+        parts=tuple(parts),
         index=index,
         artifacts=tuple(artifacts.values()),
         unmatched_prefetch=unmatched,
     )
 
 
+def assemble_converted(
+    source: ImageSource, image: Image, platforms: Sequence[AssembledPlatform]
+) -> ConvertedImage | None:
+    """Make the documents of the SOCI-enabled image; None when no platform has an index.
+
+    Raises:
+        DigestMismatch: a gzip copy unpacks to something else than the image's config says.
+        InvalidDocument: a config lists another number of layers.
+        SourceError: a config could not be read.
+    """
+    made = [
+        PlatformIndex(
+            image_manifest=one.image.descriptor.digest, platform=one.image.platform, index=one.index
+        )
+        for one in platforms
+        if one.index is not None
+    ]
+    if not made:
+        return None
+    for one in platforms:
+        _check_copies(source, one)
+    return convert_image(index_of(image), converted_manifests(image, platforms), made)
+
+
+def converted_manifests(image: Image, platforms: Sequence[AssembledPlatform]) -> dict[Digest, ImageManifest]:
+    """Return the image manifests at hand by their digest, those of indexed platforms with gzip copies in place."""
+    manifests = {one.descriptor.digest: one.manifest for one in image.images}
+    return manifests | {one.image.descriptor.digest: one.converted_manifest() for one in platforms}
+
+
+def index_of(image: Image) -> ImageIndex:
+    """Return the index of an image; of a single image the one that its conversion starts with."""
+    return image.index or index_of_single(image.root, image.images[0].platform)
+
+
+def _check_copies(source: ImageSource, platform: AssembledPlatform) -> None:
+    """Check that gzip copies unpack to what the image's config says of the layers they stand for."""
+    manifest, parts = platform.image.manifest, platform.parts
+    if not any(part.copy for part in parts):
+        return
+    what = f"config {manifest.config.digest}"
+    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
+    if len(diff_ids) != len(parts):
+        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(parts)} layers")
+    for part, diff_id in zip(parts, diff_ids, strict=True):
+        if part.copy is not None:
+            part.copy.check_diff_id(diff_id)
+
+
 def _prefetch(
-    source: ImageSource, layers: Sequence[LayerResult], settings: IndexSettings
+    source: ImageSource, parts: Sequence[LayerPart], recipe: IndexRecipe
 ) -> tuple[dict[Digest, Document], tuple[str, ...]]:
     """Make the prefetch artifacts by layer digest. Layers left out are read for what they hide or replace."""
-    if not settings.prefetch_patterns:
+    patterns = recipe.settings.prefetch_patterns
+    if not patterns:
         return {}, ()
     files: list[tuple[FileEntry, ...]] = []
     spans: list[tuple[Span, ...] | None] = []
-    for layer in layers:
-        if isinstance(layer.outcome, IndexedLayer):
-            files.append(tuple(decode_files(layer.outcome.ztoc)))
-            spans.append(decode_compression_info(layer.outcome.ztoc).spans)
+    for part in parts:
+        if isinstance(part.outcome, LayerZtoc):
+            ztoc = recipe.read_ztoc(part.outcome.ztoc)
+            files.append(tuple(decode_files(ztoc)))
+            spans.append(decode_compression_info(ztoc).spans)
         else:
-            files.append(_entries_if_readable(source, layer.descriptor, layer.outcome.reason))
+            files.append(_entries_if_readable(source, part.descriptor, part.outcome.reason))
             spans.append(None)
-    plan = plan_prefetch(settings.prefetch_patterns, FileSystem.of(files), spans)
+    plan = plan_prefetch(patterns, FileSystem.of(files), spans)
     ranges: dict[Digest, list[SpanRange]] = {}
-    for layer, found in zip(layers, plan.ranges, strict=True):
+    for part, found in zip(parts, plan.ranges, strict=True):
         if found:
-            ranges.setdefault(layer.descriptor.digest, []).extend(found)
+            ranges.setdefault(part.descriptor.digest, []).extend(found)
     return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
 
 
@@ -126,8 +195,3 @@ def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason)
         return entries_of_layer(source, layer)
     except BlobMissing:
         return ()
-
-
-def ztoc_descriptor(indexed: IndexedLayer) -> Descriptor:
-    """Describe a zTOC as a blob."""
-    return Descriptor(media_type=media_types.ZTOC, digest=indexed.digest, size=len(indexed.ztoc))

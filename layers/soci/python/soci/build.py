@@ -7,24 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from soci.assemble import PlatformResult, assemble_platform, ztoc_descriptor
+from soci.assemble import (
+    AssembledPlatform,
+    IndexRecipe,
+    LayerPart,
+    assemble_converted,
+    assemble_platform,
+    converted_manifests,
+    index_of,
+)
 from soci.copy import copy_blobs_of, copy_trees
-from soci.errors import InvalidDocument, InvalidOption
+from soci.errors import InvalidOption
 from soci.fetch import Image, PlatformImage
-from soci.index.convert import PlatformIndex, convert_image, index_of_single
-from soci.index.manifest import EMPTY_CONFIG, IndexVersion
+from soci.index.manifest import IndexVersion, LayerZtoc
 from soci.index_layers import LayerResult, Progress, abort_copies, index_layers
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.image_config import ImageConfig
-from soci.oci.manifest import ImageManifest
 from soci.plan import plan_layers
 from soci.ports import ArtifactSink, ImageSource, ImageStore
+from soci.push import push_converted, push_indexes, push_ztoc, ztoc_descriptor
 from soci.settings import IndexSettings, ZstdLayers
 from soci.tagging import TagLeftAlone, push_tagged
 from soci.ztoc.builder import IndexedLayer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformResult(AssembledPlatform):
+    """What came of one platform's image: its documents, and the layers with all there is to say of them."""
+
+    layers: tuple[LayerResult, ...]
+    """In the image's order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +85,8 @@ def create_index(run: Run) -> BuildResult:
     root, tag = run.image.root, run.tag
     if run.sink is not run.source:
         copy_trees(run.source, run.sink, (root,))
-    _push_artifacts(run.sink, results)
+    _push_ztocs(run.sink, results)
+    push_indexes(run.sink, results)
     left_alone = None
     if run.sink is not run.source or tag is not None:
         left_alone = push_tagged(run.source, root, run.sink, root, tag)
@@ -94,32 +109,29 @@ def convert(run: Run) -> BuildResult:
 
 def _publish_converted(run: Run, results: tuple[PlatformResult, ...]) -> BuildResult:
     source, sink, image = run.source, run.sink, run.image
-    made = [
-        PlatformIndex(
-            image_manifest=result.image.descriptor.digest, platform=result.image.platform, index=result.index
-        )
-        for result in results
-        if result.index is not None
-    ]
-    if not made:
+    converted = assemble_converted(source, image, results)
+    if converted is None:
         return BuildResult(platforms=results, root=None)
-    index = image.index or index_of_single(image.root, image.images[0].platform)
-    manifests = {one.descriptor.digest: one.manifest for one in image.images}
-    manifests |= {one.image.descriptor.digest: _with_copies(source, one) for one in results}
-    converted = convert_image(index, manifests, made)
     _commit_copies(sink, results)
     if sink is not source:
-        for manifest in manifests.values():
-            copy_blobs_of(source, sink, manifest)
-        copy_trees(source, sink, [one for one in index.manifests or () if one.digest not in manifests])
-    _push_artifacts(sink, results)
-    for document in (*converted.manifests, converted.root):
-        sink.push_manifest(document.descriptor, document.data)
+        _copy_rest(run, results)
+    _push_ztocs(sink, results)
+    push_indexes(sink, results)
+    push_converted(sink, converted)
     root = converted.root.descriptor
     left_alone = push_tagged(source, image.root, sink, root, run.tag)
     return BuildResult(
         platforms=results, root=root, tag=None if left_alone else run.tag, tag_left_alone=left_alone
     )
+
+
+def _copy_rest(run: Run, results: Sequence[PlatformResult]) -> None:
+    """Copy what the converted image takes over from the image: blobs as they are, and what is no image."""
+    manifests = converted_manifests(run.image, results)
+    for manifest in manifests.values():
+        copy_blobs_of(run.source, run.sink, manifest)
+    others = [one for one in index_of(run.image).manifests or () if one.digest not in manifests]
+    copy_trees(run.source, run.sink, others)
 
 
 def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ...]:
@@ -135,10 +147,45 @@ def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ..
         run.source, planned, run.settings, sink=run.sink, jobs=run.jobs, progress=run.progress
     )
     with _giving_up_copies(outcomes.values()):
+        ztocs = {
+            result.outcome.digest: result.outcome.ztoc
+            for result in outcomes.values()
+            if isinstance(result.outcome, IndexedLayer)
+        }
+        recipe = IndexRecipe(
+            settings=run.settings, version=version, read_ztoc=lambda ztoc: ztocs[ztoc.digest]
+        )
         return tuple(
-            assemble_platform(run.source, one, [outcomes[layer] for layer in plan], run.settings, version)
+            _platform_result(run.source, one, [outcomes[layer] for layer in plan], recipe)
             for one, plan in zip(run.chosen, plans, strict=True)
         )
+
+
+def _platform_result(
+    source: ImageSource, image: PlatformImage, layers: Sequence[LayerResult], recipe: IndexRecipe
+) -> PlatformResult:
+    made = assemble_platform(source, image, [_part(layer) for layer in layers], recipe)
+    return PlatformResult(
+        image=made.image,
+        parts=made.parts,
+        index=made.index,
+        artifacts=made.artifacts,
+        unmatched_prefetch=made.unmatched_prefetch,
+        layers=tuple(layers),
+    )
+
+
+def _part(result: LayerResult) -> LayerPart:
+    outcome = result.outcome
+    if isinstance(outcome, IndexedLayer):
+        return LayerPart(
+            descriptor=result.descriptor,
+            outcome=LayerZtoc(
+                layer=result.descriptor, ztoc=ztoc_descriptor(outcome), needs_xattrs=outcome.needs_xattrs
+            ),
+            copy=result.copy,
+        )
+    return LayerPart(descriptor=result.descriptor, outcome=outcome, copy=result.copy)
 
 
 @contextmanager
@@ -151,49 +198,17 @@ def _giving_up_copies(layers: Iterable[LayerResult]) -> Iterator[None]:
         raise
 
 
-def _with_copies(source: ImageSource, result: PlatformResult) -> ImageManifest:
-    """Return the image manifest with gzip copies in place of zstd layers, checked against the config's diff IDs.
-
-    Raises:
-        DigestMismatch: a copy unpacks to something else than the image's config says.
-        InvalidDocument: the config lists another number of layers.
-    """
-    manifest = result.image.manifest
-    if not any(layer.copy for layer in result.layers):
-        return manifest
-    what = f"config {manifest.config.digest}"
-    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
-    if len(diff_ids) != len(result.layers):
-        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(result.layers)} layers")
-    for layer, diff_id in zip(result.layers, diff_ids, strict=True):
-        if layer.copy is not None:
-            layer.copy.check_diff_id(diff_id)
-    return replace(manifest, layers=tuple(layer.descriptor for layer in result.layers))
-
-
 def _commit_copies(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
     committed: set[Digest] = set()
     for result in results:
         for layer in result.layers:
-            if layer.copy is not None and layer.copy.digest not in committed:
-                layer.copy.commit(sink, layer.descriptor)
-                committed.add(layer.copy.digest)
+            if layer.written is not None and layer.descriptor.digest not in committed:
+                layer.written.commit(sink, layer.descriptor)
+                committed.add(layer.descriptor.digest)
 
 
-def _push_artifacts(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
-    """Push config, zTOCs and prefetch artifacts, then the index manifests that name them."""
-    _push_blob(sink, EMPTY_CONFIG.descriptor, EMPTY_CONFIG.data)
+def _push_ztocs(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
     for result in results:
-        if result.index is None:
-            continue
         for layer in result.layers:
             if isinstance(layer.outcome, IndexedLayer):
-                _push_blob(sink, ztoc_descriptor(layer.outcome), layer.outcome.ztoc)
-        for artifact in result.artifacts:
-            _push_blob(sink, artifact.descriptor, artifact.data)
-        sink.push_manifest(result.index.descriptor, result.index.data)
-
-
-def _push_blob(sink: ArtifactSink, descriptor: Descriptor, data: bytes | bytearray) -> None:
-    if not sink.has_blob(descriptor):
-        sink.push_blob(descriptor, (data,))
+                push_ztoc(sink, layer.outcome)

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from soci.layer_copies import LayerCopy, copy_and_index
+from soci.layer_copies import LayerCopy, WrittenCopy, copy_and_index
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -42,7 +42,12 @@ class LayerResult:
     """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
-    copy: LayerCopy | None = None
+    written: WrittenCopy | None = None
+
+    @property
+    def copy(self) -> LayerCopy | None:
+        """The gzip copy of a zstd layer, if one was made."""
+        return None if self.written is None else self.written.copy
 
 
 def index_layers(
@@ -87,8 +92,8 @@ def index_layers(
 def abort_copies(results: Iterable[LayerResult]) -> None:
     """Give up copies that were not committed."""
     for result in results:
-        if result.copy is not None:
-            result.copy.upload.abort()
+        if result.written is not None:
+            result.written.upload.abort()
 
 
 def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
@@ -118,16 +123,16 @@ def _index_layer(
         return LayerResult(descriptor=descriptor, outcome=LeftOut(reason=Reason.FOREIGN))
     started = time.perf_counter()
     progress.start(descriptor)
-    copy = None
+    written = None
     with source.open_blob(descriptor) as chunks:
         watched = _watched(descriptor, chunks, stop, progress)
         if isinstance(layer.decision, Recompress):
-            outcome, copy = copy_and_index(descriptor, watched, sink, settings)
+            outcome, written = copy_and_index(descriptor, watched, sink, settings)
         else:
             outcome = _index(descriptor, layer.decision, watched, settings)
     progress.finish(descriptor)
     return LayerResult(
-        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, copy=copy
+        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, written=written
     )
 
 

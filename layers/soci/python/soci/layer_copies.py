@@ -24,7 +24,7 @@ _CHUNKED_ANNOTATIONS = "io.github.containers.zstd-chunked."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCopy:
-    """A gzip copy whose bytes are written but not yet committed."""
+    """A gzip copy of a zstd layer: what there is to say of it, wherever its bytes are by now."""
 
     of: Digest
     """The zstd layer."""
@@ -32,7 +32,6 @@ class LayerCopy:
     size: int
     diff_id: Digest
     """Of the tar inside, the same as that of the layer copied."""
-    upload: Upload
 
     def describe(self, layer: Descriptor) -> Descriptor:
         """Return what stands for a layer in the converted image."""
@@ -47,13 +46,6 @@ class LayerCopy:
             annotations=kept,
         )
 
-    def commit(self, sink: ArtifactSink, layer: Descriptor) -> None:
-        """Let the copy appear, unless an equal one is there."""
-        if sink.has_blob(layer):
-            self.upload.abort()
-        else:
-            self.upload.commit(self.digest)
-
     def check_diff_id(self, expected: Digest) -> None:
         """Raise DigestMismatch unless the tar inside is the one that the image's config lists."""
         if self.diff_id != expected:
@@ -62,9 +54,24 @@ class LayerCopy:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenCopy:
+    """A copy whose bytes are written, but are not there under their digest before `commit`."""
+
+    copy: LayerCopy
+    upload: Upload
+
+    def commit(self, sink: ArtifactSink, layer: Descriptor) -> None:
+        """Let the copy appear, unless an equal one is there; `layer` describes it."""
+        if sink.has_blob(layer):
+            self.upload.abort()
+        else:
+            self.upload.commit(self.copy.digest)
+
+
 def copy_and_index(
     layer: Descriptor, chunks: Iterable[bytes], sink: ArtifactSink, settings: IndexSettings
-) -> tuple[IndexedLayer | LeftOut, LayerCopy | None]:
+) -> tuple[IndexedLayer | LeftOut, WrittenCopy | None]:
     """Copy a zstd layer to gzip and index the copy; None for a copy that would not be indexed.
 
     Raises:
@@ -90,6 +97,5 @@ def copy_and_index(
         digest=outcome.layer_digest,
         size=outcome.compressed_bytes,
         diff_id=copy.diff_id,
-        upload=upload,
     )
-    return outcome, made
+    return outcome, WrittenCopy(copy=made, upload=upload)
