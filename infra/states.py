@@ -1,0 +1,259 @@
+"""The state machines as documents in the Amazon States Language: plain values, nothing of the CDK.
+
+    IndexImage
+        Filter ─> Index it? ─ index ─> Index layers (a map, one layer each) ─> Publish
+                            ├ tag ───────────────────────────────────────────> Publish
+                            └ skip ─> Skipped
+    ReindexRepositories
+        Begin ─> List images ─> What next? ─ a page ─> Index images (a distributed map) ─> List images
+                                           ├ done, some failed ─> Retry failed (likewise) ─> Count retried ─> Summary
+                                           └ done ─> Summary
+
+One function writes the chain of IndexImage, and each item of both distributed maps runs the same chain. A name has to
+be unique in a whole machine, so the copies carry a mark.
+
+What may be tried again is what the error itself says (`retryable` in `soci.errors`) and what Lambda says of its own
+service. All else fails at once and in its place, where a redrive starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from soci.errors import SociError
+
+State = dict[str, object]
+States = dict[str, State]
+
+LAMBDA_FAILURES = (
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+)
+LAMBDA_BUSY = "Lambda.TooManyRequestsException"
+OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
+"""At the top of every output; all that a re-index keeps of an image."""
+
+TASK_MARGIN_SECONDS = 30
+"""A task waits longer than its function may run, so that the function's own time-out is what is reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A function, as a state calls it."""
+
+    function_arn: str
+    timeout_seconds: int
+    """Of the function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """The functions that the machines call, and the partition that the ARN of a service integration needs."""
+
+    partition: str
+    image_filter: Task
+    layer_indexer: Task
+    index_publisher: Task
+    image_lister: Task
+
+
+def index_image(tasks: Tasks, *, layers_at_a_time: int, timeout_seconds: int) -> State:
+    """Give the machine that indexes one image; its input is an event of the registry or a request."""
+    return {
+        "Comment": "Indexes one image. By hand: "
+        '{"repository": "app", "tag": "1.4"} or {"repository": "app", "digest": "sha256:..."}; '
+        '"force": true indexes again what is indexed.',
+        "TimeoutSeconds": timeout_seconds,
+        **_chain(tasks, layers_at_a_time=layers_at_a_time),
+    }
+
+
+def reindex_repositories(
+    tasks: Tasks, *, layers_at_a_time: int, images_at_a_time: int, timeout_seconds: int
+) -> State:
+    """Give the machine that indexes what repositories hold already, page by page."""
+    every_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" of a page")
+    failed_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" again")
+    states: States = {
+        "Begin": {
+            "Type": "Pass",
+            "Parameters": {"request.$": "$", "cursor": None, "summary": {}, "failed": [], "results": []},
+            "Next": "List images",
+        },
+        "List images": _invoke(tasks, tasks.image_lister, then="What next?"),
+        "What next?": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.images[0]", "IsPresent": True, "Next": "Index images"},
+                {
+                    "And": [
+                        {"Variable": "$.done", "BooleanEquals": True},
+                        {"Variable": "$.failed[0]", "IsPresent": True},
+                    ],
+                    "Next": "Retry failed",
+                },
+                {"Variable": "$.done", "BooleanEquals": True, "Next": "Summary"},
+            ],
+            "Default": "List images",
+        },
+        "Index images": _map_of_images(
+            "images", _one_image_caught(every_image), images_at_a_time, then="List images"
+        ),
+        "Retry failed": _map_of_images(
+            "failed", _one_image(failed_image, mark=" again"), images_at_a_time, then="Count retried"
+        ),
+        "Count retried": _invoke(tasks, tasks.image_lister, then="Summary"),
+        "Summary": {"Type": "Pass", "InputPath": "$.summary", "End": True},
+    }
+    return {
+        "Comment": 'Indexes what repositories hold. Input: {"repositories": ["team/*"]}, and if wanted "tags": ["v*"], '
+        '"pushed_since": "2026-01-31", "only_missing": true, "force": false.',
+        "TimeoutSeconds": timeout_seconds,
+        "StartAt": "Begin",
+        "States": states,
+    }
+
+
+def retryable_errors() -> list[str]:
+    """Names of the errors that may not come again, as Lambda reports them: the names of their classes."""
+    return sorted(kind.__name__ for kind in _descendants(SociError) if kind.retryable)
+
+
+def _descendants(kind: type[SociError]) -> Iterator[type[SociError]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _descendants(below)
+
+
+def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
+    """From a request to its outcome; what it gives has OUTCOME_FIELDS at its top."""
+    layers, publish, skipped = f"Index layers{mark}", f"Publish{mark}", f"Skipped{mark}"
+    states: States = {
+        f"Filter{mark}": _invoke(tasks, tasks.image_filter, then=f"Index it?{mark}"),
+        f"Index it?{mark}": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.action", "StringEquals": action, "Next": target}
+                for action, target in (("index", layers), ("tag", publish), ("skip", skipped))
+            ],  # no default: an action that is not known fails
+        },
+        layers: {
+            "Type": "Map",
+            "ItemsPath": "$.layers",
+            "ItemSelector": {
+                "image": {"repository.$": "$.repository", "digest.$": "$.digest"},
+                "layer.$": "$$.Map.Item.Value",
+            },
+            "MaxConcurrency": layers_at_a_time,
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": f"Index layer{mark}",
+                "States": {f"Index layer{mark}": _invoke(tasks, tasks.layer_indexer)},
+            },
+            "ResultPath": "$.layers",
+            "Next": publish,
+        },
+        publish: _invoke(tasks, tasks.index_publisher),
+        skipped: {"Type": "Succeed"},
+    }
+    return {"StartAt": f"Filter{mark}", "States": states}
+
+
+def _invoke(tasks: Tasks, task: Task, *, then: str | None = None) -> State:
+    """Call a function with the state; what it answers is the next state."""
+    return {
+        "Type": "Task",
+        "Resource": f"arn:{tasks.partition}:states:::lambda:invoke",
+        "Parameters": {"FunctionName": task.function_arn, "Payload.$": "$"},
+        "OutputPath": "$.Payload",
+        "TimeoutSeconds": task.timeout_seconds + TASK_MARGIN_SECONDS,
+        "Retry": [
+            # A burst of pushes may have to wait for the account's concurrency for many minutes.
+            _retry([LAMBDA_BUSY], first_wait_seconds=5, attempts=20, longest_wait_seconds=120),
+            _retry(LAMBDA_FAILURES, first_wait_seconds=2, attempts=6, longest_wait_seconds=60),
+            _retry(retryable_errors(), first_wait_seconds=5, attempts=6, longest_wait_seconds=180),
+        ],
+        **({"Next": then} if then else {"End": True}),
+    }
+
+
+def _retry(
+    errors: list[str] | tuple[str, ...], *, first_wait_seconds: int, attempts: int, longest_wait_seconds: int
+) -> State:
+    return {
+        "ErrorEquals": list(errors),
+        "IntervalSeconds": first_wait_seconds,
+        "MaxAttempts": attempts,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": longest_wait_seconds,
+        "JitterStrategy": "FULL",
+    }
+
+
+def _map_of_images(items: str, item_states: States, images_at_a_time: int, *, then: str) -> State:
+    """Give a distributed map: each item is an execution of its own, with a history and a size limit of its own."""
+    return {
+        "Type": "Map",
+        "Label": items,
+        "ItemsPath": f"$.{items}",
+        "ItemSelector": {"request.$": "$$.Map.Item.Value"},
+        "MaxConcurrency": images_at_a_time,
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": next(iter(item_states)),
+            "States": item_states,
+        },
+        "ResultPath": "$.results",
+        "Next": then,
+    }
+
+
+def _one_image(chain: State, *, mark: str = "", catch: State | None = None) -> States:
+    """Give the states of a map's item: the chain, then its outcome cut down."""
+    outcome = f"Outcome{mark}"
+    return {
+        f"Index one image{mark}": {
+            "Type": "Parallel",  # of one branch: the only state that can hold, and catch for, several others
+            "InputPath": "$.request",
+            "Branches": [chain],
+            "OutputPath": "$[0]",
+            **({"Catch": [catch]} if catch else {}),
+            "Next": outcome,
+        },
+        outcome: {
+            "Type": "Pass",
+            "Parameters": {f"{field}.$": f"$.{field}" for field in OUTCOME_FIELDS},
+            "End": True,
+        },
+    }
+
+
+def _one_image_caught(chain: State) -> States:
+    """Likewise, but a failure is an outcome, so that the other images go on.
+
+    Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
+    """
+    return {
+        **_one_image(
+            chain, catch={"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Failure"}
+        ),
+        "Failure": {
+            "Type": "Pass",
+            "Parameters": {
+                "outcome": "failed",
+                "reason.$": "$.error.Error",
+                "detail.$": "States.Format('The cause stands in the execution {}', $$.Execution.Id)",
+            },
+            "ResultPath": "$.failure",
+            "Next": "Failed",
+        },
+        "Failed": {
+            "Type": "Pass",
+            "Parameters": {"item.$": "States.JsonMerge($.request, $.failure, false)"},
+            "OutputPath": "$.item",
+            "End": True,
+        },
+    }
