@@ -9,6 +9,7 @@ from tests.builders import describe
 
 INDEXED = describe(b"indexed", media_types.OCI_INDEX)
 MADE = describe(b"made", media_types.OCI_INDEX)
+OTHER = describe(b"pushed meanwhile", media_types.OCI_INDEX)
 
 
 class Place:
@@ -42,7 +43,14 @@ def test_a_tag_is_set_while_the_source_means_the_same():
     assert place.pushed == [(MADE, "1.0-soci")]
 
 
-@pytest.mark.parametrize("now", [MADE, NotInImage("gone")], ids=["moved", "gone"])
+def test_a_source_that_means_what_was_made_already_was_converted_by_somebody_else():
+    place = Place(MADE)
+
+    assert push(place, "1.0") is None
+    assert place.pushed == [(MADE, "1.0")]
+
+
+@pytest.mark.parametrize("now", [OTHER, NotInImage("gone")], ids=["moved", "gone"])
 def test_a_tag_is_left_alone_when_the_source_has_moved_on(now):
     place = Place(now)
 

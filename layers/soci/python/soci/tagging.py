@@ -33,12 +33,13 @@ def push_tagged(
     """Make a pushed manifest an entry point, under the tag if that is right; say why if it is not.
 
     The source is asked once more what its reference means: layers take minutes to index, and a tag that moved
-    on meanwhile must not be followed by one that lags behind.
+    on meanwhile must not be followed by one that lags behind. If it means `root` by now, somebody else did the
+    same work and was faster: that is as it should be.
 
     Raises:
         SourceError: the source cannot be asked, or the sink did not take the tag.
     """
-    if tag is not None and not _still_means(source, indexed):
+    if tag is not None and not _still_means(source, indexed, root):
         sink.push_root(root, None)
         return TagLeftAlone.SOURCE_MOVED
     try:
@@ -49,8 +50,8 @@ def push_tagged(
     return None
 
 
-def _still_means(source: ImageSource, indexed: Descriptor) -> bool:
+def _still_means(source: ImageSource, indexed: Descriptor, root: Descriptor) -> bool:
     try:
-        return source.fetch_root().digest == indexed.digest
+        return source.fetch_root().digest in (indexed.digest, root.digest)
     except NotInImage:
         return False
