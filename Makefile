@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 SYSTEM_PACKAGES := skopeo umoci buildah pigz docker-registry # independent tools that tests check the core against
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package soci \
-	--custom-compile-command "make lock"
+LOCK := uv pip compile --quiet --generate-hashes --no-emit-package soci --custom-compile-command "make lock"
+LAMBDA := --python-platform aarch64-manylinux_2_28 --python-version 3.13 # no markers: see docs/adr/0017
 
 python := $(VENV)/bin/python
+node := PATH="$(abspath $(VENV)/bin):$$PATH" # programs of npm, and the CDK, find the Node.js of the lock
 stamp := $(VENV)/.up-to-date
+npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint types synth bench lock clean system-packages
@@ -14,10 +16,14 @@ stamp := $(VENV)/.up-to-date
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
 
-venv: $(stamp) ## Set up .venv with everything.
+venv: $(stamp) $(npm_stamp) ## Set up .venv and node_modules with everything.
 
 $(stamp): .ci/make-venv requirements.txt requirements-lock.txt layers/soci/pyproject.toml
 	@bash .ci/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(npm_stamp): package.json package-lock.json .npmrc | $(stamp)
+	@$(node) npm ci --no-progress --loglevel=error
 	@touch $@
 
 system-packages:
@@ -42,17 +48,19 @@ types: venv ## Check the types.
 	$(python) -m mypy
 
 synth: venv ## Write the CloudFormation template to cdk.out; needs neither credentials nor network.
-	PATH="$(abspath $(VENV)/bin):$$PATH" $(python) app.py
+	$(node) $(python) app.py
 
 bench: venv ## Measure the engine and the CLI against their floors, on layers of real packages.
 	$(python) -m bench
 
 lock: ## Make the lock files again; ARGS=--upgrade takes newer versions.
 	@test -x $(VENV)/bin/uv || $(MAKE) venv
-	$(python) -m $(LOCK) $(ARGS) -o requirements-lock.txt requirements.txt requirements-dev.txt
-	$(python) -m $(LOCK) $(ARGS) -o layers/dependencies/requirements.txt --constraint requirements-lock.txt \
-		layers/soci/pyproject.toml
+	$(python) -m $(LOCK) $(ARGS) --universal --python-version 3.11 -o requirements-lock.txt \
+		requirements.txt requirements-dev.txt
+	$(python) -m $(LOCK) $(ARGS) $(LAMBDA) -o layers/dependencies/requirements.txt --extra service \
+		--constraint requirements-lock.txt layers/soci/pyproject.toml
+	$(node) npm $(if $(ARGS),update,install) --package-lock-only --no-progress
 
 clean: ## Remove everything that the targets have made, but for the layers of the benchmark (.bench).
-	rm -rf $(VENV) cdk.out .demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) node_modules cdk.out .demo .layers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
