@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from local.registry.behaviour import Behaviour
-from local.registry.login import BasicLogin
+from local.registry.login import BasicLogin, EcrLogin
 from local.registry.registry import Registry
 
 
@@ -20,14 +20,19 @@ def main() -> None:
     parser.add_argument("--immutable", action="store_true", help="refuse to move a tag")
     parser.add_argument("--no-referrers", action="store_true", help="without the referrers API")
     parser.add_argument("--login", metavar="USER:PASSWORD", help="ask for it by a Basic challenge")
+    parser.add_argument(
+        "--ecr-login", action="store_true", help="ask for a password of GetAuthorizationToken"
+    )
     options = parser.parse_args()
 
     base = Behaviour.plain() if options.plain else Behaviour()
     behaviour = replace(base, immutable_tags=options.immutable, referrers_api=not options.no_referrers)
-    login = BasicLogin(*options.login.split(":", 1)) if options.login else None
+    basic = BasicLogin(*options.login.split(":", 1)) if options.login else None
+    login = EcrLogin() if options.ecr_login else basic
     with Registry(behaviour, login=login, port=options.port) as registry:
         print(f"Registry at http://{registry.host}, blobs at http://{registry.objects_host}; Ctrl-C ends it.")
         print(f"    skopeo copy --dest-tls-verify=false oci:DIR docker://{registry.host}/app:1")
+        print(f"    AWS_ENDPOINT_URL_ECR=http://{registry.host} aws ecr describe-repositories")
         _print_requests(registry)
 
 
@@ -38,7 +43,8 @@ def _print_requests(registry: Registry) -> None:
             time.sleep(0.2)
             for exchange in registry.requests[seen:]:
                 seen += 1
-                line = f"{exchange.status} {exchange.method:6} {exchange.origin:8} {exchange.path}"
+                what = exchange.aws_action or exchange.path
+                line = f"{exchange.status} {exchange.method:6} {exchange.origin:8} {what}"
                 print(line, flush=True)
     except KeyboardInterrupt:
         sys.exit(0)

@@ -68,6 +68,11 @@ def request_to(method: str, path_pattern: str = "", *, origin: str | None = None
     return chosen
 
 
+def action(name: str) -> Where:
+    """Choose calls of an action of ECR's own API, by its name."""
+    return lambda exchange: exchange.aws_action == name
+
+
 class Faults:
     """The faults that are still to come."""
 

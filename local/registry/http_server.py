@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from local.registry.clock import Clock
 from local.registry.faults import Answer, Delay, Fault, Faults, Harm, Lie, TimePasses
 from local.registry.journal import Exchange, Journal
-from local.registry.messages import Refused, Request, Response
+from local.registry.messages import Refused, Request, Response, aws_action_of
 
 _SEND_BYTES = 64 << 10
 _LOOK_EVERY_SECONDS = 0.02
@@ -35,6 +35,7 @@ class Site:
     name: str
     answer: Callable[[Request], Response]
     challenge: Callable[[Request], Mapping[str, str]]
+    refusal: Callable[[Request, Refused], Response]
     journal: Journal
     faults: Faults
     clock: Clock
@@ -109,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             path=urlsplit(self.path).path,
             header_names=frozenset(name.lower() for name in self.headers),
             range_=self.headers.get("Range"),
+            aws_action=aws_action_of(self.headers),
         )
         fault = site.faults.take(exchange)
         match fault:
@@ -133,12 +135,13 @@ class _Handler(BaseHTTPRequestHandler):
         match fault:
             case Answer(status=401):
                 challenge = dict(site.challenge(request))
-                refused = Refused(401, "UNAUTHORIZED", "authentication required").response()
-                return replace(refused, headers={**refused.headers, **challenge})
+                refused = Refused(401, "UNAUTHORIZED", "authentication required", headers=challenge)
+                return site.refusal(request, refused)
             case Answer(status=status, retry_after_seconds=seconds):
                 code = "TOOMANYREQUESTS" if status == HTTPStatus.TOO_MANY_REQUESTS else "UNKNOWN"
                 headers = {} if seconds is None else {"Retry-After": str(seconds)}
-                return Refused(status, code, HTTPStatus(status).phrase, headers=headers).response()
+                refused = Refused(status, code, HTTPStatus(status).phrase, headers=headers)
+                return site.refusal(request, refused)
             case Harm.WRONG_BYTE_SENT:
                 request = replace(request, body=_with_wrong_byte(request.body))
         response = site.answer(request)

@@ -12,7 +12,7 @@ OBJECTS = "objects"
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One request and what became of it. Neither query nor header texts are kept, but for Range.
+    """One request and what became of it. Of query and headers only Range and an action's name are kept.
 
     It is in the record before it is answered, and bytes are counted before they are sent: whoever has the
     answer finds it counted. `status` is 0 while there is no answer, and stays so if there is none.
@@ -24,6 +24,8 @@ class Exchange:
     path: str
     header_names: frozenset[str]
     range: str | None
+    aws_action: str | None = None
+    """The action of ECR's own API that it asks for; None for the distribution protocol."""
     status: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -42,7 +44,14 @@ class Journal:
         self._exchanges: list[Exchange] = []
 
     def begin(
-        self, *, origin: str, method: str, path: str, header_names: frozenset[str], range_: str | None
+        self,
+        *,
+        origin: str,
+        method: str,
+        path: str,
+        header_names: frozenset[str],
+        range_: str | None,
+        aws_action: str | None = None,
     ) -> Exchange:
         """Write a request down."""
         with self._lock:
@@ -53,6 +62,7 @@ class Journal:
                 path=path,
                 header_names=header_names,
                 range=range_,
+                aws_action=aws_action,
             )
             self._exchanges.append(exchange)
         return exchange

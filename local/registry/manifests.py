@@ -82,7 +82,7 @@ def _parse(service: Service, request: Request, reference: str) -> Manifest:
     if ":" in reference and reference != digest:
         raise Refused(400, "DIGEST_INVALID", f"expected {reference}, got {digest}")
     _check_shape(request.body, media_type)
-    return Manifest(digest=digest, media_type=media_type, data=request.body)
+    return Manifest(digest=digest, media_type=media_type, data=request.body, pushed_at=service.clock.now())
 
 
 def _check_shape(data: bytes, media_type: str) -> None:

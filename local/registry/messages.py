@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
 
+AWS_TARGET = "AmazonEC2ContainerRegistry_V20150921."
+"""What stands before the action in the header X-Amz-Target of a call to ECR's own API."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -19,6 +22,11 @@ class Request:
     headers: Message
     body: bytes = field(repr=False)
     base_url: str
+
+    @property
+    def aws_action(self) -> str | None:
+        """The action of ECR's own API that is asked for; None for the distribution protocol."""
+        return aws_action_of(self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,12 @@ class Refused(Exception):
         """Encode the refusal."""
         document = {"errors": [{"code": self.code, "message": self.message}]}
         return json_response(document, status=self.status, headers=self.headers)
+
+
+def aws_action_of(headers: Message) -> str | None:
+    """Read the action of ECR's own API from a request's headers, if it is for that."""
+    target = headers.get("X-Amz-Target", "")
+    return target.removeprefix(AWS_TARGET) if target.startswith(AWS_TARGET) else None
 
 
 def json_response(

@@ -123,6 +123,7 @@ class Registry:
             name=name,
             answer=answer,
             challenge=answerer.challenge,
+            refusal=answerer.refusal,
             journal=self._journal,
             faults=self._faults,
             clock=self._clock,

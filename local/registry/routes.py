@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
-from local.registry import blobs, listings, manifests, uploads
+from local.registry import blobs, ecr_api, listings, manifests, uploads
 from local.registry.login import TOKEN_PATH, Access, Login
 from local.registry.messages import Refused, Request, Response, not_found
 from local.registry.rates import RateLimits
@@ -70,7 +70,7 @@ class Answerer:
             try:
                 response = self._answer(request)
             except Refused as refused:
-                response = refused.response()
+                response = self.refusal(request, refused)
             events = list(self.service.events)
             self.service.events.clear()
         for event in events:
@@ -90,8 +90,15 @@ class Answerer:
             return {}
         return {"WWW-Authenticate": self.login.challenge(request, call.needed(request)[0])}
 
+    def refusal(self, request: Request, refused: Refused) -> Response:
+        """Write a refusal as whoever sent the request reads it."""
+        return refused.response() if request.aws_action is None else ecr_api.refusal(refused)
+
     def _answer(self, request: Request) -> Response:
         now = self.service.clock.now()
+        if request.aws_action is not None:
+            self.rates.count(request.aws_action, now)
+            return ecr_api.answer(self.service, self.login, request)
         if self.login is not None and request.path == TOKEN_PATH:
             return self.login.answer_token(request, now) or not_found()
         call = _call_for(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,7 @@ class Manifest:
     digest: str
     media_type: str
     data: bytes = field(repr=False)
+    pushed_at: float = field(default_factory=time.time, compare=False)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Repository:
     manifests: dict[str, Manifest] = field(default_factory=dict, repr=False)
     tags: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict, repr=False)
+    created_at: float = field(default_factory=time.time)
 
     def find(self, reference: str) -> Manifest | None:
         """Look a manifest up by tag or digest."""
@@ -93,10 +96,18 @@ class Repository:
         self.blobs[digest] = data
         return digest
 
-    def put_manifest(self, data: bytes, media_type: str = OCI_MANIFEST, *, tag: str | None = None) -> str:
+    def put_manifest(
+        self,
+        data: bytes,
+        media_type: str = OCI_MANIFEST,
+        *,
+        tag: str | None = None,
+        pushed_at: float | None = None,
+    ) -> str:
         """Store a manifest past the protocol and its checks; returns its digest."""
         digest = digest_of(data)
-        self.manifests[digest] = Manifest(digest=digest, media_type=media_type, data=data)
+        when = time.time() if pushed_at is None else pushed_at
+        self.manifests[digest] = Manifest(digest=digest, media_type=media_type, data=data, pushed_at=when)
         if tag is not None:
             self.tags[tag] = digest
         return digest

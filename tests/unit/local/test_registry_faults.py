@@ -224,14 +224,14 @@ def test_faults_for_ever_end_when_they_are_taken_back(registry):
     assert call(registry.host, "GET", PATH).status == 200
 
 
-def test_the_program_runs_a_registry_until_it_is_interrupted():
-    command = [sys.executable, "-u", "-m", "local.registry", "--port", "0", "--login", "a:b"]
+@pytest.mark.parametrize("login", [["--login", "a:b"], ["--ecr-login"]], ids=["basic", "ecr"])
+def test_the_program_runs_a_registry_until_it_is_interrupted(login):
+    command = [sys.executable, "-u", "-m", "local.registry", "--port", "0", *login]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         host = program.stdout.readline().split("http://")[1].split(",")[0]
         answer = call(host, "GET", "/v2/")
-        program.stdout.readline()
-        logged = program.stdout.readline()
+        logged = next(line for line in program.stdout if line[0].isdigit())
         program.send_signal(signal.SIGINT)
 
         assert program.wait(10) == 0

@@ -1,0 +1,217 @@
+"""ECR's own API (AWS JSON 1.1): the actions by which a login is had, and repositories and images are listed.
+
+A call is a POST with the action in X-Amz-Target. Signatures have to be there and are not checked: any key of AWS
+opens this registry. Marks for the next page mean nothing to clients, and images come in no useful order, as
+on ECR.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from local.registry.events import ACCOUNT, REGION
+from local.registry.login import EcrLogin, Login
+from local.registry.messages import Refused, Request, Response, json_response
+from local.registry.service import Service
+from local.registry.store import INDEX_TYPES, Manifest, Repository
+
+JSON_TYPE = "application/x-amz-json-1.1"
+_PER_PAGE, _MOST_PER_PAGE = 100, 1_000
+_MOST_NAMES = 100
+_ANY = "ANY"
+_MARK = b"after:"
+_CODES = {401: "AccessDeniedException", 403: "AccessDeniedException", 429: "ThrottlingException"}
+
+Document = dict[str, Any]
+
+
+def answer(service: Service, login: Login | None, request: Request) -> Response:
+    """Answer a call. Raises `Refused`, whose code is the name of the API's error."""
+    if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
+        raise Refused(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
+    try:
+        document = json.loads(request.body)
+    except ValueError:
+        raise Refused(400, "SerializationException", "no JSON") from None
+    actions: dict[str, Callable[[], Document]] = {
+        "GetAuthorizationToken": lambda: _get_authorization_token(service, login, request),
+        "DescribeRepositories": lambda: _describe_repositories(service, request, document),
+        "DescribeImages": lambda: _describe_images(service, document),
+        "ListImages": lambda: _list_images(service, document),
+    }
+    act = actions.get(request.aws_action or "")
+    if act is None:
+        raise Refused(400, "UnknownOperationException", "")
+    return json_response(act(), headers={"Content-Type": JSON_TYPE})
+
+
+def refusal(refused: Refused) -> Response:
+    """Write a refusal as the API does; one that was made for the distribution protocol gets a name of the API."""
+    is_own = refused.code.endswith("Exception")
+    code = refused.code if is_own else _CODES.get(refused.status, "ServerException")
+    document = {"__type": code, "message": refused.message}
+    headers = {**refused.headers, "Content-Type": JSON_TYPE}
+    return json_response(document, status=refused.status, headers=headers)
+
+
+def _get_authorization_token(service: Service, login: Login | None, request: Request) -> Document:
+    if login is not None and not isinstance(login, EcrLogin):
+        raise Refused(400, "ServerException", "this registry has a login of another kind")
+    now = service.clock.now()
+    password = secrets.token_urlsafe(96) if login is None else login.issue(now)
+    lifetime = EcrLogin().lifetime_seconds if login is None else login.lifetime_seconds
+    token = base64.b64encode(f"AWS:{password}".encode()).decode()
+    data = {"authorizationToken": token, "expiresAt": now + lifetime, "proxyEndpoint": request.base_url}
+    return {"authorizationData": [data]}
+
+
+def _describe_repositories(service: Service, request: Request, asked: Document) -> Document:
+    host = request.base_url.partition("//")[2]
+    names = asked.get("repositoryNames")
+    if names is None:
+        page, mark = _page(service, asked, sorted(service.store.repositories))
+    else:
+        if len(names) > _MOST_NAMES or "maxResults" in asked or "nextToken" in asked:
+            raise _invalid("repositoryNames")
+        page, mark = names, {}
+    return {"repositories": [_describe_repository(service, host, name) for name in page], **mark}
+
+
+def _describe_repository(service: Service, host: str, name: str) -> Document:
+    return {
+        "repositoryArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
+        "registryId": ACCOUNT,
+        "repositoryName": name,
+        "repositoryUri": f"{host}/{name}",
+        "createdAt": _repository(service, name).created_at,
+        "imageTagMutability": "IMMUTABLE" if service.behaviour.immutable_tags else "MUTABLE",
+        "imageScanningConfiguration": {"scanOnPush": False},
+        "encryptionConfiguration": {"encryptionType": "AES256"},
+    }
+
+
+def _describe_images(service: Service, asked: Document) -> Document:
+    name = asked["repositoryName"]
+    repository = _repository(service, name)
+    tags = _tags_by_digest(repository)
+    if "imageIds" in asked:
+        if "maxResults" in asked or "nextToken" in asked:
+            raise _invalid("imageIds")
+        page = [_find(repository, name, image).digest for image in asked["imageIds"]]
+        mark: Document = {}
+    else:
+        status = asked.get("filter", {}).get("tagStatus", _ANY)
+        chosen = [digest for digest in repository.manifests if status in (_ANY, _status_of(digest, tags))]
+        page, mark = _page(service, asked, sorted(chosen))
+    details = [_describe_image(repository, name, digest, sorted(tags.get(digest, ()))) for digest in page]
+    return {"imageDetails": details, **mark}
+
+
+def _list_images(service: Service, asked: Document) -> Document:
+    repository = _repository(service, asked["repositoryName"])
+    status = asked.get("filter", {}).get("tagStatus", _ANY)
+    tags = _tags_by_digest(repository)
+    # An image is listed once for each of its tags, or once without one.
+    chosen = [
+        f"{digest} {tag}"
+        for digest in repository.manifests
+        if status in (_ANY, _status_of(digest, tags))
+        for tag in tags.get(digest, [""])
+    ]
+    page, mark = _page(service, asked, sorted(chosen))
+    pairs = [entry.split(" ") for entry in page]
+    listed = [
+        {"imageDigest": digest, "imageTag": tag} if tag else {"imageDigest": digest} for digest, tag in pairs
+    ]
+    return {"imageIds": listed, **mark}
+
+
+def _describe_image(repository: Repository, name: str, digest: str, tags: Sequence[str]) -> Document:
+    manifest = repository.manifests[digest]
+    optional = {
+        "imageTags": tags,
+        "artifactMediaType": manifest.artifact_type,
+        "subjectManifestDigest": manifest.subject,
+    }
+    return {
+        "registryId": ACCOUNT,
+        "repositoryName": name,
+        "imageDigest": digest,
+        "imageSizeInBytes": _size_of(repository, manifest),
+        "imagePushedAt": manifest.pushed_at,
+        "imageManifestMediaType": manifest.media_type,
+        "imageStatus": "ACTIVE",
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _size_of(repository: Repository, manifest: Manifest) -> int:
+    """Sum the config and the layers; an index is as large as the largest of its manifests."""
+    if manifest.media_type in INDEX_TYPES:
+        children = (repository.manifests.get(child) for child in manifest.children)
+        return max((_size_of(repository, child) for child in children if child is not None), default=0)
+    document = manifest.document
+    return sum(int(blob["size"]) for blob in (document["config"], *document["layers"]))
+
+
+def _repository(service: Service, name: str) -> Repository:
+    found = service.store.repositories.get(name)
+    if found is None:
+        where = f"in the registry with id '{ACCOUNT}'"
+        message = f"The repository with name '{name}' does not exist {where}"
+        raise Refused(400, "RepositoryNotFoundException", message)
+    return found
+
+
+def _find(repository: Repository, name: str, image: Document) -> Manifest:
+    digest, tag = image.get("imageDigest"), image.get("imageTag")
+    found = repository.find(tag or digest or "")
+    if found is None or (digest is not None and found.digest != digest):
+        wanted = f"{{imageDigest:'{digest or 'null'}', imageTag:'{tag or 'null'}'}}"
+        message = f"The image with imageId {wanted} does not exist within the repository with name '{name}'"
+        raise Refused(400, "ImageNotFoundException", message)
+    return found
+
+
+def _tags_by_digest(repository: Repository) -> dict[str, list[str]]:
+    tags: dict[str, list[str]] = {}
+    for tag, digest in repository.tags.items():
+        tags.setdefault(digest, []).append(tag)
+    return tags
+
+
+def _status_of(digest: str, tags: Mapping[str, object]) -> str:
+    return "TAGGED" if digest in tags else "UNTAGGED"
+
+
+def _page(service: Service, asked: Document, entries: Sequence[str]) -> tuple[list[str], Document]:
+    """Cut the page that is asked for out of sorted entries; returns it and the mark of the next one, if any."""
+    size = asked.get("maxResults", _PER_PAGE)
+    if not 1 <= size <= _MOST_PER_PAGE:
+        raise _invalid("maxResults")
+    after = _decode(asked["nextToken"]) if "nextToken" in asked else ""
+    rest = [entry for entry in entries if entry > after]
+    page = rest[: service.page_limit(size)]
+    if len(page) == len(rest):
+        return page, {}
+    return page, {"nextToken": base64.b64encode(_MARK + page[-1].encode()).decode()}
+
+
+def _decode(mark: str) -> str:
+    try:
+        decoded = base64.b64decode(mark, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if not decoded.startswith(_MARK):
+        raise _invalid("nextToken")
+    return decoded.removeprefix(_MARK).decode()
+
+
+def _invalid(parameter: str) -> Refused:
+    message = f"Invalid parameter at '{parameter}' failed to satisfy constraint"
+    return Refused(400, "InvalidParameterException", message)
