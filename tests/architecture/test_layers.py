@@ -12,6 +12,16 @@ VALUES = {"errors", "reasons", "oci"}
 ENGINE = {*VALUES, "layer", "ztoc"}
 PLACES = {"ports", "layout", "open"}
 IMAGES = {*ENGINE, "ports", "settings", "filesystem", "index", "plan", "fetch", "copy", "image"}
+RECIPES = {
+    *IMAGES,
+    "tagging",
+    "layer_copies",
+    "index_layers",
+    "layer_files",
+    "assemble",
+    "build",
+    "remove",
+}
 # What each part of the core may import, from the bottom up: a line names only parts that stand above it here.
 MAY_IMPORT: dict[str, set[str]] = {
     "soci": set(),
@@ -41,17 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "build": {*IMAGES, "tagging", "index_layers", "assemble", "push"},
     "remove": IMAGES,
     "verify": {*IMAGES, "index_layers", "layer_files"},
-    "cli": {
-        *IMAGES,
-        *PLACES,
-        "counted",
-        "index_layers",
-        "layer_files",
-        "assemble",
-        "build",
-        "verify",
-        "remove",
-    },
+    "service": {*RECIPES, "push", "registry"},
+    "cli": {*RECIPES, *PLACES, "counted", "verify", "service"},
     "__main__": {"cli"},
 }
 MODULES = core_modules()
@@ -90,7 +91,7 @@ def test_no_module_of_the_core_imports_itself_in_a_circle():
 def test_a_module_imports_only_the_packages_that_its_part_declares(module):
     project = tomllib.loads((CORE.parent / "pyproject.toml").read_text())["project"]
     declared = list(project["dependencies"])
-    if extra := {"cli": "cli", "registry": "aws"}.get(module.part):
+    if extra := {"cli": "cli", "registry": "aws", "service": "aws"}.get(module.part):
         declared += project["optional-dependencies"][extra]
     packages = {requirement.split(">=")[0].replace("-", "_") for requirement in declared}
 

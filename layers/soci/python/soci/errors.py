@@ -4,6 +4,7 @@
     ├── InputError                the caller asked for something that cannot be: mend the request
     │   ├── InvalidReference      an image reference does not parse
     │   ├── InvalidOption         a setting or flag is out of its range
+    │   ├── InvalidRequest        an event or a request by hand is not what the functions take
     │   └── NotInImage            a tag, platform or path that the image does not have
     ├── SourceError               a place that holds images could not be read or written
     │   ├── BlobMissing           the place lacks a blob or manifest that a document names
@@ -47,6 +48,10 @@ class InvalidReference(InputError):
 
 class InvalidOption(InputError):
     """A setting or flag has a value outside its range."""
+
+
+class InvalidRequest(InputError):
+    """An event or a request by hand is not what the functions take; the message names every bad field."""
 
 
 class NotInImage(InputError):

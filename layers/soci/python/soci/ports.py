@@ -103,3 +103,10 @@ class ImageStore(ImageSource, ArtifactSink, Protocol):
 
         A registry does that by itself, some time later: there it is 0.
         """
+
+
+class ImageOpener(Protocol):
+    """A registry, as the deployed functions see it."""
+
+    def __call__(self, repository: str, reference: str) -> ImageStore:
+        """Open a repository at a tag or a digest. Whether that is there shows in `fetch_root`."""

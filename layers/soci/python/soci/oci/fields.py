@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from soci.errors import InvalidDocument
 from soci.oci.digest import Digest
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
 
 _KINDS = {str: "string", int: "integer", list: "list", dict: "object", float: "number", bool: "boolean"}
 
@@ -50,6 +52,26 @@ class Fields:
             raise self.invalid(name, f"{value} does not fit in 64 bits")
         return value
 
+    def number(self, name: str) -> float:
+        """Return a number, 0 when absent."""
+        value = self._get(name)
+        return float(value) if type(value) is int else self._typed(name, float) or 0.0
+
+    def boolean(self, name: str) -> bool:
+        """Return true or false, which is also what an absent field is."""
+        value = self._get(name)
+        if value not in (None, True, False) or type(value) is int:
+            raise self.invalid(name, f"expected boolean, got {_kind(value)}")
+        return value is True
+
+    def choice(self, name: str, of: type[_E]) -> _E:
+        """Return one of a few words: required."""
+        text = self.string(name)
+        try:
+            return of(text)
+        except ValueError:
+            raise self.invalid(name, f"expected one of {', '.join(of)}, got {text[:40]!r}") from None
+
     def size(self, name: str) -> int:
         """Return a number of bytes: required, not negative."""
         value = self.integer(name)
@@ -79,6 +101,11 @@ class Fields:
         """Return a list of strings, empty when absent."""
         items: list[object] = self._typed(name, list) or []
         return tuple(self._check(f"{name}[{i}]", item, str) for i, item in enumerate(items))
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """Return a list of integers, empty when absent."""
+        items: list[object] = self._typed(name, list) or []
+        return tuple(self._check(f"{name}[{i}]", item, int) for i, item in enumerate(items))
 
     def string_map(self, name: str) -> Mapping[str, str]:
         """Return an immutable map of strings (annotations), empty when absent. Keys are matched exactly."""

@@ -1,0 +1,315 @@
+"""Settings that are declared once: read from JSON with every bad field named, written back, and described.
+
+A section is a frozen dataclass whose fields say beside their type what they take, or are sections themselves:
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Limits(Declared):
+        max_size_bytes: Annotated[int, Setting(Integer(minimum=0), "the largest file", unit="bytes")] = 1024
+
+    Limits.from_document({"max_size_bytes": 2048}).max_size_bytes      2048
+    Limits.from_document({"max_size": "2"})                            InvalidOption, which names each bad field
+    markdown_table(describe(Limits))                                   the table for the manual
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, Self, get_type_hints
+
+from soci.errors import InvalidOption
+
+_SHOWN_CHARACTERS = 60
+
+
+class Kind(Protocol):
+    """What values a setting takes."""
+
+    @property
+    def accepted(self) -> str:
+        """Say in a few words which values are taken."""
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """Return the value of a JSON value; what is wrong with it is added to the problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of a setting besides its name, type and default."""
+
+    kind: Kind
+    meaning: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One setting as the manual shows it."""
+
+    name: str
+    """The path in the document: `rules.tags.include`."""
+    default: str
+    """As JSON."""
+    unit: str
+    accepted: str
+    meaning: str
+
+
+class Declared:
+    """A section of settings. One that exists is valid.
+
+    Raises:
+        InvalidOption: naming the fields that are not.
+    """
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        for name, kind in _kinds(type(self)).items():
+            value = getattr(self, name)
+            if not isinstance(value, Declared):  # a section was checked when it was made
+                kind.read(_as_json(value), name, problems)
+        problems += [] if problems else self.conflicts()
+        if problems:
+            raise InvalidOption("; ".join(problems))
+
+    def conflicts(self) -> Iterable[str]:
+        """Return at most one problem between fields that are each valid, the field's name in front."""
+        return ()
+
+    @classmethod
+    def from_document(cls, document: object, path: str = "") -> Self:
+        """Read a section from decoded JSON; absent fields have their defaults.
+
+        Args:
+            document: the JSON object.
+            path: where it lies in a larger document, for messages.
+
+        Raises:
+            InvalidOption: naming every field that is unknown, of the wrong type or out of range.
+        """
+        problems: list[str] = []
+        made = Section(cls).read(document, path, problems)
+        if problems or not isinstance(made, cls):
+            raise InvalidOption("; ".join(problems))
+        return made
+
+    def to_document(self) -> dict[str, object]:
+        """Return the JSON object with all fields, in their declared order."""
+        return {name: _as_json(getattr(self, name)) for name in _kinds(type(self))}
+
+
+def describe(of: type[Declared], path: str = "") -> Iterator[Row]:
+    """Yield a row for every setting of a section and the sections in it; `path` is put before the names."""
+    defaults = of()
+    for name, declared in _declared(of).items():
+        full_name = _join(path, name)
+        if isinstance(declared, Setting):
+            yield Row(
+                name=full_name,
+                default=json.dumps(_as_json(getattr(defaults, name))),
+                unit=declared.unit,
+                accepted=declared.kind.accepted,
+                meaning=declared.meaning,
+            )
+        else:
+            yield from describe(declared.of, full_name)
+
+
+def markdown_table(rows: Iterable[Row]) -> str:
+    """Return rows as a table for the manual."""
+    lines = ["| setting | default | takes | meaning |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        takes = f"{row.accepted} ({row.unit})" if row.unit else row.accepted
+        lines.append(f"| `{row.name}` | `{row.default}` | {takes} | {row.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A JSON object with declared fields."""
+
+    of: type[Declared]
+    accepted = "object"
+
+    def read(self, value: object, path: str, problems: list[str]) -> Declared | None:
+        """See `Kind`."""
+        if not isinstance(value, Mapping):
+            problems.append(f"{path or 'settings'}: {_got(value)}, want an object")
+            return None
+        kinds = _kinds(self.of)
+        known = len(problems)
+        problems += [
+            f"{_join(path, _shown(name))}: no such setting, there are {', '.join(kinds)}"
+            for name in value
+            if name not in kinds
+        ]
+        values: dict[str, Any] = {
+            name: kind.read(value[name], _join(path, name), problems)
+            for name, kind in kinds.items()
+            if name in value
+        }
+        if len(problems) > known:
+            return None
+        try:
+            return self.of(**values)
+        except InvalidOption as error:
+            problems.append(_join(path, str(error)))
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integer:
+    """A whole number."""
+
+    minimum: int
+    maximum: int | None = None
+
+    @property
+    def accepted(self) -> str:
+        """See `Kind`."""
+        return f"{self.minimum} or more" if self.maximum is None else f"{self.minimum} to {self.maximum}"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        if not isinstance(value, int) or isinstance(value, bool) or not self._holds(value):
+            problems.append(f"{path}: {_got(value)}, want a whole number, {self.accepted}")
+        return value
+
+    def _holds(self, value: int) -> bool:
+        return self.minimum <= value and (self.maximum is None or value <= self.maximum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text that matches a pattern whole."""
+
+    pattern: str
+    accepted: str
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            problems.append(f"{path}: {_got(value)}, want {self.accepted}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    of: type[StrEnum]
+
+    @property
+    def accepted(self) -> str:
+        """See `Kind`."""
+        return ", ".join(f'`"{choice}"`' for choice in self.of)
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        choices = {str(choice): choice for choice in self.of}
+        if not isinstance(value, str) or value not in choices:
+            problems.append(f"{path}: {_got(value)}, want one of {', '.join(choices)}")
+            return value
+        return choices[value]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Yes or no."""
+
+    accepted = "`true`, `false`"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        if not isinstance(value, bool):
+            problems.append(f"{path}: {_got(value)}, want true or false")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf:
+    """A list of values of one kind, as a tuple; none of them twice."""
+
+    item: Kind
+    minimum_items: int = 0
+
+    @property
+    def accepted(self) -> str:
+        """See `Kind`."""
+        return f"list of {self.item.accepted}"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        if not isinstance(value, list | tuple):
+            problems.append(f"{path}: {_got(value)}, want a list")
+            return ()
+        if len(value) < self.minimum_items:
+            problems.append(f"{path}: {len(value)} items, want at least {self.minimum_items}")
+        problems += [
+            f"{path}[{number}]: {_shown(item)} is listed twice"
+            for number, item in enumerate(value)
+            if item in value[:number]
+        ]
+        return tuple(self.item.read(item, f"{path}[{number}]", problems) for number, item in enumerate(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Nullable:
+    """A value that may be null, which is None."""
+
+    of: Kind
+
+    @property
+    def accepted(self) -> str:
+        """See `Kind`."""
+        return f"`null`, {self.of.accepted}"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        return None if value is None else self.of.read(value, path, problems)
+
+
+def _declared(of: type[Declared]) -> Mapping[str, Setting | Section]:
+    """Return what a section's fields are, in their order."""
+    found: dict[str, Setting | Section] = {}
+    for name, hint in get_type_hints(of, include_extras=True).items():
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Setting)]
+        found[name] = marks[0] if marks else Section(hint)
+    return found
+
+
+def _kinds(of: type[Declared]) -> Mapping[str, Kind]:
+    return {
+        name: declared.kind if isinstance(declared, Setting) else declared
+        for name, declared in _declared(of).items()
+    }
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case Declared():
+            return value.to_document()
+        case tuple():
+            return [_as_json(item) for item in value]
+        case StrEnum():
+            return str(value)
+        case _:
+            return value
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _got(value: object) -> str:
+    return f"got {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) else repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
