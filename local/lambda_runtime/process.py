@@ -1,0 +1,201 @@
+"""One execution environment of a function: a process that is started for the first event and kept warm."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any, Self
+
+from local.lambda_runtime.environment import command_line, variables
+from local.lambda_runtime.failures import EXITED, RESPONSE_TOO_LARGE, TIMED_OUT, LambdaError
+from local.lambda_runtime.runtime_api import Answered, Exited, Failed, Invocation, Ready, Report, RuntimeApi
+
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
+"""What Lambda lets through in a synchronous invocation."""
+
+
+class LambdaProcess:
+    """A function of Lambda: its handler in a process of its own, fed through the runtime API.
+
+    The process sees the function's folder, the `python` folders of its layers, the runtime client and the standard
+    library: nothing of the environment that starts it. It starts with the first `invoke` and stays for the next
+    ones; after a time-out, an exit or an import that failed, the next `invoke` starts another. Like an execution
+    environment of Lambda it has one event at a time: an `invoke` from another thread waits for its turn.
+
+    `environment` holds the function's own variables, credentials of AWS among them. Time starts to run when the
+    handler is imported; the import itself may take `init_timeout_seconds`.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: str,
+        function_dir: Path,
+        layer_dirs: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float = 900,
+        init_timeout_seconds: float = 60,
+        memory_mib: int = 1769,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or function_dir.name
+        self._handler = handler
+        self._function_dir = function_dir.absolute()
+        self._layer_dirs = [folder.absolute() for folder in layer_dirs]
+        self._environment = dict(environment or {})
+        self._timeout_seconds = timeout_seconds
+        self._init_timeout_seconds = init_timeout_seconds
+        self._memory_mib = memory_mib
+        self._turn = Lock()
+        self._running: _Running | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="lambda-"))
+        self._log = self._folder / "log"
+        self._log.touch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def logs(self) -> list[str]:
+        """The lines that all processes of this function have printed so far, to either stream."""
+        return self._log.read_text(errors="backslashreplace").splitlines()
+
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever JSON the handler answers
+        """Return the handler's answer to an event.
+
+        Raises:
+            LambdaError: the handler raised or could not be imported, the process ended, or time ran out.
+        """
+        body = json.dumps(event).encode()
+        request_id = str(uuid.uuid4())
+        with self._turn:
+            report = self._report_on(request_id, body)
+        match report:
+            case Answered(payload) if len(payload) <= MAX_RESPONSE_BYTES:
+                return json.loads(payload)
+            case Answered(payload):
+                raise _too_large(len(payload))
+            case Failed(error):
+                raise error
+            case Exited(status):
+                raise _exited(request_id, status)
+            case _:
+                raise _timed_out(request_id, self._timeout_seconds)
+
+    def close(self) -> None:
+        """End the process and remove its log."""
+        with self._turn:
+            self._stop()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _report_on(self, request_id: str, body: bytes) -> Report | None:
+        """Hand an event to the process, which is started if there is none, and kept if it answers."""
+        running = self._running = self._running or self._start()
+        keep = False
+        try:
+            report = running.next_report(self._init_timeout_seconds)
+            if isinstance(report, Ready):
+                running.api.hand_over(self._invocation(request_id, body))
+                report = running.next_report(self._timeout_seconds)
+                keep = isinstance(report, Answered | Failed)
+        finally:
+            if not keep:
+                self._stop()
+        return report
+
+    def _invocation(self, request_id: str, body: bytes) -> Invocation:
+        now = time.time()
+        region = self._environment.get("AWS_REGION", "us-east-1")
+        return Invocation(
+            request_id=request_id,
+            event=body,
+            deadline_ms=int((now + self._timeout_seconds) * 1000),
+            function_arn=f"arn:aws:lambda:{region}:123456789012:function:{self.name}",
+            trace_id=f"Root=1-{int(now):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0",
+        )
+
+    def _start(self) -> _Running:
+        api = RuntimeApi()
+        environment = variables(
+            name=self.name,
+            handler=self._handler,
+            memory_mib=self._memory_mib,
+            function_dir=self._function_dir,
+            layer_dirs=self._layer_dirs,
+            api_address=api.address,
+            environment=self._environment,
+        )
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                command_line(self._handler),
+                cwd=self._function_dir,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return _Running(process, api)
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            self._running.end()
+            self._running = None
+
+
+class _Running:
+    """A process and the API that it is fed through."""
+
+    def __init__(self, process: subprocess.Popen[bytes], api: RuntimeApi) -> None:
+        self.api = api
+        self._process = process
+        self._watch = Thread(target=lambda: api.reports.put(Exited(process.wait())))
+        self._watch.start()
+
+    def next_report(self, timeout_seconds: float) -> Report | None:
+        """Wait for what the process does next; None when it does nothing in time."""
+        try:
+            return self.api.reports.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+
+    def end(self) -> None:
+        """End the process, and whatever it has started, without asking."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._watch.join()
+        self.api.close()
+
+
+# What Lambda says in each case, word for word.
+
+
+def _timed_out(request_id: str, timeout_seconds: float) -> LambdaError:
+    message = f"RequestId: {request_id} Error: Task timed out after {timeout_seconds:.2f} seconds"
+    return LambdaError(TIMED_OUT, message)
+
+
+def _exited(request_id: str, status: int) -> LambdaError:
+    how = f"exit status {status}" if status >= 0 else f"signal: {signal.strsignal(-status)}"
+    return LambdaError(EXITED, f"RequestId: {request_id} Error: Runtime exited with error: {how}")
+
+
+def _too_large(size_bytes: int) -> LambdaError:
+    limit = f"maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)"
+    message = f"Response payload size ({size_bytes} bytes) exceeded {limit}."
+    return LambdaError(RESPONSE_TOO_LARGE, message)
