@@ -1,0 +1,123 @@
+"""EventBridge here: events go through the rules' own patterns to their targets, in order, as they come."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from moto.events.models import EventPattern
+
+from local.system.template import Rule, Target
+
+Json = Any
+Event = Mapping[str, Json]
+
+Deliver = Callable[[str, Json], None]
+"""Takes a target's ARN and the input made of an event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An event that came in, and the targets that it went to: none if no rule's pattern accepts it."""
+
+    event: Event = field(repr=False)
+    targets: tuple[str, ...]
+
+
+class EventBus:
+    """A bus with its rules. A thread of its own delivers, so that a push does not wait for what it causes."""
+
+    def __init__(self, rules: Sequence[Rule], deliver: Deliver) -> None:
+        self._rules = [(rule, EventPattern.load(rule.pattern)) for rule in rules if rule.enabled]
+        self._deliver = deliver
+        self._waiting: queue.Queue[Event | None] = queue.Queue()
+        self._arrivals: list[Arrival] = []
+        self.errors: list[Exception] = []
+        self._thread = threading.Thread(target=self._work, name="event-bus", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        """Take an event and return at once."""
+        self._waiting.put(event)
+
+    def drain(self) -> None:
+        """Wait until everything that was put is delivered."""
+        self._waiting.join()
+
+    def close(self) -> None:
+        """Deliver what has come in, then stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """What came in so far, in order."""
+        return list(self._arrivals)
+
+    @property
+    def dropped(self) -> list[Event]:
+        """The events that no rule's pattern accepted."""
+        return [arrival.event for arrival in self.arrivals if not arrival.targets]
+
+    def targets_of(self, event: Event) -> list[tuple[str, Json]]:
+        """Tell where an event goes, and what each target is given."""
+        return [
+            (target.arn, input_for(target, event))
+            for rule, pattern in self._rules
+            if pattern.matches_event(cast("Any", event))
+            for target in rule.targets
+        ]
+
+    def _work(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            try:
+                targets = self.targets_of(event)
+                self._arrivals.append(Arrival(event=event, targets=tuple(arn for arn, _ in targets)))
+                for arn, input_ in targets:
+                    self._deliver(arn, input_)
+            except Exception as error:  # noqa: BLE001 - the bus goes on, as EventBridge does; the owner looks
+                self.errors.append(error)
+            finally:
+                self._waiting.task_done()
+        self._waiting.task_done()
+
+
+def input_for(target: Target, event: Event) -> Json:
+    """Make what a target is given: the event, a part of it, a constant, or a template filled with its parts."""
+    if target.input is not None:
+        return json.loads(target.input)
+    if target.input_path is not None:
+        return _at(event, target.input_path)
+    if target.input_template is None:
+        return event
+    values = {name: _at(event, path) for name, path in target.input_paths.items()}
+    values["aws.events.event"] = event
+    return json.loads(_fill(target.input_template, values))
+
+
+def _fill(template: str, values: Mapping[str, Json]) -> str:
+    """Put values where the template has `<name>`: within a string as text, elsewhere as JSON."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in values:
+            return match[0]
+        text = json.dumps(values[name])
+        inside_string = template[: match.start()].count('"') % 2 == 1
+        return text[1:-1] if inside_string and isinstance(values[name], str) else text
+
+    return re.sub(r"<(?P<name>[\w.-]+)>", value, template)
+
+
+def _at(event: Event, path: str) -> Json:
+    """Follow a path like `$.detail.image-tag`; what is not there is null, as EventBridge has it."""
+    value: Json = event
+    for name in path.removeprefix("$").strip(".").split("."):
+        if name:
+            value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,125 @@
+"""State machines and their executions: create, start, wait, redrive, in moto's interpreter."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from local.system.interpreter import Hosted, Services, host
+from local.system.record import Json, Run, Status
+from local.system.template import ACCOUNT, REGION
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Execution:
+    """An execution and its record; after a redrive `run` is that of the last attempt, `attempts` has all."""
+
+    state_machine: str
+    name: str
+    input: Json
+    attempts: list[Run] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def run(self) -> Run:
+        """What the last attempt went through."""
+        return self.attempts[-1]
+
+    @property
+    def status(self) -> Status:
+        """Where it stands; a redrive makes it run again."""
+        return self.run.status
+
+    @property
+    def output(self) -> Json:
+        """What it ended with; None while it runs, and if it failed."""
+        return self.run.output
+
+    def wait(self, timeout_seconds: float = 120) -> Execution:
+        """Wait for its end. Raises TimeoutError."""
+        if not self.done.wait(timeout_seconds):
+            raise TimeoutError(f"{self.name} of {self.state_machine} still runs after {timeout_seconds} s")
+        return self
+
+
+class Workflows:
+    """The state machines of a system. `time_scale` multiplies the waits between attempts, and nothing else."""
+
+    def __init__(
+        self, definitions: Mapping[str, Json], services: Services, *, time_scale: float = 1.0
+    ) -> None:
+        self._backend = StepFunctionsParserBackend(REGION, ACCOUNT)
+        self._services = services
+        self._time_scale = time_scale
+        self._executions: list[Execution] = []
+        self._lock = threading.Lock()
+        role = f"arn:aws:iam::{ACCOUNT}:role/workflow"
+        self._arns = {
+            name: self._backend.create_state_machine(name, _for_moto(definition), role).arn
+            for name, definition in definitions.items()
+        }
+
+    def start(self, state_machine: str, input_: Json, *, name: str | None = None) -> Execution:
+        """Start an execution, as the console and a rule do, and return at once."""
+        execution = Execution(state_machine=state_machine, name=name or str(uuid.uuid4()), input=input_)
+        self._begin(execution, resumes=None)
+        with self._lock:
+            self._executions.append(execution)
+        return execution
+
+    def redrive(self, execution: Execution) -> Execution:
+        """Run a failed execution again from the state that failed, with that state's recorded input.
+
+        As RedriveExecution does: states before it are not run again, nor are items of a map that succeeded; a failed
+        item begins at its own failed state; attempts are counted anew.
+
+        Raises:
+            ValueError: it runs, or it has succeeded.
+        """
+        if execution.status in {Status.RUNNING, Status.SUCCEEDED}:
+            raise ValueError(f"{execution.name} cannot be redriven: {execution.status}")
+        self._begin(execution, resumes=execution.run)
+        return execution
+
+    def executions(self, state_machine: str | None = None) -> list[Execution]:
+        """Give the executions so far, oldest first."""
+        with self._lock:
+            return [e for e in self._executions if state_machine in {None, e.state_machine}]
+
+    def _begin(self, execution: Execution, resumes: Run | None) -> None:
+        attempt = len(execution.attempts)
+        name = f"{execution.name}-redrive-{attempt}" if attempt else execution.name
+        run = Run(name=execution.name)
+        execution.attempts.append(run)
+        execution.done.clear()
+        arn = self._arns[execution.state_machine]
+        hosted = Hosted(
+            services=self._services,
+            run=run,
+            resumes=resumes,
+            time_scale=self._time_scale,
+            finished=execution.done.set,
+        )
+        host(f"{arn.replace(':stateMachine:', ':execution:')}:{name}", hosted)
+        self._backend.start_execution(arn, name=name, execution_input=json.dumps(execution.input))
+
+
+def _for_moto(definition: Json) -> str:
+    """Write a definition down; moto's grammar knows this number with a decimal point only."""
+
+    def decimal(value: Json) -> Json:
+        if isinstance(value, list):
+            return [decimal(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: float(item) if key == "ToleratedFailurePercentage" else decimal(item)
+            for key, item in value.items()
+        }
+
+    return json.dumps(decimal(definition))
