@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import boto3
 import pytest
 
 from local.registry import Registry
@@ -32,4 +33,5 @@ def as_aws(registry: Registry) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, text in variables_for(registry).items():
             patch.setenv(name, text)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it has found once
         yield

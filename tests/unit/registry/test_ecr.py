@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
 
-from soci.errors import RegistryUnavailable, Unauthorized
+from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
 from soci.registry.credentials import Login
-from soci.registry.ecr import RENEW_BEFORE_SECONDS, EcrHost, EcrLogins, boto3_client, parse_ecr_host
+from soci.registry.ecr import (
+    RENEW_BEFORE_SECONDS,
+    EcrHost,
+    EcrLogins,
+    boto3_client,
+    error_of_aws,
+    parse_ecr_host,
+)
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 SECRET = "not-to-be-seen"
@@ -177,3 +184,37 @@ def test_boto3_asks_the_endpoint_that_goes_with_the_registry(monkeypatch, host, 
     assert ecr_host is not None
 
     assert boto3_client(ecr_host).meta.endpoint_url == endpoint
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("ThrottlingException", 400, Throttled),
+        ("429", 429, Throttled),
+        ("ServerException", 500, RegistryUnavailable),
+        ("503", 503, RegistryUnavailable),
+        ("InvalidParameterException", 400, RegistryError),
+        ("ExpiredTokenException", 400, Unauthorized),
+    ],
+)
+def test_whether_a_call_may_succeed_later_shows_in_the_kind_of_its_error(code, status, error):
+    response = {
+        "Error": {"Code": code, "Message": "more"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+
+    made = error_of_aws("a call", ClientError(response, "DescribeImages"), with_text=True)
+
+    assert type(made) is error
+    assert (str(made), made.status) == (f"a call: {code}: more", status)
+
+
+def test_any_host_can_be_taken_for_the_registry_of_the_account():
+    aws = Aws()
+    logins = EcrLogins(make_client=lambda host: aws if host is None else pytest.fail("asked another region"))
+    account = EcrLogins(make_client=lambda _: aws, now=lambda: aws.now, any_host=True)
+
+    assert logins.fetch_login("127.0.0.1:5000", renew=False) is None
+    first, second = (account.fetch_login(host, renew=False) for host in ("127.0.0.1:5000", "127.0.0.1:5001"))
+    assert first == second
+    assert aws.calls == 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from soci.errors import RegistryUnavailable, Unauthorized
+from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
 from soci.registry.credentials import Login
 
 _DNS_SUFFIXES = (
@@ -58,26 +58,41 @@ def parse_ecr_host(host: str) -> EcrHost | None:
     )
 
 
+ATTEMPTS = 5
+"""At one call of the API, as at a request to the registry."""
+
+_THROTTLED = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+)
+_TEXT_CHARACTERS = 300
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+
 class EcrLogins:
     """Logins by GetAuthorizationToken, with whatever credentials of AWS the process has; kept until they end.
 
-    `make_client` makes the boto3 client for a host; tests bring their own.
+    `make_client` makes the boto3 client for a host; tests bring their own. With `any_host` every host is taken
+    for a registry of the account and region that the process runs in, unless its name says another one.
     """
 
     def __init__(
         self,
-        make_client: Callable[[EcrHost], Any] | None = None,
+        make_client: Callable[[EcrHost | None], Any] | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        any_host: bool = False,
     ) -> None:
         self._make_client = make_client or boto3_client
         self._now = now
+        self._any_host = any_host
         self._lock = threading.Lock()
-        self._kept: dict[EcrHost, tuple[Login, float]] = {}
+        self._kept: dict[EcrHost | None, tuple[Login, float]] = {}
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:
         """Return the login for a registry of ECR; None for other hosts and without credentials of AWS."""
         ecr_host = parse_ecr_host(host)
-        if ecr_host is None:
+        if ecr_host is None and not self._any_host:
             return None
         with self._lock:
             kept = self._kept.get(ecr_host)
@@ -90,12 +105,12 @@ class EcrLogins:
             return replace(login, valid_seconds=max(0.0, ends_at - RENEW_BEFORE_SECONDS - self._now()))
 
 
-def _fetch(make_client: Callable[[EcrHost], Any], host: EcrHost) -> tuple[Login, float] | None:
+def _fetch(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -> tuple[Login, float] | None:
     try:
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
     except ImportError:
         return None
-    where = f"GetAuthorizationToken for {host.account} in {host.region}"
+    where = "GetAuthorizationToken" + ("" if host is None else f" for {host.account} in {host.region}")
     try:
         answer = make_client(host).get_authorization_token()
         data = answer["authorizationData"][0]
@@ -103,22 +118,48 @@ def _fetch(make_client: Callable[[EcrHost], Any], host: EcrHost) -> tuple[Login,
         expires_at = data["expiresAt"].timestamp()
     except botocore.exceptions.NoCredentialsError:
         return None
-    except botocore.exceptions.ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown error")
-        raise Unauthorized(f"{where}: {code}") from None
-    except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-        raise RegistryUnavailable(f"{where}: {type(error).__name__}") from None
-    except botocore.exceptions.BotoCoreError as error:  # a profile, a role or a session that does not work
-        raise Unauthorized(f"{where}: {type(error).__name__}") from None
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        raise error_of_aws(where, error) from None
     except (KeyError, IndexError, ValueError):  # the answer is a secret and stays out of the message
         raise Unauthorized(f"{where}: the answer has no token") from None
     return Login(username=username, password=password), expires_at
 
 
-def boto3_client(host: EcrHost) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
-    """Make a client for the region of a registry, of the same kind of endpoint (FIPS, dual-stack)."""
+def error_of_aws(where: str, error: Exception, *, with_text: bool = False) -> RegistryError:
+    """Make ours of an error of boto3: of its kind, its code, and its text if that holds no secret."""
+    import botocore.exceptions  # noqa: PLC0415 - see `_fetch`
+
+    if isinstance(error, botocore.exceptions.ClientError):
+        details = error.response.get("Error", {})
+        code = str(details.get("Code", "unknown error"))
+        text = f": {details.get('Message', '')[:_TEXT_CHARACTERS]}" if with_text else ""
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return _kind_of(code, status)(f"{where}: {code}{text}", status=status)
+    if isinstance(error, botocore.exceptions.HTTPClientError | botocore.exceptions.ConnectionError):
+        return RegistryUnavailable(f"{where}: {type(error).__name__}")
+    return Unauthorized(
+        f"{where}: {type(error).__name__}"
+    )  # a profile, a role or a session that does not work
+
+
+def _kind_of(code: str, status: int | None) -> type[RegistryError]:
+    if code in _THROTTLED or status == _TOO_MANY_REQUESTS:
+        return Throttled
+    if code == "ServerException" or (status or 0) >= _SERVER_ERROR:
+        return RegistryUnavailable
+    return RegistryError if code == "InvalidParameterException" else Unauthorized
+
+
+def boto3_client(host: EcrHost | None) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    """Make a client for the region of a registry, of the same kind of endpoint (FIPS, dual-stack).
+
+    Without a host it is the region that the process runs in.
+    """
     import boto3  # noqa: PLC0415 - see `_fetch`
     from botocore.config import Config  # noqa: PLC0415
 
-    config = Config(use_fips_endpoint=host.fips, use_dualstack_endpoint=host.dual_stack)
+    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    if host is None:
+        return boto3.client("ecr", config=Config(retries=retries))
+    config = Config(use_fips_endpoint=host.fips, use_dualstack_endpoint=host.dual_stack, retries=retries)
     return boto3.client("ecr", region_name=host.region, config=config)

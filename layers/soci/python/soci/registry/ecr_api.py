@@ -1,0 +1,120 @@
+"""What ECR's own API tells that the distribution protocol does not: names, times and kinds, in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from soci.errors import InvalidDocument, InvalidResponse
+from soci.oci.digest import Digest
+from soci.registry.ecr import EcrHost, boto3_client, error_of_aws, parse_ecr_host
+
+IMAGES_PER_PAGE = 1_000
+REPOSITORIES_PER_PAGE = 1_000
+_ACTIVE = "ACTIVE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcrImage:
+    """What the API says of one manifest."""
+
+    digest: Digest
+    tags: tuple[str, ...]
+    """All there are, sorted."""
+    pushed_at: datetime
+    media_type: str
+    """Of the manifest."""
+    artifact_type: str
+    """Of what it holds: its artifact type or the type of its config; "" if unknown, as of an index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePage:
+    """Part of a repository's images, and the mark of the next part."""
+
+    images: tuple[EcrImage, ...]
+    next_mark: str | None
+
+
+class EcrApi:
+    """The API of the account and region that a registry's host belongs to. `make_client` as of `EcrLogins`."""
+
+    def __init__(self, host: str, make_client: Callable[[EcrHost | None], Any] | None = None) -> None:
+        self._host = host
+        self._make_client = make_client or boto3_client
+
+    def fetch_repositories(self) -> Iterator[str]:
+        """Yield the names of all repositories, in the API's order. Raises `RegistryError`."""
+        where = "DescribeRepositories"
+        arguments: dict[str, Any] = {"maxResults": REPOSITORIES_PER_PAGE}
+        while True:
+            with self._errors(where):
+                answer = self._client.describe_repositories(**arguments)
+            yield from (str(one["repositoryName"]) for one in answer.get("repositories", ()))
+            if not answer.get("nextToken"):
+                return
+            arguments["nextToken"] = answer["nextToken"]
+
+    def fetch_images(self, repository: str, *, only_tagged: bool, mark: str | None) -> ImagePage | None:
+        """Return a page of a repository's images, those that are archived left out; no mark: the first one.
+
+        A repository that is not there has no images. None: the mark is not, or no longer, one of this list.
+
+        Raises:
+            RegistryError: the API cannot be asked.
+        """
+        import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
+
+        where = f"DescribeImages of {repository}"
+        arguments: dict[str, Any] = {"repositoryName": repository, "maxResults": IMAGES_PER_PAGE}
+        if only_tagged:
+            arguments["filter"] = {"tagStatus": "TAGGED"}
+        if mark is not None:
+            arguments["nextToken"] = mark
+        with self._errors(where):
+            try:
+                answer = self._client.describe_images(**arguments)
+            except botocore.exceptions.ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code == "RepositoryNotFoundException":
+                    return ImagePage(images=(), next_mark=None)
+                if code == "InvalidParameterException" and mark is not None:
+                    return None
+                raise
+        details = (
+            one for one in answer.get("imageDetails", ()) if one.get("imageStatus", _ACTIVE) == _ACTIVE
+        )
+        return ImagePage(
+            images=tuple(_parse(one, where) for one in details), next_mark=answer.get("nextToken")
+        )
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+        return self._make_client(parse_ecr_host(self._host))
+
+    @contextmanager
+    def _errors(self, where: str) -> Iterator[None]:
+        """Let errors of boto3 become ours."""
+        import botocore.exceptions  # noqa: PLC0415 - see `fetch_images`
+
+        try:
+            yield
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise error_of_aws(where, error, with_text=True) from None
+
+
+def _parse(detail: dict[str, Any], where: str) -> EcrImage:
+    try:
+        return EcrImage(
+            digest=Digest.parse(detail["imageDigest"]),
+            tags=tuple(sorted(detail.get("imageTags", ()))),
+            pushed_at=detail["imagePushedAt"],
+            media_type=detail.get("imageManifestMediaType", ""),
+            artifact_type=detail.get("artifactMediaType", ""),
+        )
+    except (KeyError, InvalidDocument) as error:
+        raise InvalidResponse(f"{where}: {error}") from None

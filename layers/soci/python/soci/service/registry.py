@@ -1,0 +1,64 @@
+"""The registry of the account, as the functions open it: one client and one login for as long as the process lives."""
+
+from __future__ import annotations
+
+from soci.errors import InvalidDocument, InvalidReference
+from soci.oci.digest import Digest
+from soci.oci.reference import RegistryRef
+from soci.registry.client import RegistryClient
+from soci.registry.credentials import LoginSource
+from soci.registry.ecr import EcrLogins
+from soci.registry.ecr_api import EcrApi
+from soci.registry.open import base_url
+from soci.registry.pace import ECR_RATES_PER_SECOND, Pace
+from soci.registry.repository import RegistryRepository
+from soci.registry.retry import RetryPolicy
+from soci.registry.transport import Timeouts, Transport
+
+
+class RegistryPlace:
+    """Opens images by repository and tag or digest: the `ImageOpener` of the functions. Shared by threads.
+
+    Whatever the host looks like, it is a registry of ECR: the login is GetAuthorizationToken's, and requests keep
+    to ECR's rates. What is opened anew knows nothing of what was read or written before.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        logins: LoginSource | None = None,
+        retries: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.host = host
+        self.api = EcrApi(host)
+        """ECR's own API, which knows what there is."""
+        retries = retries or RetryPolicy()
+        self._client = RegistryClient(
+            base_url(host),
+            host,
+            transport=Transport(timeouts),
+            logins=logins or EcrLogins(any_host=True),
+            retries=retries,
+            pace=Pace(ECR_RATES_PER_SECOND, retries.clock),
+        )
+
+    def open_image(self, repository: str, reference: str) -> RegistryRepository:
+        """Open a repository at a tag or a digest. Nothing is asked yet.
+
+        Raises:
+            InvalidReference: the repository or the tag has no name that a registry takes.
+        """
+        tag, digest = (None, _digest(reference)) if ":" in reference else (reference, None)
+        place = RegistryRef(host=self.host, repository=repository, tag=tag, digest=digest)
+        return RegistryRepository(self._client, place)
+
+    __call__ = open_image
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except InvalidDocument as error:
+        raise InvalidReference(f"reference {text[:100]!r}: {error}") from None
