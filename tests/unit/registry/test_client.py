@@ -18,6 +18,7 @@ from local.registry import (
     request_to,
 )
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled, Unauthorized
+from soci.registry.answers import ERROR_LIMIT_BYTES
 from soci.registry.client import MAX_REDIRECTS, RegistryClient
 from soci.registry.credentials import Login, NoLogins
 from soci.registry.messages import Operation, Request
@@ -275,7 +276,7 @@ def test_the_registry_s_wish_for_a_pause_is_granted():
 def test_too_long_a_pause_is_an_error():
     with stocked() as registry:
         registry.fail(Answer(429, retry_after_seconds=3600))
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(Throttled, match=r"status 429.*asks for a pause of 3600 s") as caught:
             client_of(url_of(registry)).send(get(url_of(registry)), PULL, expect=[200])
 
     assert caught.value.retryable
@@ -313,6 +314,24 @@ def test_an_endless_answer_is_cut_off():
         pytest.raises(InvalidResponse, match="more than 1000 bytes"),
     ):
         client_of(server.url).send(get(server.url), PULL, expect=[200], limit_bytes=1000)
+
+
+def test_an_error_is_known_by_its_status_however_much_is_said_of_it():
+    time = FakeTime()
+    with raw_server(http(503, b"x" * (2 * ERROR_LIMIT_BYTES)), http(200)) as server:
+        client_of(server.url, time=time).send(get(server.url), PULL, expect=[200])
+
+    assert time.slept == [0.5]
+
+
+def test_a_token_server_may_ask_for_a_pause():
+    time = FakeTime()
+    with raw_server(http(503, Retry_After="7"), http(200, b'{"token": "t"}')) as tokens:
+        challenge = http(401, WWW_Authenticate=f'Bearer realm="{tokens.url}/token"')
+        with raw_server([challenge, challenge, http(200)]) as server:
+            client_of(server.url, time=time).send(get(server.url), PULL, expect=[200])
+
+    assert time.slept == [7]
 
 
 def test_of_several_threads_that_are_refused_one_logs_in():

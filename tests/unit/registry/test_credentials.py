@@ -77,10 +77,11 @@ def test_without_a_file_or_entry_there_is_no_login(tmp_path):
     [
         (f'{{"auths": {SECRET}', "not valid JSON"),
         ("[]", "expected an object"),
+        ("[" * 200_000, "not valid JSON"),
         (json.dumps({"auths": {HOST: {"auth": SECRET}}}), "is not base64 of user:password"),
         (json.dumps({"auths": {HOST: {"auth": encoded(SECRET)}}}), "is not base64 of user:password"),
     ],
-    ids=["cut off", "list", "no base64", "no colon"],
+    ids=["cut off", "list", "deep", "no base64", "no colon"],
 )
 def test_a_broken_file_is_named_and_not_quoted(tmp_path, text, problem):
     (tmp_path / "config.json").write_text(text)

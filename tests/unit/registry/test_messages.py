@@ -81,6 +81,7 @@ def test_a_location_is_completed_by_where_it_came_from(location, target):
         ("", "without Location"),
         ("http://h/x?secret", r"from HTTPS to plain HTTP, http://h/x\?\.\.\."),
         ("file:///etc/passwd", "expected an absolute"),
+        ("http://[bad/x", "https://h/v2/a: a header with a malformed URL"),
     ],
 )
 def test_a_redirect_to_nowhere_or_out_of_https_is_refused(location, problem):

@@ -40,11 +40,15 @@ ARTIFACT_TYPE = media_types.SOCI_INDEX_V1
 
 
 def repository_at(
-    host: str, name: str = "app", tag: str | None = None, digest: Digest | None = None
+    host: str,
+    name: str = "app",
+    tag: str | None = None,
+    digest: Digest | None = None,
+    time: FakeTime | None = None,
 ) -> RegistryRepository:
     return open_repository(
         RegistryRef(host=host, repository=name, tag=tag, digest=digest),
-        retries=RetryPolicy(clock=FakeTime().clock()),
+        retries=RetryPolicy(clock=(time or FakeTime()).clock()),
         timeouts=Timeouts(connect_seconds=2, read_seconds=0.3),
         logins=NoLogins(),
     )
@@ -215,8 +219,9 @@ def test_tags_come_page_by_page(page):
             '<https://elsewhere.invalid/>; rel="next"',
             "the next page is https://elsewhere.invalid/, which cannot be",
         ),
+        ("<http://[bad/>; rel=next", "tags/list.*a header with a malformed URL"),
     ],
-    ids=["in a circle", "elsewhere"],
+    ids=["in a circle", "elsewhere", "no address"],
 )
 def test_a_list_that_leads_astray_is_refused(link, problem):
     with (
@@ -394,6 +399,15 @@ def test_a_tag_whose_answer_is_lost_or_wrong_is_looked_at_before_it_is_put_again
 
     assert registry.repository("app").tags["1.0"] == str(OTHER_ROOT.digest)
     assert len(paths(registry, "PUT")) == puts
+
+
+def test_a_tag_waits_as_long_as_the_registry_asks_before_it_is_put_again(registry):
+    time = FakeTime()
+    registry.fail(Answer(503, retry_after_seconds=7), where=request_to("PUT"))
+
+    repository_at(registry.host, time=time).push_root(OTHER_ROOT, "1.0")
+
+    assert time.slept == [7]
 
 
 def test_a_tag_that_cannot_be_put_is_an_error(registry, repository):

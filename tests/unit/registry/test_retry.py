@@ -11,6 +11,10 @@ from tests.fake_time import FakeTime
 ERROR = RegistryUnavailable("GET https://h/: status 503", status=503)
 
 
+def asking_for(seconds: float) -> RegistryUnavailable:
+    return RegistryUnavailable(str(ERROR), status=503, retry_after_seconds=seconds)
+
+
 def test_waits_double_up_to_a_limit_and_the_last_error_is_raised():
     time = FakeTime()
     attempts = RetryPolicy(
@@ -40,8 +44,8 @@ def test_the_registry_may_ask_for_a_longer_wait_but_not_for_a_shorter_one():
     time = FakeTime()
     attempts = RetryPolicy(first_wait_seconds=1, clock=time.clock()).start()
 
-    attempts.wait(ERROR, retry_after_seconds=7)
-    attempts.wait(ERROR, retry_after_seconds=0)
+    attempts.wait(asking_for(7))
+    attempts.wait(asking_for(0))
 
     assert time.slept == [7, 2]
 
@@ -50,10 +54,13 @@ def test_no_wait_leads_past_the_deadline():
     time = FakeTime()
     attempts = RetryPolicy(deadline_seconds=10, clock=time.clock()).start()
 
-    with pytest.raises(RegistryUnavailable, match=r"^GET https://h/: status 503$"):
-        attempts.wait(ERROR, retry_after_seconds=11)
+    with pytest.raises(
+        RegistryUnavailable, match=r"^GET https://h/: status 503; the registry asks for a pause of 11 s$"
+    ) as caught:
+        attempts.wait(asking_for(11))
 
     assert time.slept == []
+    assert (caught.value.status, caught.value.retry_after_seconds) == (503, 11)
 
 
 def test_progress_begins_the_count_and_the_deadline_anew():
@@ -80,6 +87,7 @@ def test_progress_begins_the_count_and_the_deadline_anew():
         ("Tue, 24 Nov 2026 12:00:30 GMT", 30),
         ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
         ("Tue, 24 Nov 2026 12:00:30 -0000", 30),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999", None),
     ],
 )
 def test_retry_after_is_a_number_of_seconds_or_a_date(text, seconds):

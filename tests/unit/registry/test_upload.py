@@ -19,12 +19,12 @@ LARGE = noise(3 * PART + 5, "large")
 LOST = [Harm.RESET_BEFORE, Harm.RESET_IN_REQUEST, Harm.RESET_AFTER, Harm.HANG, Answer(500), Answer(503)]
 
 
-def uploads_to(host: str, repository: str = "app") -> Uploads:
+def uploads_to(host: str, repository: str = "app", time: FakeTime | None = None) -> Uploads:
     client = RegistryClient(
         f"http://{host}",
         host,
         transport=Transport(Timeouts(connect_seconds=2, read_seconds=0.3)),
-        retries=RetryPolicy(clock=FakeTime().clock()),
+        retries=RetryPolicy(clock=(time or FakeTime()).clock()),
     )
     return Uploads(client, f"http://{host}/v2/{repository}/blobs", ())
 
@@ -106,6 +106,19 @@ def test_whatever_is_lost_once_the_blob_is_whole(registry, content, fault):
         registry.fail(fault, number=number)
         uploads_to(registry.host).push(digest_of(content), [content], part_bytes=PART)
         assert blobs_of(registry) == [content], f"request {number}"
+
+
+@pytest.mark.parametrize(
+    ("content", "method"), [(SMALL, "PUT"), (LARGE, "PATCH"), (LARGE, "PUT")], ids=["whole", "part", "end"]
+)
+def test_what_is_sent_once_waits_as_long_as_the_registry_asks(registry, content, method):
+    time = FakeTime()
+    registry.fail(Answer(503, retry_after_seconds=7), where=request_to(method))
+
+    uploads_to(registry.host, time=time).push(digest_of(content), [content], part_bytes=PART)
+
+    assert time.slept == [7]
+    assert blobs_of(registry) == [content]
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["in one request", "in parts"])

@@ -73,10 +73,14 @@ class StorageError(SourceError):
 class RegistryError(SourceError):
     """A registry refused a request or failed; the message holds what it says of that, in one line."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         """The HTTP status of the answer; None when there was none."""
+        self.retry_after_seconds = retry_after_seconds
+        """How long the registry wants to be left alone; None when it does not say."""
 
 
 class Unauthorized(RegistryError):

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.registry.messages import BodyStream, Request, Response, whole
-from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES
+from soci.registry.messages import BodyStream, Request, Response, beginning
+from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
@@ -18,10 +18,7 @@ ERROR_LIMIT_BYTES = 1 << 20
 
 def fetch_error(request: Request, stream: BodyStream) -> RegistryError:
     """Make the error for an answer that is none of those expected, and whose body is still to be read."""
-    try:
-        return error_of(request, whole(stream, ERROR_LIMIT_BYTES))
-    except RegistryUnavailable:  # what the registry has to say broke off; its status says enough
-        return error_of(request, Response(status=stream.status, url=stream.url))
+    return error_of(request, beginning(stream, ERROR_LIMIT_BYTES))
 
 
 def error_of(request: Request, response: Response) -> RegistryError:
@@ -30,13 +27,16 @@ def error_of(request: Request, response: Response) -> RegistryError:
     message = f"{request}: status {status}"
     if detail := describe_errors(response):
         message += f", {detail}"
+    pause = parse_retry_after(response.headers.get("retry-after"))
+    return _kind_of(status)(message, status=status, retry_after_seconds=pause)
+
+
+def _kind_of(status: int) -> type[RegistryError]:
     if status in (UNAUTHORIZED, FORBIDDEN):
-        return Unauthorized(message, status=status)
+        return Unauthorized
     if status == TOO_MANY_REQUESTS:
-        return Throttled(message, status=status)
-    if status in TRANSIENT_STATUSES:
-        return RegistryUnavailable(message, status=status)
-    return RegistryError(message, status=status)
+        return Throttled
+    return RegistryUnavailable if status in TRANSIENT_STATUSES else RegistryError
 
 
 def describe_errors(response: Response) -> str:

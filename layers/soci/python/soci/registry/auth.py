@@ -30,7 +30,7 @@ from soci.oci.fields import Fields
 from soci.registry.challenge import Challenge, parse_challenges
 from soci.registry.credentials import Login
 from soci.registry.messages import Operation, Request, Response, is_private, redacted, split_url
-from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES
+from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
 
 CLIENT_ID = "soci-index"
 DEFAULT_TOKEN_SECONDS = 60
@@ -95,7 +95,7 @@ def _fetch_token(
     response = send(_token_request(realm, login, [(name, value) for name, value in fields if value]))
     where = redacted(realm)
     if response.status != _OK:
-        raise _refusal(where, response.status, login)
+        raise _refusal(where, response, login)
     try:
         answer = Fields(gojson.decode(response.body, where, limit_bytes=TOKEN_LIMIT_BYTES), where)
         token = answer.string("token") or answer.string("access_token")
@@ -132,10 +132,13 @@ def _require_private(url: str) -> None:
         raise Unauthorized(f"{redacted(url)}: a login is not sent over plain HTTP")
 
 
-def _refusal(where: str, status: int, login: Login | None) -> RegistryError:
+def _refusal(where: str, response: Response, login: Login | None) -> RegistryError:
+    status, pause = response.status, parse_retry_after(response.headers.get("retry-after"))
     who = "without a login" if login is None else "with the login there is"
     if status == TOO_MANY_REQUESTS:
-        return Throttled(f"{where}: too many requests for tokens", status=status)
+        return Throttled(f"{where}: too many requests for tokens", status=status, retry_after_seconds=pause)
     if status in TRANSIENT_STATUSES:
-        return RegistryUnavailable(f"{where}: no token, status {status}", status=status)
+        return RegistryUnavailable(
+            f"{where}: no token, status {status}", status=status, retry_after_seconds=pause
+        )
     return Unauthorized(f"{where}: no token {who}, status {status}", status=status)

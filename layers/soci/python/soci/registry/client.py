@@ -19,9 +19,9 @@ from soci.oci.manifest import MANIFEST_LIMIT_BYTES
 from soci.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
-from soci.registry.messages import BodyStream, Request, Response, redirected, whole
+from soci.registry.messages import BodyStream, Request, Response, beginning, redirected, whole
 from soci.registry.pace import Pace
-from soci.registry.retry import Attempts, RetryPolicy, parse_retry_after
+from soci.registry.retry import Attempts, RetryPolicy
 from soci.registry.session import Session
 from soci.registry.transport import Transport
 
@@ -107,28 +107,15 @@ class RegistryClient:
         read: Callable[[BodyStream], _T],
     ) -> _T:
         while True:
-            retry_after = None
             try:
                 stream = stack.enter_context(self._logged_in(request, scopes))
                 if stream.status in expect:
                     return read(stream)
                 error = fetch_error(request, stream)
-                retry_after = stream.headers.get("retry-after")
             except (RegistryUnavailable, Throttled) as failure:
                 error = failure
             stack.close()
-            self._wait(attempts, request, error, retry_after)
-
-    def _wait(
-        self, attempts: Attempts, request: Request, error: RegistryError, retry_after: str | None
-    ) -> None:
-        # What was refused for its rate has not been done, so it may be sent again whatever it is.
-        may_repeat = isinstance(error, Throttled) or (
-            request.repeatable and isinstance(error, RegistryUnavailable)
-        )
-        if not may_repeat:
-            raise error
-        attempts.wait(error, retry_after_seconds=parse_retry_after(retry_after))
+            _wait(attempts, request, error)
 
     @contextmanager
     def _logged_in(self, request: Request, scopes: Collection[str]) -> Iterator[BodyStream]:
@@ -140,7 +127,7 @@ class RegistryClient:
                 if not refused:
                     yield stream
                     return
-                answer = whole(stream, ERROR_LIMIT_BYTES)
+                answer = beginning(stream, ERROR_LIMIT_BYTES)
             if not login.renew(answer):
                 raise error_of(request, answer)
 
@@ -156,10 +143,20 @@ class RegistryClient:
                 if request.method != "GET" or stream.status not in _REDIRECTS:
                     yield stream
                     return
-                whole(stream, ERROR_LIMIT_BYTES)
+                beginning(stream, ERROR_LIMIT_BYTES)
                 target = stream.headers.get("location", "")
             request = replace(request, url=redirected(request.url, target))
         raise InvalidResponse(f"{request}: more than {MAX_REDIRECTS} redirects")
 
     def _send_login(self, request: Request) -> Response:
         return self._transport.send(request, limit_bytes=TOKEN_LIMIT_BYTES)
+
+
+def _wait(attempts: Attempts, request: Request, error: RegistryError) -> None:
+    # What was refused for its rate has not been done, so it may be sent again whatever it is.
+    may_repeat = isinstance(error, Throttled) or (
+        request.repeatable and isinstance(error, RegistryUnavailable)
+    )
+    if not may_repeat:
+        raise error
+    attempts.wait(error)

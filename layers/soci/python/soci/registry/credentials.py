@@ -90,7 +90,7 @@ class DockerConfig:
             return {}
         except OSError as error:
             raise Unauthorized(f"{self._path}: {error.strerror}") from None
-        except ValueError:  # the parser's message would quote the file
+        except (ValueError, RecursionError):  # the parser's message would quote the file
             raise Unauthorized(f"{self._path}: not valid JSON") from None
         if not isinstance(document, Mapping):
             raise Unauthorized(f"{self._path}: expected an object")
@@ -148,7 +148,7 @@ def _ask_helper(name: str, key: str) -> Login | None:
     try:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Unauthorized(f"{program} for {key}: the answer has no Username and Secret") from None
     return (
         Login(identity_token=secret) if username == _TOKEN_USER else Login(username=username, password=secret)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from soci.errors import InvalidResponse
+from soci.errors import InvalidResponse, RegistryUnavailable
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -76,16 +76,27 @@ class BodyStream(Protocol):
 
 def whole(stream: BodyStream, limit_bytes: int) -> Response:
     """Read the body of an answer into memory. Raises `InvalidResponse` when it is larger than the limit."""
-    parts = []
-    size = 0
+    body = bytearray()
     for chunk in stream.chunks():
-        size += len(chunk)
-        if size > limit_bytes:
+        body += chunk
+        if len(body) > limit_bytes:
             raise InvalidResponse(
                 f"{redacted(stream.url)}: the answer has more than {limit_bytes} bytes", status=stream.status
             )
-        parts.append(chunk)
-    return Response(status=stream.status, url=stream.url, headers=stream.headers, body=b"".join(parts))
+    return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))
+
+
+def beginning(stream: BodyStream, limit_bytes: int) -> Response:
+    """Read as much of an answer's body as comes, up to a limit: of an error the status says the most."""
+    body = bytearray()
+    try:
+        for chunk in stream.chunks():
+            body += chunk[: limit_bytes - len(body)]
+            if len(body) == limit_bytes:
+                break
+    except RegistryUnavailable:
+        pass  # it broke off
+    return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))
 
 
 def redacted(url: str) -> str:
@@ -141,11 +152,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def joined(url: str, reference: str) -> str:
+    """Complete what a header refers to by where it came from. Raises `InvalidResponse` when it is no URL."""
+    try:
+        target = urljoin(url, reference)
+    except ValueError:
+        raise InvalidResponse(f"{redacted(url)}: a header with a malformed URL") from None
+    split_url(target)
+    return target
+
+
 def redirected(url: str, location: str) -> str:
     """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
     if not location:
         raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
-    target = urljoin(url, location)
+    target = joined(url, location)
     if origin(url)[0] == "https" and origin(target)[0] != "https":
         raise InvalidResponse(f"{redacted(url)}: a redirect from HTTPS to plain HTTP, {redacted(target)}")
     return target

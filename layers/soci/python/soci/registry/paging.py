@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from urllib.parse import urljoin
 
 from soci.errors import InvalidResponse
 from soci.registry.client import RegistryClient
-from soci.registry.messages import Operation, Request, Response, origin, redacted
+from soci.registry.messages import Operation, Request, Response, joined, origin, redacted
 
 MAX_PAGES = 10_000
 _OK = 200
@@ -32,7 +31,7 @@ def fetch_pages(
         match = _NEXT.search(page.headers.get("link", ""))
         if match is None or page.status != _OK:
             return
-        following = urljoin(url, match[1])
+        following = joined(url, match[1])
         if following in seen or origin(following) != origin(url):
             raise InvalidResponse(f"{redacted(url)}: the next page is {redacted(following)}, which cannot be")
         url = following

@@ -57,23 +57,25 @@ class Attempts:
         self._deadline = self._clock.now() + policy.deadline_seconds
         self._failures = 0
 
-    def wait(self, error: RegistryError, *, retry_after_seconds: float | None = None) -> None:
+    def wait(self, error: RegistryError) -> None:
         """Wait before the next attempt, or raise the error of the last one when there is none."""
         self._failures += 1
         if self._failures >= self._policy.attempts:
             raise self._last(error)
         limit = self._policy.first_wait_seconds * 2 ** (self._failures - 1)
         wait = self._clock.random() * min(limit, self._policy.longest_wait_seconds)
-        if retry_after_seconds is not None:
-            wait = max(wait, retry_after_seconds)
+        wait = max(wait, error.retry_after_seconds or 0.0)
         if self._clock.now() + wait > self._deadline:
             raise self._last(error)
         self._clock.sleep(wait)
 
     def _last(self, error: RegistryError) -> RegistryError:
-        if self._failures == 1:
+        count = f", after {self._failures} attempts" if self._failures > 1 else ""
+        asked = error.retry_after_seconds
+        pause = f"; the registry asks for a pause of {asked:.0f} s" if asked else ""
+        if not count + pause:
             return error
-        return type(error)(f"{error}, after {self._failures} attempts", status=error.status)
+        return type(error)(f"{error}{count}{pause}", status=error.status, retry_after_seconds=asked)
 
     def progress(self) -> None:
         """Begin anew: what failed before got further meanwhile."""
@@ -89,7 +91,7 @@ def parse_retry_after(text: str | None, *, now: datetime | None = None) -> float
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # its offset from UTC may be any number
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
