@@ -46,8 +46,8 @@ class Image:
     """The image manifests that are at hand, in the index's order."""
 
 
-def fetch_image(source: ImageSource) -> Image:
-    """Fetch the root and all image manifests.
+def fetch_image(source: ImageSource, root: Descriptor | None = None) -> Image:
+    """Fetch the root and all image manifests; a root that is given is taken for what the reference means.
 
     An entry whose manifest is not at hand (a partial copy) is passed over, as are attestations, SOCI indexes and
     other artifacts: they are no images.
@@ -56,7 +56,7 @@ def fetch_image(source: ImageSource) -> Image:
         InvalidDocument, DigestMismatch, SizeMismatch: a document is not what its descriptor says.
         SourceError: the place cannot be read.
     """
-    root = source.fetch_root()
+    root = root or source.fetch_root()
     data = source.fetch_manifest(root)
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(data, f"manifest {root.digest}")

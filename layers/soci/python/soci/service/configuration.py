@@ -29,7 +29,7 @@ from soci.settings import (
 DEFAULT_MIN_IMAGE_SIZE_BYTES = 250 << 20
 """What AWS advises: smaller images start no sooner when they are loaded lazily."""
 
-_GLOB = Text(pattern=r"\S{1,300}", accepted="globs")
+_GLOB = Text(pattern=r"[A-Za-z0-9._/*?-]{1,300}", accepted="globs of letters, digits and `. _ - / * ?`")
 _TAG_SUFFIX = Text(pattern=r"[A-Za-z0-9_.-]{1,64}", accepted="1 to 64 letters, digits and `_ . -`")
 _PRINTABLE = Text(pattern=r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}", accepted="printable text")
 _PATH = Text(pattern=r"[^\x00]{1,4096}", accepted="paths or globs")

@@ -1,0 +1,61 @@
+"""What some content is, told from its documents: an image, what indexing made, or something else.
+
+Tags and names tell nothing here: who pushes what decides them. What this software pushes is always recognised, so its
+own pushes never lead to more work.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from soci.fetch import Image
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.descriptor import Descriptor
+from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.remove import is_converted
+
+ATTESTATION_LAYER = "application/vnd.in-toto+json"
+"""What the layers of an attestation manifest are; its config claims to be that of an image."""
+
+
+class Content(Enum):
+    """What a manifest or image index is."""
+
+    IMAGE = auto()
+    """An image or an index of several, SOCI-enabled or not."""
+    SOCI_INDEX = auto()
+    """The index manifest of a SOCI index, of either version."""
+    ATTESTATION = auto()
+    ARTIFACT = auto()
+    """A chart, a signature, a WebAssembly module, ...: nothing that a container starts from by its layers."""
+
+
+def recognise(root: Descriptor, data: bytes) -> Content:
+    """Tell what a manifest or index is. Raises `InvalidDocument` when it does not parse."""
+    what = f"manifest {root.digest}"
+    if media_types.is_index(root.media_type):
+        return Content.ARTIFACT if ImageIndex.parse(data, what).artifact_type else Content.IMAGE
+    return recognise_manifest(ImageManifest.parse(data, what))
+
+
+def recognise_manifest(manifest: ImageManifest) -> Content:
+    """Tell what a manifest is."""
+    layers = manifest.layers or ()
+    if media_types.is_soci_config(manifest.config.media_type) or media_types.is_soci_config(
+        manifest.artifact_type
+    ):
+        return Content.SOCI_INDEX
+    if any(layer.media_type == ATTESTATION_LAYER for layer in layers):
+        return Content.ATTESTATION
+    if manifest.artifact_type or not media_types.is_config(manifest.config.media_type):
+        return Content.ARTIFACT
+    # Signatures and modules may come under the config type of an image.
+    has_file_system = not layers or any(media_types.is_layer(layer.media_type) for layer in layers)
+    return Content.IMAGE if has_file_system else Content.ARTIFACT
+
+
+def is_soci_enabled(image: Image) -> bool:
+    """Tell whether an image has a SOCI index of version 2: an entry, or an annotation that names one."""
+    entries = (image.index.manifests if image.index else None) or ()
+    return is_converted(image) or any(SOCI_INDEX_DIGEST in entry.annotations for entry in entries)
