@@ -65,8 +65,8 @@ def test_a_login_that_has_expired_is_had_again():
         registry.let_time_pass(3600)
         place.open_image("app", "1").fetch_root()
 
-    logins = [seen for seen in registry.requests if seen.aws_action == "GetAuthorizationToken"]
-    assert len(logins) == 2
+    asked = [seen for seen in registry.requests if seen.aws_action == "GetAuthorizationToken"]
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
