@@ -35,6 +35,11 @@ class PlannedLayer:
     decision: CompressionAlgorithm | Recompress | LeftOut
 
 
+def algorithm_of(layer: Descriptor) -> CompressionAlgorithm | None:
+    """Tell how a lazy reader reads a layer of this media type; None when it does not."""
+    return _ALGORITHMS.get(media_types.compression_of(layer.media_type))
+
+
 def plan_task(
     settings: IndexSettings, algorithm: CompressionAlgorithm, layer: Descriptor | None = None
 ) -> LayerTask:

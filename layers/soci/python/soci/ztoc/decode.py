@@ -51,12 +51,17 @@ def decode_ztoc(data: bytes | bytearray | memoryview) -> Ztoc:
         raise InvalidZtoc(f"zTOC version is {version[:40]!r}, want {VERSION!r}")
     return Ztoc(
         version=version,
-        build_tool_identifier=_text(root.string(1)),
+        build_tool_identifier=decode_build_tool(data),
         compressed_archive_size=root.number(2, "q"),
         uncompressed_archive_size=root.number(3, "q"),
         compression=decode_compression_info(data),
         files=tuple(decode_files(data)),
     )
+
+
+def decode_build_tool(data: bytes | bytearray | memoryview) -> str:
+    """Return who made a zTOC. Raises InvalidZtoc as `decode_ztoc` does."""
+    return _text(TableReader.root(data).string(1))
 
 
 def decode_compression_info(data: bytes | bytearray | memoryview) -> CompressionInfo:
