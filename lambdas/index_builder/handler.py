@@ -2,7 +2,6 @@
 
 Errors pass through: the workflow knows by their names which to try again. Each call leaves one line in the log.
 """
-
 # ruff: noqa: INP001 - Lambda imports the file by its name, out of a folder of its own
 
 from __future__ import annotations
