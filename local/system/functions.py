@@ -6,11 +6,14 @@ wait, where Lambda would answer with TooManyRequestsException, since one machine
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from local.lambda_runtime import LambdaError, LambdaProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +25,36 @@ class Answer:
 
 
 class FunctionProcess(Protocol):
-    """A process that serves one function."""
+    """A process that serves one function; after a crash it starts anew by itself."""
 
     def invoke(self, payload: bytes) -> Answer:
         """Run the handler; a crash and a time-out are answers too."""
 
-    def is_alive(self) -> bool:
-        """Tell whether it can take another invocation."""
+    def close(self) -> None:
+        """End it, also while it is at work."""
+
+
+class LambdaRuntime:
+    """A function's process behind Lambda's own runtime client."""
+
+    def __init__(self, process: LambdaProcess) -> None:
+        self._process = process
+
+    def invoke(self, payload: bytes) -> Answer:
+        """Run the handler; a failure has the payload by which Lambda reports it."""
+        try:
+            document, error = self._process.invoke(json.loads(payload)), None
+        except LambdaError as failed:
+            document, error = failed.to_payload(), "Unhandled"
+        return Answer(payload=json.dumps(document).encode(), function_error=error)
+
+    def logs(self) -> list[str]:
+        """Give the lines that the handler has written."""
+        return self._process.logs
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
+        self._process.close()
 
 
 class FunctionPool:
@@ -70,13 +93,8 @@ class FunctionPool:
             yield process
         finally:
             with self._lock:
-                is_usable = process.is_alive() and not self._closed
-                if is_usable:
+                if not self._closed:
                     self._idle.append(process)
-                else:
-                    self._all.discard(process)
-            if not is_usable:
-                process.close()
 
     def _started(self) -> FunctionProcess:
         process = self._start()

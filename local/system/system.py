@@ -1,0 +1,169 @@
+"""The whole: a registry, the deployed stack, and events between them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from local.lambda_runtime import LambdaProcess
+from local.registry import Behaviour, EcrLogin, Registry
+from local.system.events import EventBus
+from local.system.functions import Answer, FunctionPool, Functions, LambdaRuntime
+from local.system.push import Pusher
+from local.system.record import Status
+from local.system.synthesis import Function, synthesize
+from local.system.template import ACCOUNT, REGION
+from local.system.workflows import Execution, Workflows
+from soci.ports import ImageSource
+
+Json = Any
+
+INDEX_IMAGE, REINDEX = "IndexImage", "ReindexRepositories"
+ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+
+
+class LocalSystem:
+    """A registry and a stack that is deployed beside it, until it is closed.
+
+    Settings and deployment are what cdk.json has under these names. `time_scale` multiplies the waits between the
+    attempts of a state, which are minutes in the definitions. At most `processes` serve each function at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, Json] | None = None,
+        deployment: Mapping[str, Json] | None = None,
+        behaviour: Behaviour | None = None,
+        time_scale: float = 0.01,
+        processes: int = 3,
+    ) -> None:
+        context = {"settings": settings or {}, "deployment": deployment or {}}
+        self.events_put: list[Mapping[str, Json]] = []
+        """What the state machines themselves told the event bus."""
+        with ExitStack() as open_:
+            directory = open_.enter_context(tempfile.TemporaryDirectory(prefix="soci-stack-"))
+            self.deployed = synthesize(context, Path(directory))
+            template = self.deployed.template
+            self._runtimes: list[LambdaRuntime] = []
+            self.functions = Functions(
+                {f.name: FunctionPool(self._starter(f), limit=processes) for f in self.deployed.functions}
+            )
+            open_.callback(self.functions.close)
+            self.workflows = Workflows(template.definitions(), self, time_scale=time_scale)
+            self.bus = EventBus(template.rules(), self._deliver)
+            open_.callback(self.bus.close)
+            self.registry = open_.enter_context(Registry(behaviour, login=EcrLogin(), on_event=self.bus.put))
+            self._open = open_.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process, and the registry."""
+        self._open.close()
+
+    # --- what a user does ------------------------------------------------------------------------------------
+
+    def push(self, source: ImageSource, repository: str, tag: str | None = None) -> str:
+        """Push an image, and return its digest; what its events cause goes on meanwhile."""
+        with Pusher(self.registry.host, repository, self.registry.issue_password()) as pusher:
+            return str(pusher.push(source, tag).digest)
+
+    def start_index(self, request: Mapping[str, Json]) -> Execution:
+        """Start IndexImage by hand, as from the console."""
+        return self.workflows.start(INDEX_IMAGE, dict(request))
+
+    def start_reindex(self, request: Mapping[str, Json]) -> Execution:
+        """Start ReindexRepositories by hand."""
+        return self.workflows.start(REINDEX, dict(request))
+
+    def redrive(self, execution: Execution) -> Execution:
+        """Run a failed execution again from where it failed."""
+        return self.workflows.redrive(execution)
+
+    def executions(self, state_machine: str | None = None) -> list[Execution]:
+        """Give the executions so far, oldest first."""
+        return self.workflows.executions(state_machine)
+
+    # --- how it goes on --------------------------------------------------------------------------------------
+
+    def wait_idle(self, timeout_seconds: float = 120) -> None:
+        """Wait until nothing is delivered or runs any more, the consequences of what ran included.
+
+        Raises TimeoutError, and what went wrong between a rule and a state machine.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        settled = -1
+        while settled != len(executions := self.executions()):
+            settled = len(executions)
+            for execution in executions:
+                execution.wait(max(0.0, deadline - time.monotonic()))
+            self.bus.drain()
+        for error in self.bus.errors:
+            raise error
+
+    def running(self) -> list[Execution]:
+        """Give the executions that have not ended."""
+        return [execution for execution in self.executions() if execution.status is Status.RUNNING]
+
+    def logs(self) -> Iterator[str]:
+        """Yield the lines that the functions have written."""
+        for runtime in list(self._runtimes):
+            yield from runtime.logs()
+
+    # --- what states call ------------------------------------------------------------------------------------
+
+    def invoke(self, function: str, payload: bytes) -> Answer:
+        """Invoke a function. See `Services`."""
+        return self.functions.invoke(function, payload)
+
+    def put_events(self, entries: Sequence[Mapping[str, Json]]) -> None:
+        """Take events of the state machines. See `Services`."""
+        self.events_put += entries
+
+    def _deliver(self, arn: str, input_: Json) -> None:
+        target = self.deployed.template.by_arn(arn)
+        self.workflows.start(target.logical_id, input_)
+
+    def _starter(self, function: Function) -> Any:  # noqa: ANN401
+        def start() -> LambdaRuntime:
+            runtime = LambdaRuntime(
+                LambdaProcess(
+                    name=function.name,
+                    handler=function.handler,
+                    function_dir=function.folder,
+                    layer_dirs=function.layers,
+                    environment=self._environment(function),
+                    timeout_seconds=function.timeout_seconds,
+                    memory_mib=function.memory_mib,
+                )
+            )
+            self._runtimes.append(runtime)
+            return runtime
+
+        return start
+
+    def _environment(self, function: Function) -> dict[str, str]:
+        """Give the function's own variables, with the registry of this machine in the place of ECR."""
+        own = {
+            key: value.replace(ECR_HOST, self.registry.host) for key, value in function.environment.items()
+        }
+        return {
+            **own,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ENDPOINT_URL_ECR": f"http://{self.registry.host}",
+            "POWERTOOLS_SERVICE_NAME": function.logical_id,
+        }
