@@ -11,7 +11,7 @@ stamp := $(VENV)/.up-to-date
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types synth bench lock clean system-packages
+.PHONY: help venv layers demo test check lint types synth bench lock clean system-packages
 
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
@@ -26,16 +26,19 @@ $(npm_stamp): package.json package-lock.json .npmrc | $(stamp)
 	@$(node) npm ci --no-progress --loglevel=error
 	@touch $@
 
+layers: venv ## Build the Lambda layers into .layers; the first time they are downloaded, with no network after it.
+	@$(python) -m infra.packaging
+
 system-packages:
 	@bash .ci/system-packages $(SYSTEM_PACKAGES)
 
 demo: venv ## Index a sample image made of this machine's files and read a file through the index.
 	@$(python) -m local.demo
 
-test: venv system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
+test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
 	$(python) -m pytest $(ARGS)
 
-check: lint types synth system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
+check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
 	@# Not end to end: Python cannot start a trace in two threads at once, and the fault table starts thousands.
 	$(python) -m pytest tests/e2e
 	$(python) -m pytest --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered
@@ -47,8 +50,8 @@ lint: venv ## Lint, and check the format.
 types: venv ## Check the types.
 	$(python) -m mypy
 
-synth: venv ## Write the CloudFormation template to cdk.out; needs neither credentials nor network.
-	$(node) $(python) app.py
+synth: layers ## Write the CloudFormation template to cdk.out; needs no credentials.
+	$(node) CDK_DISABLE_CLI_TELEMETRY=true npx cdk synth --quiet --no-notices
 
 bench: venv ## Measure the engine and the CLI against their floors, on layers of real packages.
 	$(python) -m bench

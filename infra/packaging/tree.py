@@ -1,0 +1,63 @@
+"""Folders that are the same, byte by byte, wherever and whenever they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_MADE_AT = 315_532_800  # 1980-01-01, the first day that an entry of a zip file can have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A folder as it was built: its content by digest, and the sum of its files' sizes."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+
+
+def read_tree(path: Path) -> Tree:
+    """Read a folder whole. Names, modes and bytes make the digest; times do not."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for file in files_in(path):
+        content = file.read_bytes()
+        size_bytes += len(content)
+        line = f"{file.relative_to(path).as_posix()}\0{file.stat().st_mode & 0o777:o}\0{len(content)}\0"
+        digest.update(line.encode() + content)
+    return Tree(path=path, digest=digest.hexdigest(), size_bytes=size_bytes)
+
+
+def files_in(path: Path) -> Iterator[Path]:
+    """Yield the files below a folder in the order of their names."""
+    yield from sorted(file for file in path.rglob("*") if not file.is_dir())
+
+
+def is_source(file: Path, *, within: Path, leave_out: Iterable[str] = ()) -> bool:
+    """Tell whether a file of a source folder is to be packaged; `leave_out` are names at the top of the folder."""
+    parts = file.relative_to(within).parts
+    return parts[0] not in leave_out and "__pycache__" not in parts and file.suffix != ".pyc"
+
+
+def copy_files(files: Iterable[Path], *, source: Path, destination: Path) -> None:
+    """Copy files with the folders that they lie in below `source`."""
+    for file in files:
+        copy = destination / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+def make_plain(path: Path) -> None:
+    """Give everything below a folder the same time and the modes that Lambda needs: readable by all."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for name in files:
+            file = Path(folder, name)
+            file.chmod(0o644)
+            os.utime(file, (_MADE_AT, _MADE_AT))
+        Path(folder).chmod(0o755)
+        os.utime(folder, (_MADE_AT, _MADE_AT))

@@ -1,0 +1,65 @@
+"""The dependency layer: wheels of the lock for a target, put in place by pip."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.packaging.compiled import misfit_of
+from infra.packaging.failures import PackagingFailed
+from infra.packaging.target import Target
+from infra.packaging.tree import files_in
+
+_SERVICES = {"ecr"}
+"""The services of AWS that the functions call. boto3 describes 400 of them, in half of the layer's bytes."""
+
+_NOTES_OF_PIP = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
+"""What pip writes of an installation beside a package's own METADATA and licences, which stay."""
+
+
+def install_wheels(lock: Path, *, target: Target, into: Path) -> None:
+    """Fill a folder with what the lock names: from wheels, hashes checked, for the target and nothing else.
+
+    Raises:
+        PackagingFailed: pip cannot get a wheel, or one has a compiled file that does not run on the target.
+    """
+    _run_pip(lock, target, into)
+    _strip(into)
+    for misfit in filter(None, (misfit_of(file, target) for file in files_in(into))):
+        raise PackagingFailed(misfit)
+
+
+def _run_pip(lock: Path, target: Target, into: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
+        *("--no-compile", "--only-binary", ":all:", "--require-hashes", "--retries", "2"),
+        # pip reads markers for the interpreter it runs in. The lock was resolved for the target and is complete.
+        "--no-deps",
+        *("--target", str(into), "--requirement", str(lock)),
+    ]
+    if target.platform_tags:
+        command += ["--implementation", "cp", "--python-version", target.python_version]
+        command += [f"--platform={tag}" for tag in target.platform_tags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours throughout
+    if done.returncode != 0:
+        said = "\n".join(f"    {line}" for line in done.stderr.strip().splitlines()[-6:])
+        raise PackagingFailed(
+            f"The dependency layer for {target.name} cannot be built from {lock}. pip said:\n{said}\n"
+            "It takes wheels from the package index that `pip config list` names, else from PyPI. If that is out of"
+            " reach, run `make layers` once where it is not: what was built is kept in .layers, and no synth after it"
+            " needs the network. If pip itself is missing: python -m ensurepip."
+        )
+
+
+def _strip(folder: Path) -> None:
+    shutil.rmtree(
+        folder / "bin", ignore_errors=True
+    )  # commands, which start with the path of this interpreter
+    for info in folder.glob("*.dist-info"):
+        for name in _NOTES_OF_PIP:
+            (info / name).unlink(missing_ok=True)
+    for service in folder.glob("botocore/data/*/"):
+        if service.is_dir() and service.name not in _SERVICES:
+            shutil.rmtree(service)
