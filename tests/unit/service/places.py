@@ -1,0 +1,152 @@
+"""Registries for tests of decisions: OCI layouts on disk, one for each repository, or the one in memory."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from local.registry import Behaviour, Registry
+from soci import build
+from soci.fetch import Platforms, choose_images, fetch_image
+from soci.layout.oci_layout import OciLayout
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.reference import RegistryRef
+from soci.ports import ImageStore
+from soci.registry.credentials import NoLogins
+from soci.registry.open import open_repository
+from soci.registry.retry import RetryPolicy
+from soci.service.configuration import Configuration
+from soci.service.messages import ImageRequest
+from soci.service.requests import parse_request
+from tests.builders import Image
+from tests.fake_time import FakeTime
+from tests.image_files import layout_files, write_files
+from tests.recipes import Watcher
+
+EVENTS = Path(__file__).parents[2] / "events"
+SMALL = {
+    "rules": {"min_image_size_bytes": 0},
+    "index": {"min_layer_size_bytes": 0, "span_size_bytes": 65_536},
+}
+"""Settings under which the small images of tests are indexed."""
+
+
+class Place(Protocol):
+    """A registry that tests put images into."""
+
+    def put(self, repository: str, image: Image, *tags: str) -> Descriptor:
+        """Put an image there, and let some tags name it."""
+
+    def __call__(self, repository: str, reference: str) -> ImageStore: ...
+
+
+@dataclass(kw_only=True)
+class Layouts:
+    """A registry whose repositories are OCI layouts."""
+
+    directory: Path
+
+    def put(self, repository: str, image: Image, *tags: str) -> Descriptor:
+        layout = OciLayout(self.directory / repository)
+        for digest, data in image.blobs.items():
+            layout.push_blob(Descriptor(media_type="", digest=digest, size=len(data)), (data,))
+        root = replace(image.root, platform=None)
+        for tag in tags or (None,):
+            layout.push_root(root, tag)
+        for referrer in image.referrers:
+            layout.push_root(referrer, None)
+        return root
+
+    def __call__(self, repository: str, reference: str) -> ImageStore:
+        path = self.directory / repository
+        if not path.exists():
+            write_files(path, layout_files((), ()))
+        tag, digest = (None, Digest.parse(reference)) if ":" in reference else (reference, None)
+        return OciLayout(path, tag=tag, digest=digest)
+
+
+@dataclass(kw_only=True)
+class InMemory:
+    """The registry in memory, over HTTP; `events` are those of what is pushed over the protocol."""
+
+    registry: Registry
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def put(self, repository: str, image: Image, *tags: str) -> Descriptor:
+        there = self.registry.repository(repository)
+        for data in image.blobs.values():
+            if data.startswith(b'{"schemaVersion"'):
+                there.put_manifest(data, json.loads(data).get("mediaType", ""))
+            else:
+                there.put_blob(data)
+        there.tags.update(dict.fromkeys(tags, str(image.root.digest)))
+        return replace(image.root, platform=None)
+
+    def __call__(self, repository: str, reference: str) -> ImageStore:
+        tag, digest = (None, Digest.parse(reference)) if ":" in reference else (reference, None)
+        return open_repository(
+            RegistryRef(host=self.registry.host, repository=repository, tag=tag, digest=digest),
+            retries=RetryPolicy(attempts=2, clock=FakeTime().clock()),
+            logins=NoLogins(),
+        )
+
+
+@contextmanager
+def in_memory() -> Iterator[InMemory]:
+    """Run a registry that tells of pushes."""
+    events: list[dict[str, Any]] = []
+    with Registry(Behaviour(rates={}), on_event=events.append) as registry:
+        yield InMemory(registry=registry, events=events)
+
+
+def configuration(**sections: dict[str, Any]) -> Configuration:
+    """Settings for small images, with some changed: `configuration(tagging={"policy": "replace"})`."""
+    document: dict[str, Any] = copy.deepcopy(SMALL)
+    for name, changes in sections.items():
+        document[name] = document.get(name, {}) | changes
+    return Configuration.from_document(document)
+
+
+def event(name: str) -> Any:
+    """An event as ECR sends it."""
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def pushed(repository: str, root: Descriptor, tag: str = "") -> ImageRequest:
+    """The request that comes of a push."""
+    document = event("push-without-media-types")
+    document["detail"] |= {"repository-name": repository, "image-digest": str(root.digest), "image-tag": tag}
+    return parse_request(document)
+
+
+def by_hand(repository: str, reference: str, *, force: bool = False) -> ImageRequest:
+    """The request of a person, for a tag or a digest."""
+    key = "digest" if ":" in reference else "tag"
+    return parse_request({"repository": repository, key: reference, "force": force})
+
+
+def index(place: Place, request: ImageRequest, settings: Configuration) -> build.BuildResult:
+    """Index an image as the settings say, and set the tag that they promise."""
+    store = place(request.repository, request.tag or str(request.digest))
+    image = fetch_image(store)
+    run = build.Run(
+        source=store,
+        sink=store,
+        image=image,
+        chosen=choose_images(image, Platforms.ALL),
+        settings=settings.index.settings,
+        tag=settings.output_tag(request.tag),
+        jobs=1,
+        progress=Watcher(),
+    )
+    if settings.index.makes_v1:
+        result = build.create_index(replace(run, tag=None))
+    if settings.index.makes_v2:
+        result = build.convert(run)
+    return result
