@@ -22,7 +22,6 @@ from soci.service.publish import publish_image
 from soci.service.registry import RegistryPlace
 
 logger = Logger(service="soci-index-builder")
-
 Document = dict[str, object]
 
 

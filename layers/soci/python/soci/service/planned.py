@@ -72,12 +72,13 @@ def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> t
         InvalidDocument: the image has no such platform, or its plan asks for other layers; the message names them.
     """
     plans = [plan for plan in job.decision.platforms if plan.reason is None]
+    chosen = choose_images(image, Platforms.ALL)
+    matched = tuple(_match(plan, chosen, job.outcomes, settings) for plan in plans)
     used = {place for plan in plans for place in plan.layers}
     unused = [outcome.layer for place, outcome in enumerate(job.outcomes) if place not in used]
     if unused:
         raise _invalid(_names("layers that no platform has", unused))
-    chosen = choose_images(image, Platforms.ALL)
-    return tuple(_match(plan, chosen, job.outcomes, settings) for plan in plans)
+    return matched
 
 
 def _match(

@@ -64,18 +64,23 @@ def check_as_planned(source: ImageSource, pair: LayerAndZtoc, settings: IndexSet
     """
     layer = pair.layer
     data = fetch_ztoc(source, pair.ztoc)
-    info = decode_compression_info(data)
+    head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
+    try:
+        info = decode_compression_info(data)
+        build_tool = decode_build_tool(data)
+        left_out = check_ztoc(data, head=head)
+    except InvalidZtoc as error:
+        raise InvalidZtoc(f"{pair}: {error}") from None
     facts = (
         ("compression", info.algorithm, algorithm_of(layer)),
         ("bytes of layer", info.spans[-1].end if info.spans else 0, layer.size),
         ("span size in bytes", info.span_size_bytes, settings.span_size_bytes),
-        ("build tool", decode_build_tool(data), settings.build_tool_identifier),
+        ("build tool", build_tool, settings.build_tool_identifier),
     )
     for what, got, want in facts:
         if got != want:
             raise InvalidZtoc(f"{pair}: {what}: it has {got}, want {want}")
-    head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
-    if left_out := check_ztoc(data, head=head):
+    if left_out is not None:
         raise InvalidZtoc(f"{pair}: a lazy reader refuses it: {left_out}")
 
 
