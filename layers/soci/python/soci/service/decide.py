@@ -44,6 +44,9 @@ _COMPRESSIONS = {
     Recompress.TO_GZIP: LayerCompression.ZSTD,
 }
 
+_GONE = (NotInImage, BlobMissing)
+"""What a place says of an image that was deleted or archived, whole or in part."""
+
 _MOST_TELLING = (
     ImageReason.NO_LAYER_TO_INDEX,
     ImageReason.IMAGE_TOO_SMALL,
@@ -105,15 +108,29 @@ def _find(request: ImageRequest, open_image: SourceOpener) -> _Found | Decision:
     source = open_image(request.repository, request.tag or str(request.digest))
     try:
         root = source.fetch_root()
-        if request.is_event and request.digest not in (None, root.digest):
-            detail = f"{request.tag} names {root.digest}"
-            return _skip(request, Verdict(reason=ImageReason.SUPERSEDED, detail=detail))
-        request = replace(request, digest=root.digest)
-        if verdict := _judge_content(source, root):
-            return _skip(request, verdict)
-        return _Found(request=request, source=source, image=fetch_image(source, root))
-    except (NotInImage, BlobMissing) as error:
+        content = recognise(root, source.fetch_manifest(root))
+    except InvalidDocument as error:
+        return _skip(request, Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=str(error)))
+    except _GONE as error:
         return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
+    request = replace(request, digest=request.digest or root.digest)
+    if verdict := _judge_root(request, root, content):
+        return _skip(request, verdict)
+    try:
+        return _Found(request=request, source=source, image=fetch_image(source, root))
+    except _GONE as error:
+        return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
+
+
+def _judge_root(request: ImageRequest, root: Descriptor, content: Content) -> Verdict | None:
+    """Say why what a request names by now is nothing to decide on."""
+    if request.digest != root.digest:
+        return Verdict(reason=ImageReason.SUPERSEDED, detail=f"{request.tag} names {root.digest}")
+    if content is Content.SOCI_INDEX:
+        return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
+    if content is not Content.IMAGE:
+        return Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=f"an {content.name.lower()}")
+    return None
 
 
 def _decide_on_image(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Decision:
@@ -126,21 +143,6 @@ def _decide_on_image(found: _Found, configuration: Configuration, open_image: So
     if not found.request.force and _is_done(found, configuration, planned, open_image):
         return _skip(found.request, Verdict(reason=ImageReason.ALREADY_INDEXED))
     return _plan(found.request, judged)
-
-
-def _judge_content(source: ImageSource, root: Descriptor) -> Verdict | None:
-    """Say why a root is no image, if it is none."""
-    try:
-        content = recognise(root, source.fetch_manifest(root))
-    except InvalidDocument as error:
-        return Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=str(error))
-    match content:
-        case Content.IMAGE:
-            return None
-        case Content.SOCI_INDEX:
-            return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
-        case _:
-            return Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=f"an {content.name.lower()}")
 
 
 def _judge_origin(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Verdict | None:
@@ -163,7 +165,7 @@ def _judge_origin(found: _Found, configuration: Configuration, open_image: Sourc
 def _names(source: ImageSource, digest: Digest | None) -> bool:
     try:
         return source.fetch_root().digest == digest
-    except (NotInImage, InvalidDocument):
+    except (*_GONE, InvalidDocument):
         return False
 
 
