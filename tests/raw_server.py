@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 _TLS_HANDSHAKE = b"\x16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drip:
+    """An answer that comes byte by byte after its beginning, for as long as the client stays."""
+
+    beginning: bytes
+    every_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    """Reads a request piece by piece with a pause after each, and then answers."""
+
+    answer: bytes
+    size_bytes: int
+    piece_bytes: int
+    pause_seconds: float
+
+
+Said = bytes | Drip | Slow
 
 
 class RawServer:
     """Serves one connection after the other: each request on it gets the next of its answers."""
 
-    def __init__(self, connections: Sequence[Sequence[bytes]]) -> None:
+    def __init__(self, connections: Sequence[Sequence[Said]]) -> None:
         self._connections = connections
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = "http://{}:{}".format(*self._socket.getsockname())
@@ -38,7 +61,7 @@ class RawServer:
             except OSError:
                 continue  # the client was faster, or the test is over
 
-    def _answer(self, connection: socket.socket, answers: Sequence[bytes]) -> None:
+    def _answer(self, connection: socket.socket, answers: Sequence[Said]) -> None:
         for answer in answers:
             request = b""
             while b"\r\n\r\n" not in request and not request.startswith(_TLS_HANDSHAKE):
@@ -46,15 +69,31 @@ class RawServer:
                     return
                 request += more
             self.requests.append(request)
-            connection.sendall(answer)
+            _say(connection, answer, len(request.partition(b"\r\n\r\n")[2]))
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass
 
 
+def _say(connection: socket.socket, answer: Said, received: int) -> None:
+    match answer:
+        case Drip():
+            connection.sendall(answer.beginning)
+            while True:
+                time.sleep(answer.every_seconds)
+                connection.sendall(b"x")
+        case Slow():
+            while received < answer.size_bytes:
+                time.sleep(answer.pause_seconds)
+                received += len(connection.recv(answer.piece_bytes))
+            connection.sendall(answer.answer)
+        case _:
+            connection.sendall(answer)
+
+
 @contextmanager
-def raw_server(*connections: bytes | Sequence[bytes]) -> Iterator[RawServer]:
-    server = RawServer([(one,) if isinstance(one, bytes) else one for one in connections])
+def raw_server(*connections: Said | Sequence[Said]) -> Iterator[RawServer]:
+    server = RawServer([(one,) if isinstance(one, Said) else one for one in connections])
     try:
         yield server
     finally:

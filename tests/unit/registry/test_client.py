@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,7 +26,7 @@ from soci.registry.messages import Operation, Request
 from soci.registry.retry import RetryPolicy
 from soci.registry.transport import Timeouts, Transport
 from tests.fake_time import FakeTime
-from tests.raw_server import http, raw_server
+from tests.raw_server import Drip, http, raw_server
 
 SECRET = "not-to-be-seen"
 PULL = ("repository:app:pull",)
@@ -314,6 +315,19 @@ def test_an_endless_answer_is_cut_off():
         pytest.raises(InvalidResponse, match="more than 1000 bytes"),
     ):
         client_of(server.url).send(get(server.url), PULL, expect=[200], limit_bytes=1000)
+
+
+def test_all_attempts_at_a_document_end_at_the_deadline():
+    started = time.monotonic()
+    drip = Drip(beginning=http(200, Content_Length="999"), every_seconds=0.02)
+    policy = RetryPolicy(deadline_seconds=1)
+
+    with raw_server(*[drip] * 5) as server, pytest.raises(RegistryUnavailable, match="comes too slowly"):
+        RegistryClient(server.url, "registry.example", retries=policy).send(
+            get(server.url), PULL, expect=[200]
+        )
+
+    assert time.monotonic() - started < 4
 
 
 def test_an_error_is_known_by_its_status_however_much_is_said_of_it():

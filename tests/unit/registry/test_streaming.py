@@ -12,14 +12,16 @@ from soci.errors import (
     RegistryError,
     RegistryUnavailable,
     SizeMismatch,
+    Stopped,
     Unauthorized,
 )
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.registry.client import RegistryClient
 from soci.registry.retry import RetryPolicy
-from soci.registry.streaming import BlobReader, StreamSettings
+from soci.registry.streaming import PROGRESS_BYTES, BlobReader, StreamSettings
 from soci.registry.transport import CHUNK_BYTES, Timeouts, Transport
+from soci.stopping import Stop
 from tests.builders import noise
 from tests.fake_time import FakeTime
 from tests.raw_server import http, raw_server
@@ -128,10 +130,38 @@ def test_a_break_costs_no_more_than_the_chunk_that_was_being_read(ecr):
     assert sent <= len(CONTENT) + CHUNK_BYTES
 
 
-def test_breaks_do_not_add_up_while_there_is_progress(ecr):
-    ecr.fail(Harm.CUT_BODY, where=request_to("GET", origin=OBJECTS), times=12)
+def broken_off(size: int, step: int) -> list[bytes]:
+    """Answers that each break off after a step, which lead to the end of a blob all the same."""
+    total = len(CONTENT)
+    return [
+        http(
+            206,
+            CONTENT[at : at + step],
+            Content_Range=f"bytes {at}-{size - 1}/{total}",
+            Content_Length=str(size - at),
+        )
+        for at in range(0, size, step)
+    ]
 
-    assert read(reader_of(ecr.host), AT_ONCE) == CONTENT
+
+def test_breaks_do_not_add_up_while_there_is_progress():
+    answers = broken_off(PROGRESS_BYTES * 7, PROGRESS_BYTES)
+    with raw_server(*answers) as server:
+        read_on = b"".join(reader_of(server.url.removeprefix("http://")).fetch(0, PROGRESS_BYTES * 7))
+
+    assert read_on == CONTENT[: PROGRESS_BYTES * 7]
+
+
+def test_a_few_bytes_between_breaks_are_no_progress():
+    answers = broken_off(1000, 100)
+    got: list[bytes] = []
+    with (
+        raw_server(*answers) as server,
+        pytest.raises(RegistryUnavailable, match="after 5 attempts"),
+    ):
+        got.extend(reader_of(server.url.removeprefix("http://")).fetch(0, 1000))
+
+    assert b"".join(got) == CONTENT[:500]
 
 
 def test_a_connection_that_breaks_again_and_again_without_a_byte_is_an_error(ecr):
@@ -253,6 +283,44 @@ def test_no_thread_is_left_when_the_reader_stops_early(ecr):
         next(chunks)
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("range")]
+
+
+def patient_reader(host: str) -> BlobReader:
+    """Someone who would wait for minutes."""
+    client = RegistryClient(f"http://{host}", host)
+    return BlobReader(client, BLOB, f"http://{host}/v2/app/blobs/{BLOB.digest}", (), "h/app")
+
+
+@pytest.mark.parametrize(
+    "fault", [Harm.HANG, Harm.HANG_IN_BODY, Answer(503, retry_after_seconds=60)], ids=str
+)
+def test_ranges_that_hang_or_wait_are_left_at_once_when_the_reader_stops(ecr, fault):
+    def later_range(exchange):
+        return exchange.origin == OBJECTS and exchange.range != "bytes=0-65535"
+
+    ecr.fail(fault, where=later_range, times=None)
+    with patient_reader(ecr.host).open(RANGES) as chunks:
+        next(chunks)
+        time.sleep(0.2)
+        stopped = time.monotonic()
+
+    assert time.monotonic() - stopped < 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("range")]
+
+
+@pytest.mark.parametrize("fault", [Harm.HANG, Answer(503, retry_after_seconds=60)], ids=str)
+def test_a_reader_that_waits_for_a_range_is_stopped_with_the_work_it_belongs_to(ecr, fault):
+    def second_range(exchange):
+        return exchange.origin == OBJECTS and exchange.range == "bytes=65536-131071"
+
+    ecr.fail(fault, where=second_range, times=None)
+    stop = Stop()
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+    with stop.governs(), pytest.raises((Stopped, RegistryUnavailable)):
+        read(patient_reader(ecr.host))
+
+    assert 0.2 < time.monotonic() - started < 2
 
 
 def test_an_error_in_a_range_ahead_reaches_the_reader_in_its_place(ecr):

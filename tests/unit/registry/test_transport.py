@@ -4,14 +4,17 @@ import inspect
 import io
 import logging
 import socket
+import time
+from threading import Thread, Timer
 
 import pytest
 import urllib3.exceptions
 
-from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
-from soci.registry.messages import Operation, Request
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Stopped
+from soci.registry.messages import Operation, Request, beginning, whole
 from soci.registry.transport import Timeouts, Transport, transport_errors
-from tests.raw_server import http, raw_server
+from soci.stopping import Stop
+from tests.raw_server import Drip, Slow, http, raw_server
 
 TRANSPORT = Transport(Timeouts(connect_seconds=2, read_seconds=0.2))
 LIMIT = 1000
@@ -104,6 +107,87 @@ def test_silence_is_unavailable_after_the_time_out():
         url = "http://{}:{}/".format(*server.getsockname())
         with pytest.raises(RegistryUnavailable, match="no answer within the time-out"):
             TRANSPORT.send(get(url), limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"HTTP/1.1 200 OK\r\nX-", http(200, Content_Length="999")], ids=["head", "body"]
+)
+def test_bytes_that_come_too_slowly_are_not_waited_for(beginning):
+    transport = Transport(Timeouts(read_seconds=5, piece_seconds=0.3))
+    started = time.monotonic()
+
+    with (
+        raw_server(Drip(beginning=beginning, every_seconds=0.02)) as server,
+        pytest.raises(RegistryUnavailable, match="the answer comes too slowly"),
+        transport.open(get(server.url)) as stream,
+    ):
+        list(stream.chunks())
+
+    assert time.monotonic() - started < 2
+
+
+def test_an_answer_that_is_read_as_a_whole_has_its_own_time():
+    drip = Drip(beginning=http(200, Content_Length="999"), every_seconds=0.02)
+
+    with (
+        raw_server(drip) as server,
+        TRANSPORT.open(get(server.url)) as stream,
+        pytest.raises(RegistryUnavailable, match="the answer comes too slowly"),
+    ):
+        whole(stream, LIMIT, within_seconds=0.2)
+
+
+def test_of_an_error_the_status_is_enough(monkeypatch):
+    monkeypatch.setattr("soci.registry.messages.DOCUMENT_SECONDS", 0.2)
+
+    with (
+        raw_server(Drip(beginning=http(503, Content_Length="999"), every_seconds=0.02)) as server,
+        TRANSPORT.open(get(server.url)) as stream,
+    ):
+        assert beginning(stream, LIMIT).status == 503
+
+
+def test_a_request_may_take_its_time_as_long_as_it_gets_on():
+    body = bytes(24 << 20)
+    slow = Slow(answer=http(201), size_bytes=len(body), piece_bytes=256 << 10, pause_seconds=0.01)
+    transport = Transport(Timeouts(connect_seconds=0.3, read_seconds=2))
+
+    with raw_server(slow) as server:
+        request = Request(method="PATCH", url=server.url, operation=Operation.UPLOAD_PART, body=body)
+        status = transport.send(request, limit_bytes=LIMIT).status
+
+    assert status == 201
+    assert b"content-length: 25165824\r\n" in server.requests[0].lower()
+    assert b"chunked" not in server.requests[0].lower()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", http(200, b"x", Content_Length="999")], ids=["before an answer", "in the body"]
+)
+def test_an_exchange_ends_at_once_when_its_work_is_stopped(answer):
+    stop = Stop()
+    transport = Transport(Timeouts(read_seconds=30))
+    Timer(0.2, stop.set).start()
+    started = time.monotonic()
+
+    with stop.governs(), socket.create_server(("127.0.0.1", 0)) as server:
+        url = "http://{}:{}/".format(*server.getsockname())
+        accepted: list[socket.socket] = []
+
+        def say() -> None:
+            accepted.append(server.accept()[0])
+            accepted[0].sendall(answer)
+
+        answering = Thread(target=say)
+        answering.start()
+        with pytest.raises(RegistryUnavailable):
+            transport.send(get(url), limit_bytes=LIMIT)
+        with pytest.raises(Stopped):
+            transport.send(get(url), limit_bytes=LIMIT)
+        answering.join()
+        accepted.pop().close()
+
+    assert time.monotonic() - started < 2
 
 
 def test_plain_http_on_a_tls_port_is_unavailable():

@@ -20,6 +20,7 @@
     │   ├── SizeMismatch          content is longer or shorter than declared
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
+    ├── Stopped                   given up because other work failed or was ended: nobody waits for it
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
         ├── ZstdError             the zstd stream: damaged, not zstd, or in need of too large a window
         ├── GzipError             the gzip stream: truncated, bad checksum, trailing garbage, not gzip
@@ -125,6 +126,10 @@ class InvalidDocument(IntegrityError):
 
 class InvalidZtoc(IntegrityError):
     """A zTOC or checkpoint blob does not decode, or breaks a rule of the reader (formats.md 8.3)."""
+
+
+class Stopped(SociError):
+    """Work that was given up because other work failed, or the user ended it; that is what there is to tell."""
 
 
 class DamagedLayer(SociError):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from soci.plan import PlannedLayer, Recompress, plan_task
 from soci.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
+from soci.stopping import Stop, current_stop
 from soci.ztoc.builder import IndexedLayer, LayerIndexer
 from soci.ztoc.model import CompressionAlgorithm
 
@@ -70,10 +70,11 @@ def index_layers(
     layers = tuple(layers)
     contents = {_content_of(layer): layer for layer in layers}
     unique = sorted(contents.values(), key=lambda layer: -layer.descriptor.size)
-    stop = threading.Event()
+    stop = Stop()
 
     def index(layer: PlannedLayer) -> LayerResult:
-        return _index_layer(source, layer, settings, sink=sink, stop=stop, progress=progress)
+        with stop.governs():
+            return _index_layer(source, layer, settings, sink=sink, progress=progress)
 
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(index, layer) for layer in unique]
@@ -113,7 +114,6 @@ def _index_layer(
     settings: IndexSettings,
     *,
     sink: ArtifactSink,
-    stop: threading.Event,
     progress: Progress,
 ) -> LayerResult:
     descriptor = layer.descriptor
@@ -125,7 +125,7 @@ def _index_layer(
     progress.start(descriptor)
     written = None
     with source.open_blob(descriptor) as chunks:
-        watched = _watched(descriptor, chunks, stop, progress)
+        watched = _watched(descriptor, chunks, progress)
         if isinstance(layer.decision, Recompress):
             outcome, written = copy_and_index(descriptor, watched, sink, settings)
         else:
@@ -136,13 +136,11 @@ def _index_layer(
     )
 
 
-def _watched(
-    layer: Descriptor, chunks: Iterable[bytes], stop: threading.Event, progress: Progress
-) -> Iterator[bytes]:
+def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     """Pass chunks on and tell of them, until the run is stopped."""
+    stop = current_stop()
     for chunk in chunks:
-        if stop.is_set():
-            raise CancelledError
+        stop.check()
         yield chunk
         progress.advance(layer, len(chunk))
 

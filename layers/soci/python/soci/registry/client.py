@@ -19,7 +19,15 @@ from soci.oci.manifest import MANIFEST_LIMIT_BYTES
 from soci.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
-from soci.registry.messages import BodyStream, Request, Response, beginning, redirected, whole
+from soci.registry.messages import (
+    DOCUMENT_SECONDS,
+    BodyStream,
+    Request,
+    Response,
+    beginning,
+    redirected,
+    whole,
+)
 from soci.registry.pace import Pace
 from soci.registry.retry import Attempts, RetryPolicy
 from soci.registry.session import Session
@@ -78,7 +86,9 @@ class RegistryClient:
                 scopes,
                 expect=expect,
                 attempts=attempts,
-                read=lambda stream: whole(stream, limit_bytes),
+                read=lambda stream: whole(
+                    stream, limit_bytes, within_seconds=min(DOCUMENT_SECONDS, attempts.seconds_left())
+                ),
             )
 
     @contextmanager

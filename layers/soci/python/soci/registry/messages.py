@@ -11,6 +11,9 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from soci.errors import InvalidResponse, RegistryUnavailable
 
+DOCUMENT_SECONDS = 60.0
+"""How long an answer that is read as a whole may take: 4 MiB, the largest, at 70 KiB/s."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -70,14 +73,20 @@ class BodyStream(Protocol):
     def url(self) -> str:
         """Where it comes from."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body. Raises `RegistryUnavailable` when it breaks off."""
+    def chunks(self, *, within_seconds: float | None = None) -> Iterator[bytes]:
+        """Yield the body. Raises `RegistryUnavailable` when it breaks off, or comes too slowly.
+
+        Too slowly is later than `within_seconds` from now on; without, it only has to get on.
+        """
 
 
-def whole(stream: BodyStream, limit_bytes: int) -> Response:
-    """Read the body of an answer into memory. Raises `InvalidResponse` when it is larger than the limit."""
+def whole(stream: BodyStream, limit_bytes: int, *, within_seconds: float = DOCUMENT_SECONDS) -> Response:
+    """Read the body of an answer into memory.
+
+    Raises `InvalidResponse` when it is larger than the limit, `RegistryUnavailable` as `BodyStream.chunks`.
+    """
     body = bytearray()
-    for chunk in stream.chunks():
+    for chunk in stream.chunks(within_seconds=within_seconds):
         body += chunk
         if len(body) > limit_bytes:
             raise InvalidResponse(
@@ -90,12 +99,12 @@ def beginning(stream: BodyStream, limit_bytes: int) -> Response:
     """Read as much of an answer's body as comes, up to a limit: of an error the status says the most."""
     body = bytearray()
     try:
-        for chunk in stream.chunks():
+        for chunk in stream.chunks(within_seconds=DOCUMENT_SECONDS):
             body += chunk[: limit_bytes - len(body)]
             if len(body) == limit_bytes:
                 break
     except RegistryUnavailable:
-        pass  # it broke off
+        pass  # it broke off, or the rest is not worth waiting for
     return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))
 
 

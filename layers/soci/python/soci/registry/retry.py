@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from soci.errors import RegistryError
+from soci.stopping import pause
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
@@ -29,7 +30,7 @@ class Clock:
     """Time, as the client sees it; tests bring their own."""
 
     now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = pause
     random: Callable[[], float] = random.random
 
 
@@ -68,6 +69,10 @@ class Attempts:
         if self._clock.now() + wait > self._deadline:
             raise self._last(error)
         self._clock.sleep(wait)
+
+    def seconds_left(self) -> float:
+        """Return how long the attempt that runs may take until the deadline; a moment if that is over."""
+        return max(1.0, self._deadline - self._clock.now())
 
     def _last(self, error: RegistryError) -> RegistryError:
         count = f", after {self._failures} attempts" if self._failures > 1 else ""

@@ -13,7 +13,6 @@ further ranges, which saves a request each, and asked for again when it is refus
 from __future__ import annotations
 
 import re
-import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +26,11 @@ from soci.registry.answers import NOT_FOUND, fetch_error
 from soci.registry.client import RegistryClient
 from soci.registry.messages import BodyStream, Operation, Request
 from soci.registry.retry import Attempts
+from soci.stopping import Stop, current_stop
+
+PROGRESS_BYTES = 64 << 10
+"""Attempts and their deadline are counted anew when as much has come: fewer bytes between two breaks, again and
+again, are not worth going on for."""
 
 _OK = 200
 _PARTIAL = 206
@@ -89,13 +93,16 @@ class BlobReader:
 
     def _fetch(self, start: int, end: int, answer: BodyStream | None) -> Iterator[bytes]:
         attempts = self._client.retries.start()
+        counted_from = start
         while start < end:
             with self._open(start, end, attempts) if answer is None else nullcontext(answer) as stream:
                 answer = None
                 try:
                     for piece in _pieces(stream, start, end):
                         start += len(piece)
-                        attempts.progress()
+                        if start - counted_from >= PROGRESS_BYTES:
+                            counted_from = start
+                            attempts.progress()
                         yield piece
                     broken = RegistryUnavailable(f"{self._what} ends at byte {start}, want {end}")
                 except RegistryUnavailable as error:
@@ -155,18 +162,14 @@ class BlobReader:
     @contextmanager
     def _ahead(self, start: int, settings: StreamSettings) -> Iterator[Iterator[bytes]]:
         """Fetch ranges on threads, in a window that moves on when the reader is done with its first range."""
-        stop = threading.Event()
+        stop = Stop()
         pool = ThreadPoolExecutor(settings.parallel_ranges, thread_name_prefix="range")
         starts = iter(range(start, self._blob.size, settings.range_size_bytes))
         pending: deque[Future[deque[bytes]]] = deque()
 
         def load(begin: int) -> deque[bytes]:
-            chunks: deque[bytes] = deque()
-            for chunk in self.fetch(begin, min(begin + settings.range_size_bytes, self._blob.size)):
-                chunks.append(chunk)
-                if stop.is_set():
-                    break
-            return chunks
+            with stop.governs():
+                return deque(self.fetch(begin, min(begin + settings.range_size_bytes, self._blob.size)))
 
         def submit_next() -> None:
             for begin in starts:
@@ -180,13 +183,14 @@ class BlobReader:
                     yield chunks.popleft()
                 submit_next()
 
-        try:
-            for _ in range(settings.parallel_ranges):
-                submit_next()
-            yield read()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        with current_stop().on_set(stop.set):
+            try:
+                for _ in range(settings.parallel_ranges):
+                    submit_next()
+                yield read()
+            finally:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _pieces(stream: BodyStream, start: int, end: int) -> Iterator[bytes]:

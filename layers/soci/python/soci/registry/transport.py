@@ -6,10 +6,11 @@ One call is one request on the wire. Redirects are answers here, nothing is repe
 
 from __future__ import annotations
 
+import io
 import logging
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import urllib3
@@ -23,15 +24,22 @@ from urllib3.exceptions import (
 
 from soci import __version__
 from soci.errors import InvalidResponse, RegistryUnavailable
+from soci.registry.connections import POOLS, Exchange, Overdue
 from soci.registry.messages import BodyStream, Request, Response, is_loopback, split_url, whole
+from soci.stopping import current_stop
 
 CHUNK_BYTES = 256 << 10
 """What is read at a time. When a connection breaks, what has come of the current chunk is lost with it."""
 
+SENT_AT_A_TIME_BYTES = 64 << 10
+
+# Compressed on the way, bytes would not be those that the digest is of.
+_OWN_HEADERS = {"User-Agent": f"soci-index/{__version__}", "Accept-Encoding": "identity"}
+
 MAX_IDLE_CONNECTIONS = 64
 """Per host: as many layers at a time as the command line allows, four ranges of each, is rarely more."""
 
-_TIMEOUTS: Mapping[type[Exception], str] = {
+_TIMEOUTS: Mapping[type[BaseException], str] = {
     ConnectTimeoutError: "no connection within the time-out",
     ReadTimeoutError: "no answer within the time-out",
 }
@@ -39,10 +47,14 @@ _TIMEOUTS: Mapping[type[Exception], str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long an attempt may stand still: without a connection, and between two pieces of an answer."""
+    """How long an attempt may stand still, and how slow it may be."""
 
     connect_seconds: float = 10.0
+    """Without a connection; also for `SENT_AT_A_TIME_BYTES` of a request to go out."""
     read_seconds: float = 30.0
+    """Without a byte of the answer."""
+    piece_seconds: float = 60.0
+    """For the head of an answer, and for each `CHUNK_BYTES` of a body: 4 KiB/s is no progress worth having."""
 
 
 class Transport:
@@ -50,6 +62,7 @@ class Transport:
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         timeouts = timeouts or Timeouts()
+        self._timeouts = timeouts
         self._timeout = urllib3.Timeout(connect=timeouts.connect_seconds, read=timeouts.read_seconds)
         self._direct = self._pools(urllib3.PoolManager)
         self._proxies: dict[str, urllib3.PoolManager] = {}
@@ -72,23 +85,32 @@ class Transport:
     @contextmanager
     def open(self, request: Request) -> Iterator[BodyStream]:
         """Send a request; the body of the answer is read inside the block. Raises as `send` does."""
-        with transport_errors(request):
-            answer = self._pools_for(request.url).urlopen(
-                request.method,
-                request.url,
-                headers=_complete(request),
-                body=request.body,
-                retries=False,
-                redirect=False,
-                timeout=self._timeout,
-                preload_content=False,
-                decode_content=False,
-            )
-        stream = _Answer(request, answer)
-        try:
-            yield stream
-        finally:
-            stream.close()
+        stop = current_stop()
+        stop.check()
+        exchange = Exchange(
+            silence_seconds=self._timeouts.read_seconds, head_seconds=self._timeouts.piece_seconds
+        )
+        with closing(exchange), stop.on_set(exchange.cut):
+            with transport_errors(request), exchange.is_current():
+                answer = self._ask(request)
+            with closing(_Answer(request, answer, exchange, self._timeouts.piece_seconds)) as stream:
+                yield stream
+
+    def _ask(self, request: Request) -> urllib3.BaseHTTPResponse:
+        # From a file the body goes out piece by piece, each with the time-out that would else be for all of it.
+        body = None if request.body is None else io.BytesIO(request.body)
+        length = {} if request.body is None else {"Content-Length": str(len(request.body))}
+        return self._pools_for(request.url).urlopen(
+            request.method,
+            request.url,
+            headers={**_OWN_HEADERS, **request.headers, **length},
+            body=body,
+            retries=False,
+            redirect=False,
+            timeout=self._timeout,
+            preload_content=False,
+            decode_content=False,
+        )
 
     def _pools_for(self, url: str) -> urllib3.PoolManager:
         parts = split_url(url)
@@ -101,21 +123,36 @@ class Transport:
         return self._proxies[proxy]
 
     def _pools(self, kind: type[urllib3.PoolManager], **where: str) -> urllib3.PoolManager:
-        return kind(maxsize=MAX_IDLE_CONNECTIONS, timeout=self._timeout, **where)  # type: ignore[arg-type]
+        made = kind(
+            maxsize=MAX_IDLE_CONNECTIONS,
+            timeout=self._timeout,
+            blocksize=SENT_AT_A_TIME_BYTES,
+            **where,  # type: ignore[arg-type]
+        )
+        made.pool_classes_by_scheme = POOLS
+        return made
 
 
 class _Answer:
     """An answer of urllib3 as a `BodyStream`."""
 
-    def __init__(self, request: Request, answer: urllib3.BaseHTTPResponse) -> None:
+    def __init__(
+        self, request: Request, answer: urllib3.BaseHTTPResponse, exchange: Exchange, piece_seconds: float
+    ) -> None:
         self._request = request
         self._answer = answer
+        self._exchange = exchange
+        self._piece_seconds = piece_seconds
         self.status = answer.status
         self.url = request.url
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, *, within_seconds: float | None = None) -> Iterator[bytes]:
+        if within_seconds is not None:
+            self._exchange.allow(within_seconds)
         while True:
+            if within_seconds is None:
+                self._exchange.allow(self._piece_seconds)
             with transport_errors(self._request):
                 chunk = self._answer.read(CHUNK_BYTES)
             if not chunk:
@@ -138,20 +175,20 @@ def transport_errors(request: Request) -> Iterator[None]:
     except LocationValueError:
         raise InvalidResponse(f"{request}: not a URL that can be asked") from None
     except (HTTPError, ProxySchemeUnsupported) as error:
-        raise RegistryUnavailable(f"{request}: {_TIMEOUTS.get(type(error)) or _reason(error)}") from None
+        raise RegistryUnavailable(f"{request}: {_reason(error)}") from None
 
 
 def _reason(error: BaseException) -> str:
     """Return the innermost cause: urllib3 wraps it, and its own messages quote the URL with the query."""
+    known = _TIMEOUTS.get(type(error))
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
+    if isinstance(error, Overdue):
+        return str(error)
+    if known:
+        return known
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}" if text else type(error).__name__
-
-
-def _complete(request: Request) -> dict[str, str]:
-    # Compressed on the way, bytes would not be those that the digest is of.
-    return {"User-Agent": f"soci-index/{__version__}", "Accept-Encoding": "identity", **request.headers}
 
 
 class _WithoutQueries(logging.Filter):
