@@ -8,10 +8,12 @@ from pathlib import Path
 
 from aws_cdk import App
 
-from infra.config import StackConfig
+from infra.config import LambdaArchitecture, StackConfig
+from infra.packaging import ASSETS_DIR, LAMBDA_ARM64, LAMBDA_X86_64, build_assets
 from infra.stack import SociStack
 
 HERE = Path(__file__).parent
+TARGETS = {LambdaArchitecture.ARM64: LAMBDA_ARM64, LambdaArchitecture.X86_64: LAMBDA_X86_64}
 
 
 def main() -> None:
@@ -22,7 +24,9 @@ def main() -> None:
     """
     defaults = json.loads((HERE / "cdk.json").read_text())["context"]
     app = App(context=defaults, outdir=os.environ.get("CDK_OUTDIR", str(HERE / "cdk.out")))
-    SociStack(app, config=StackConfig.from_context({key: app.node.try_get_context(key) for key in defaults}))
+    config = StackConfig.from_context(app.node.get_all_context())
+    assets = build_assets(ASSETS_DIR, target=TARGETS[config.deployment.lambda_architecture])
+    SociStack(app, config=config, assets=assets)
     app.synth()
 
 

@@ -1,38 +1,222 @@
-"""What a deployment can choose, read from the CDK context and checked once."""
+"""What a deployment can choose: the CDK context, read and checked once.
+
+`settings` says what is indexed and how, and is read by the functions too (`soci.service.configuration`). `deployment`
+says what the stack is made of. Both are declared where they are defined, so the manual's tables follow from them.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+from soci.errors import InvalidOption
+from soci.service.configuration import Configuration
+from soci.service.declared import Choice, Declared, Integer, ListOf, Nullable, Setting, Text
+
+KEYS = ("stack_name", "settings", "deployment")
+"""The keys of the context that are ours. The CDK's own have a `:` or a `/` in them."""
+
+DEFAULT_STACK_NAME = "soci-index-builder"
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+"""What CloudWatch Logs takes."""
+
+S = TypeVar("S", bound=Declared)
 
 _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+_POLICY_ARN = Text(
+    pattern=r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+", accepted="ARN of a policy"
+)
+_KEY_ARN = Text(pattern=r"arn:[a-z0-9-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", accepted="ARN of a KMS key")
+_SUBNET_ID = Text(pattern=r"subnet-[0-9a-f]{8,17}", accepted="subnet IDs")
+_SECURITY_GROUP_ID = Text(pattern=r"sg-[0-9a-f]{8,17}", accepted="security group IDs")
 
 
 class InvalidConfig(ValueError):
-    """The CDK context has a value that the stack cannot be made with; the message names the key."""
+    """The CDK context has values that the stack cannot be made with; the message names each of them."""
+
+
+class LambdaArchitecture(StrEnum):
+    """Processors that Lambda has."""
+
+    ARM64 = "arm64"
+    X86_64 = "x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few whole numbers."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def accepted(self) -> str:
+        """See `soci.service.declared.Kind`."""
+        return f"one of {', '.join(map(str, self.numbers))}"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `soci.service.declared.Kind`."""
+        if isinstance(value, bool) or value not in self.numbers:
+            problems.append(f"{path}: got {value!r}, want {self.accepted}")
+        return value
+
+
+Memory = Annotated[
+    int, Setting(Integer(minimum=128, maximum=10240), "a processor comes with 1769 MiB", unit="MiB")
+]
+Timeout = Annotated[int, Setting(Integer(minimum=1, maximum=900), "an invocation ends then", unit="seconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSize(Declared):
+    """What a function gets. A new account has at most 3008 MiB for each, and few invocations at a time."""
+
+    memory_mib: Memory = 512
+    timeout_seconds: Timeout = 120
+    reserved_concurrency: Annotated[
+        int | None,
+        Setting(
+            Nullable(Integer(minimum=1, maximum=10_000)),
+            "invocations at a time that are kept for it alone; `null`: what the account has left",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexLayerSize(FunctionSize):
+    """Streams whole layers, and indexes on two threads."""
+
+    memory_mib: Memory = 3008
+    timeout_seconds: Timeout = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishIndexSize(FunctionSize):
+    """Assembles an index, and reads back what it published."""
+
+    memory_mib: Memory = 1769
+    timeout_seconds: Timeout = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageListerSize(FunctionSize):
+    """Asks the registry for pages of images."""
+
+    timeout_seconds: Timeout = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Declared):
+    """The VPC of the functions, by the IDs of what is in it; without any they run outside of VPCs."""
+
+    subnet_ids: Annotated[
+        tuple[str, ...],
+        Setting(ListOf(item=_SUBNET_ID), "where the functions run; they need a way to ECR and S3 from there"),
+    ] = ()
+    security_group_ids: Annotated[
+        tuple[str, ...], Setting(ListOf(item=_SECURITY_GROUP_ID), "what the functions may reach")
+    ] = ()
+
+    def conflicts(self) -> Iterable[str]:
+        """See `Declared`."""
+        if bool(self.subnet_ids) != bool(self.security_group_ids):
+            yield "subnet_ids: want subnets and security groups together, or none of both"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment(Declared):
+    """What the stack is made of."""
+
+    lambda_architecture: Annotated[
+        LambdaArchitecture, Setting(Choice(LambdaArchitecture), "processor of the functions")
+    ] = LambdaArchitecture.ARM64
+    image_filter: FunctionSize = field(default_factory=FunctionSize)
+    index_layer: IndexLayerSize = field(default_factory=IndexLayerSize)
+    publish_index: PublishIndexSize = field(default_factory=PublishIndexSize)
+    image_lister: ImageListerSize = field(default_factory=ImageListerSize)
+    layers_at_a_time: Annotated[
+        int,
+        Setting(Integer(minimum=1, maximum=40), "layers of one image that are indexed side by side"),
+    ] = 8
+    images_at_a_time: Annotated[
+        int,
+        Setting(
+            Integer(minimum=1, maximum=30),
+            "images that a re-index works on side by side; ECR takes 10 manifests per second, an image needs 3",
+        ),
+    ] = 5
+    image_timeout_minutes: Annotated[
+        int,
+        Setting(Integer(minimum=15, maximum=1440), "an image has to be indexed by then", unit="minutes"),
+    ] = 360
+    reindex_timeout_hours: Annotated[
+        int, Setting(Integer(minimum=1, maximum=8760), "a re-index ends then", unit="hours")
+    ] = 168
+    log_retention_days: Annotated[
+        int, Setting(OneOf(RETENTION_DAYS), "logs are kept so long", unit="days")
+    ] = 90
+    permissions_boundary_arn: Annotated[
+        str | None, Setting(Nullable(_POLICY_ARN), "a policy that bounds what each role of the stack may do")
+    ] = None
+    kms_key_arn: Annotated[
+        str | None,
+        Setting(
+            Nullable(_KEY_ARN),
+            "encrypts logs, the functions' environment and the queue of undelivered events; its policy has to "
+            "let CloudWatch Logs and EventBridge use it. `null`: keys of AWS",
+        ),
+    ] = None
+    vpc: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig:
-    """The settings of one deployment. `KEYS` are those that cdk.json gives a default for."""
+    """The choices of one deployment."""
 
-    stack_name: str
-
-    def __post_init__(self) -> None:
-        if not _STACK_NAME.fullmatch(self.stack_name):
-            raise InvalidConfig(
-                f"stack_name: got {self.stack_name!r}, want 1 to 128 letters, digits, hyphens, first a letter"
-            )
+    stack_name: str = DEFAULT_STACK_NAME
+    settings: Configuration
+    deployment: Deployment
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> StackConfig:
-        """Read the settings from CDK context values.
+        """Read the choices from the whole context of an app; what is absent has its default.
 
         Raises:
-            InvalidConfig: a key is missing or its value is of the wrong type or out of bounds.
+            InvalidConfig: naming every key that is unknown, and every value of the wrong type or out of range.
         """
-        stack_name = context.get("stack_name")
-        if not isinstance(stack_name, str):
-            raise InvalidConfig(f"stack_name: got {stack_name!r}, want a string")
-        return cls(stack_name=stack_name)
+        problems = [
+            f"{key}: no such key, there are {', '.join(KEYS)}"
+            for key in context
+            if key not in KEYS and not re.search("[:/]", key)
+        ]
+        name = context.get("stack_name", DEFAULT_STACK_NAME)
+        if not isinstance(name, str) or not _STACK_NAME.fullmatch(name):
+            problems.append(
+                f"stack_name: got {name!r}, want 1 to 128 letters, digits, hyphens, first a letter"
+            )
+        settings = _section(Configuration, "settings", context, problems)
+        deployment = _section(Deployment, "deployment", context, problems)
+        if problems:
+            raise InvalidConfig("; ".join(problems))
+        return cls(stack_name=str(name), settings=settings, deployment=deployment)
+
+
+def _section(of: type[S], key: str, context: Mapping[str, object], problems: list[str]) -> S:
+    document = context.get(key, {})
+    if isinstance(document, str):  # of the command line: cdk deploy --context 'settings={...}'
+        try:
+            document = json.loads(document)
+        except ValueError as error:
+            problems.append(f"{key}: got text that is no JSON ({error})")
+            return of()
+    try:
+        return of.from_document(document, key)
+    except InvalidOption as error:
+        problems.append(str(error))
+        return of()

@@ -1,20 +1,48 @@
-"""The stack: composes the constructs and makes the grants between them."""
+"""The stack: composes the constructs."""
 
 from __future__ import annotations
 
-from aws_cdk import Stack
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.config import StackConfig
+from infra.events import ImageEvents
+from infra.functions import Functions
+from infra.packaging import Assets
+from infra.workflows import Workflows
 
 
 class SociStack(Stack):
-    """One index builder for one account and region. It holds no resources yet."""
+    """One index builder for one account and region. Nothing in it has a name that a second stack would need."""
 
-    def __init__(self, scope: Construct, *, config: StackConfig) -> None:
+    def __init__(self, scope: Construct, *, config: StackConfig, assets: Assets) -> None:
         super().__init__(
             scope,
             "Soci",
             stack_name=config.stack_name,
             description="Builds SOCI indexes for the container images that are pushed to Amazon ECR",
         )
+        deployment = config.deployment
+        key = kms.Key.from_key_arn(self, "Key", deployment.kms_key_arn) if deployment.kms_key_arn else None
+        functions = Functions(
+            self, "Functions", assets=assets, settings=config.settings, deployment=deployment, key=key
+        )
+        workflows = Workflows(self, "Workflows", functions=functions, deployment=deployment, key=key)
+        ImageEvents(
+            self, "ImageEvents", index_image=workflows.index_image, rules=config.settings.rules, key=key
+        )
+        if deployment.permissions_boundary_arn:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(
+                self, "Boundary", deployment.permissions_boundary_arn
+            )
+            iam.PermissionsBoundary.of(self).apply(boundary)
+        self._output(workflows.index_image, "Indexes an image by hand: start it with its repository and tag")
+        self._output(workflows.reindex_repositories, "Indexes what repositories hold already")
+
+    def _output(self, machine: sfn.StateMachine, description: str) -> None:
+        name = machine.node.id
+        CfnOutput(self, f"{name}Arn", value=machine.state_machine_arn, description=description)
+        CfnOutput(self, f"{name}Name", value=machine.state_machine_name)

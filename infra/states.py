@@ -6,7 +6,7 @@
                             └ skip ─> Skipped
     ReindexRepositories
         Begin ─> List images ─> What next? ─ a page ─> Index images (a distributed map) ─> List images
-                                           ├ done, some failed ─> Retry failed (likewise) ─> Count retried ─> Summary
+                                           ├ done, some failed ─> Retry failed (likewise) ─> List images
                                            └ done ─> Summary
 
 One function writes the chain of IndexImage, and each item of both distributed maps runs the same chain. A name has to
@@ -36,6 +36,9 @@ LAMBDA_BUSY = "Lambda.TooManyRequestsException"
 OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
 """At the top of every output; all that a re-index keeps of an image."""
 
+MAP_LABELS = ("images", "failed")
+"""Of the distributed maps; they stand in the ARNs of their items."""
+
 TASK_MARGIN_SECONDS = 30
 """A task waits longer than its function may run, so that the function's own time-out is what is reported."""
 
@@ -55,8 +58,8 @@ class Tasks:
 
     partition: str
     image_filter: Task
-    layer_indexer: Task
-    index_publisher: Task
+    index_layer: Task
+    publish_index: Task
     image_lister: Task
 
 
@@ -103,9 +106,8 @@ def reindex_repositories(
             "images", _one_image_caught(every_image), images_at_a_time, then="List images"
         ),
         "Retry failed": _map_of_images(
-            "failed", _one_image(failed_image, mark=" again"), images_at_a_time, then="Count retried"
+            "failed", _one_image(failed_image, mark=" again"), images_at_a_time, then="List images"
         ),
-        "Count retried": _invoke(tasks, tasks.image_lister, then="Summary"),
         "Summary": {"Type": "Pass", "InputPath": "$.summary", "End": True},
     }
     return {
@@ -151,12 +153,12 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
             "ItemProcessor": {
                 "ProcessorConfig": {"Mode": "INLINE"},
                 "StartAt": f"Index layer{mark}",
-                "States": {f"Index layer{mark}": _invoke(tasks, tasks.layer_indexer)},
+                "States": {f"Index layer{mark}": _invoke(tasks, tasks.index_layer)},
             },
             "ResultPath": "$.layers",
             "Next": publish,
         },
-        publish: _invoke(tasks, tasks.index_publisher),
+        publish: _invoke(tasks, tasks.publish_index),
         skipped: {"Type": "Succeed"},
     }
     return {"StartAt": f"Filter{mark}", "States": states}

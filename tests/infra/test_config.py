@@ -4,25 +4,129 @@ import json
 
 import pytest
 
-from infra.config import InvalidConfig, StackConfig
+from infra.config import Deployment, InvalidConfig, StackConfig
+from soci.service.configuration import Configuration
 from tests.architecture.source import ROOT
+from tests.infra.stacks import BOUNDARY_ARN, EVERYTHING, KEY_ARN
+
+DEFAULTS = json.loads((ROOT / "cdk.json").read_text())["context"]
 
 
-def test_the_defaults_in_cdk_json_are_valid():
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+def refused(context):
+    with pytest.raises(InvalidConfig) as caught:
+        StackConfig.from_context(context)
+    return str(caught.value)
+
+
+def test_the_defaults_in_cdk_json_are_the_declared_ones_and_all_of_them():
+    assert DEFAULTS["stack_name"] == "soci-index-builder"
+    assert DEFAULTS["settings"] == Configuration().to_document()
+    assert DEFAULTS["deployment"] == Deployment().to_document()
+
+
+def test_an_empty_context_means_the_defaults():
+    assert StackConfig.from_context({}) == StackConfig.from_context(DEFAULTS)
+
+
+def test_the_default_functions_deploy_in_a_new_account():
+    deployment = Deployment()
+    sizes = [
+        deployment.image_filter,
+        deployment.index_layer,
+        deployment.publish_index,
+        deployment.image_lister,
+    ]
+
+    assert all(size.memory_mib <= 3008 for size in sizes)
+    assert all(size.reserved_concurrency is None for size in sizes)
+
+
+def test_all_that_can_be_chosen_is_read():
+    deployment = StackConfig.from_context(EVERYTHING).deployment
+
+    assert deployment.kms_key_arn == KEY_ARN
+    assert deployment.permissions_boundary_arn == BOUNDARY_ARN
+    assert deployment.index_layer.reserved_concurrency == 40
+    assert deployment.vpc.subnet_ids == ("subnet-0123456789abcdef0",)
+
+
+def test_a_section_given_on_the_command_line_is_text_and_is_read_as_json():
+    config = StackConfig.from_context({"settings": '{"tagging": {"policy": "replace"}}'})
+
+    assert config.settings.tagging.policy == "replace"
+
+
+def test_keys_of_the_cdk_itself_are_let_be():
+    context = {
+        "@aws-cdk/core:stackRelativeExports": True,
+        "aws:cdk:enable-path-metadata": True,
+        "aws-cdk:x": 1,
+    }
 
     assert StackConfig.from_context(context).stack_name == "soci-index-builder"
 
 
 @pytest.mark.parametrize(
-    "context", [{}, {"stack_name": None}, {"stack_name": 7}], ids=["absent", "null", "number"]
+    ("context", "message"),
+    [
+        ({"stackname": "x"}, "stackname: no such key, there are stack_name, settings, deployment"),
+        ({"settings": "{"}, "settings: got text that is no JSON"),
+        ({"settings": []}, "settings: got .*, want an object"),
+        ({"settings": {"rules": {"tag": {}}}}, "settings.rules.tag: no such setting"),
+        ({"deployment": {"memory": 1}}, "deployment.memory: no such setting"),
+        ({"deployment": {"image_filter": {"memory_mib": 64}}}, "deployment.image_filter.memory_mib: got 64"),
+        (
+            {"deployment": {"index_layer": {"timeout_seconds": 901}}},
+            "deployment.index_layer.timeout_seconds: got 901",
+        ),
+        (
+            {"deployment": {"log_retention_days": 2}},
+            "deployment.log_retention_days: got 2, want one of 1, 3, 5",
+        ),
+        ({"deployment": {"log_retention_days": True}}, "deployment.log_retention_days: got True"),
+        (
+            {"deployment": {"images_at_a_time": 31}},
+            "deployment.images_at_a_time: got 31, want a whole number",
+        ),
+        ({"deployment": {"kms_key_arn": "alias/logs"}}, "deployment.kms_key_arn: got .*, want"),
+        (
+            {"deployment": {"permissions_boundary_arn": "boundary"}},
+            "deployment.permissions_boundary_arn: got",
+        ),
+        ({"deployment": {"lambda_architecture": "arm"}}, "deployment.lambda_architecture: got arm"),
+        ({"deployment": {"vpc": {"subnet_ids": ["subnet-12345678"]}}}, "deployment.vpc.subnet_ids: want"),
+        (
+            {"deployment": {"vpc": {"security_group_ids": ["x"]}}},
+            r"deployment.vpc.security_group_ids\[0\]: got x",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_a_stack_name_of_the_wrong_type_is_refused_by_its_key(context):
-    with pytest.raises(InvalidConfig, match=r"stack_name: got .*, want a string"):
+def test_a_bad_choice_is_named_by_its_path(context, message):
+    with pytest.raises(InvalidConfig, match=message):
         StackConfig.from_context(context)
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a_b", "a" * 129, "name\n"])
+def test_every_bad_choice_is_named_at_once():
+    message = refused(
+        {
+            "stack_name": 7,
+            "region": "x",
+            "settings": {"index": {"gzip_level": 0}},
+            "deployment": {"layers_at_a_time": 0, "reindex_timeout_hours": "1"},
+        }
+    )
+
+    for path in (
+        "stack_name",
+        "region",
+        "settings.index.gzip_level",
+        "deployment.layers_at_a_time",
+        "deployment.reindex_timeout_hours",
+    ):
+        assert f"{path}: " in message
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "1st", "a_b", "a" * 129, "name\n"])
 def test_a_stack_name_that_cloudformation_would_refuse_is_refused_here(name):
-    with pytest.raises(InvalidConfig, match="stack_name: got"):
-        StackConfig(stack_name=name)
+    assert "stack_name: got" in refused({"stack_name": name})

@@ -1,0 +1,65 @@
+"""What starts IndexImage by itself: a rule for each kind of event, and the queue of what could not be delivered."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra import permissions
+from infra.event_patterns import SOURCE, event_patterns
+from infra.permissions import Grant
+from soci.service.configuration import Rules
+
+RETRY_ATTEMPTS = 185
+RETRY_HOURS = 24
+"""The most that EventBridge does. Indexing late is better than not at all, and harmless: the tag is read again."""
+
+
+class ImageEvents(Construct):
+    """Rules on the account's default event bus."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        index_image: sfn.StateMachine,
+        rules: Rules,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, name)
+        self.undelivered = sqs.Queue(
+            self,
+            "Undelivered",
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        permissions.acknowledge(
+            self.undelivered, "AwsSolutions-SQS3", "This is the dead-letter queue of the rules' targets."
+        )
+        starting = Grant(actions=("states:StartExecution",), resources=(index_image.state_machine_arn,))
+        role = permissions.role_for(self, "StartRole", "events.amazonaws.com", [starting])
+        target = targets.SfnStateMachine(
+            index_image,
+            role=role.without_policy_updates(),
+            dead_letter_queue=self.undelivered,
+            retry_attempts=RETRY_ATTEMPTS,
+            max_event_age=Duration.hours(RETRY_HOURS),
+        )
+        for kind, pattern in event_patterns(rules).items():
+            events.Rule(
+                self,
+                kind,
+                description=f"Starts {index_image.node.id} for images: {kind}",
+                event_pattern=events.EventPattern(
+                    source=[SOURCE], detail_type=[pattern.detail_type], detail=pattern.detail
+                ),
+                targets=[target],
+            )

@@ -1,0 +1,169 @@
+"""Roles with what they need and no more; what has to stay wide says why beside it.
+
+A pattern of the rules is a pattern of an ARN just so: IAM knows `*` and `?` and means the same by them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Acknowledgment, Aws, Stack, Validations
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IConstruct
+
+from soci.service.configuration import NamePatterns
+
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Actions on resources. A resource with a wildcard needs a reason."""
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    why_wide: str = ""
+    denied: bool = False
+
+    def statement(self) -> iam.PolicyStatement:
+        """Return it as a statement of a policy."""
+        effect = iam.Effect.DENY if self.denied else iam.Effect.ALLOW
+        return iam.PolicyStatement(effect=effect, actions=[*self.actions], resources=[*self.resources])
+
+
+LOGIN = Grant(
+    actions=("ecr:GetAuthorizationToken",),
+    resources=(ANY,),
+    why_wide="ecr:GetAuthorizationToken is of the registry and takes no resource.",
+)
+TRACING = Grant(
+    actions=("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    resources=(ANY,),
+    why_wide="X-Ray has no resource for traces.",
+)
+SAMPLED_TRACING = Grant(
+    actions=(*TRACING.actions, "xray:GetSamplingRules", "xray:GetSamplingTargets"),
+    resources=(ANY,),
+    why_wide=TRACING.why_wide,
+)
+LOG_DELIVERY = Grant(
+    actions=(
+        "logs:CreateLogDelivery",
+        "logs:GetLogDelivery",
+        "logs:UpdateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "logs:DescribeLogGroups",
+    ),
+    resources=(ANY,),
+    why_wide="The actions by which Step Functions sets up the delivery of its logs take no resource.",
+)
+NETWORK_INTERFACES = Grant(
+    actions=(
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    ),
+    resources=(ANY,),
+    why_wide="Lambda makes network interfaces in the VPC, whose names are not known before, with this role.",
+)
+
+_READ = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+_UPLOAD = ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload")
+
+
+def reading(repositories: NamePatterns) -> list[Grant]:
+    """Grant reading images of the chosen repositories."""
+    return [LOGIN, *_on(repositories, _READ)]
+
+
+def uploading(repositories: NamePatterns) -> list[Grant]:
+    """Grant adding blobs, which nobody sees before a manifest names them."""
+    return [LOGIN, *_on(repositories, (*_READ, *_UPLOAD))]
+
+
+def publishing(repositories: NamePatterns) -> list[Grant]:
+    """Grant adding blobs, manifests and tags."""
+    return [LOGIN, *_on(repositories, (*_READ, *_UPLOAD, "ecr:PutImage"))]
+
+
+def listing(repositories: NamePatterns) -> list[Grant]:
+    """Grant listing images of the chosen repositories, and the names of all."""
+    return [
+        LOGIN,
+        Grant(
+            actions=("ecr:DescribeRepositories",),
+            resources=(repository_arn("*"),),
+            why_wide="Listing repositories asks for the right to list all; what it gives is names.",
+        ),
+        *_on(repositories, (*_READ, "ecr:DescribeImages")),
+    ]
+
+
+def repository_arn(pattern: str) -> str:
+    """Return the ARN of the repositories of this account and region whose names match a pattern."""
+    return f"arn:{Aws.PARTITION}:ecr:{Aws.REGION}:{Aws.ACCOUNT_ID}:repository/{pattern}"
+
+
+def _on(repositories: NamePatterns, actions: tuple[str, ...]) -> list[Grant]:
+    include = ("*",) if "*" in repositories.include else repositories.include
+    granted = Grant(
+        actions=actions,
+        resources=tuple(map(repository_arn, include)),
+        why_wide="The rules choose repositories by such a pattern.",
+    )
+    if not repositories.exclude:
+        return [granted]
+    excluded = Grant(actions=actions, resources=tuple(map(repository_arn, repositories.exclude)), denied=True)
+    return [granted, excluded]
+
+
+def role_for(scope: Construct, name: str, service: str, grants: Sequence[Grant]) -> iam.Role:
+    """Make a role that a service of this account assumes, with all it may do in one inline policy."""
+    principal = iam.ServicePrincipal(service)
+    if service != "lambda.amazonaws.com":  # Lambda does not say for whose function it assumes a role
+        principal = iam.ServicePrincipal(
+            service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+        )
+    policy = iam.PolicyDocument(statements=[grant.statement() for grant in grants])
+    role = iam.Role(scope, name, assumed_by=principal, inline_policies={"Permissions": policy})
+    acknowledge_wide(role, grants)
+    return role
+
+
+def acknowledge_wide(construct: Construct, grants: Iterable[Grant]) -> None:
+    """Tell cdk-nag the reason of every resource with a wildcard."""
+    reasons = defaultdict(list)
+    for grant in grants:
+        for resource in grant.resources:
+            shown = _as_nag_shows(Stack.of(construct).resolve(resource))
+            if "*" in shown and not grant.denied:
+                reasons[shown].append(grant.why_wide)
+    for shown, whys in reasons.items():
+        acknowledge(construct, f"AwsSolutions-IAM5[Resource::{shown}]", " ".join(dict.fromkeys(whys)))
+
+
+def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
+    """Tell cdk-nag why a rule does not hold for a construct."""
+    Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+
+
+def _as_nag_shows(value: object) -> str:
+    match value:
+        case str():
+            return value
+        case {"Ref": name}:
+            return f"<{name}>"
+        case {"Fn::GetAtt": [resource, attribute]}:
+            return f"<{resource}.{attribute}>"
+        case {"Fn::Join": [separator, parts]}:
+            return str(separator).join(map(_as_nag_shows, parts))
+        case _:
+            raise TypeError(f"a resource of a policy: got {value!r}, want text, Ref, Fn::GetAtt or Fn::Join")

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from infra import states
+from infra.states import Task, Tasks
+from local.system.functions import Answer
+from local.system.record import Status
+from local.system.workflows import Workflows
+from soci.service.requests import parse_request
+
+LAMBDA = "arn:aws:lambda:eu-central-1:123456789012:function:"
+TASKS = Tasks(
+    partition="aws",
+    image_filter=Task(function_arn=f"{LAMBDA}image_filter", timeout_seconds=60),
+    index_layer=Task(function_arn=f"{LAMBDA}index_layer", timeout_seconds=60),
+    publish_index=Task(function_arn=f"{LAMBDA}publish_index", timeout_seconds=60),
+    image_lister=Task(function_arn=f"{LAMBDA}image_lister", timeout_seconds=60),
+)
+DEFINITIONS = {
+    "IndexImage": states.index_image(TASKS, layers_at_a_time=2, timeout_seconds=600),
+    "ReindexRepositories": states.reindex_repositories(
+        TASKS, layers_at_a_time=2, images_at_a_time=2, timeout_seconds=600
+    ),
+}
+
+
+class FunctionFailed(Exception):
+    """An error of a function, by the name that Lambda reports."""
+
+
+class Account:
+    """Functions that do as a registry with few images would have them do, and the workflows that call them.
+
+    The name of a repository says what is in it; `failures` how often an image fails, and by which error.
+    """
+
+    def __init__(self, *pages, **failures):
+        self.pages = pages
+        self.failures = dict(failures)
+        self.calls = []
+        self.workflows = Workflows(DEFINITIONS, self, time_scale=0)
+
+    def invoke(self, function, payload):
+        name = function.rpartition(":")[2]
+        document = json.loads(payload)
+        self.calls.append((name, document))
+        try:
+            return Answer(payload=json.dumps(getattr(self, name)(document)).encode())
+        except FunctionFailed as failed:
+            error = {"errorType": str(failed), "errorMessage": "for a reason", "stackTrace": []}
+            return Answer(payload=json.dumps(error).encode(), function_error="Unhandled")
+
+    def put_events(self, entries):
+        raise AssertionError(entries)
+
+    def run(self, machine, input_):
+        return self.workflows.start(machine, input_).wait(60)
+
+    def image_filter(self, document):
+        request = parse_request(document)
+        remaining, error = self.failures.get(request.repository, (0, ""))
+        if remaining:
+            self.failures[request.repository] = (remaining - 1, error)
+            raise FunctionFailed(error)
+        action = {"small": "tag", "own": "skip"}.get(request.repository, "index")
+        layers = [{"digest": f"layer-{number}"} for number in range(3)] if action == "index" else []
+        return {
+            **request.to_document(),
+            "action": action,
+            "outcome": "skipped" if action == "skip" else None,
+            "reason": None if action == "index" else "a-reason",
+            "digest": "sha256:root",
+            "layers": layers,
+            "platforms": [{"layers": [0, 2, 1]}],
+        }
+
+    def index_layer(self, document):
+        return {"layer": document["layer"]["digest"], "of": document["image"]}
+
+    def publish_index(self, document):
+        outcome = "tagged" if document["action"] == "tag" else "indexed"
+        return {**document, "outcome": outcome}
+
+    def image_lister(self, document):
+        page = document["cursor"] or 0
+        counts = Counter(document["summary"]) + Counter(one["outcome"] for one in document["results"])
+        failed = [
+            {name: one[name] for name in ("repository", "tag", "force", "reason")}
+            for one in document["results"]
+            if one["outcome"] == "failed"
+        ]
+        images = self.pages[page] if page < len(self.pages) else []
+        return {
+            "request": document["request"],
+            "cursor": page + 1,
+            "summary": counts,
+            "failed": failed if document.get("done") else document["failed"] + failed,
+            "results": [],
+            "images": images,
+            "done": page >= len(self.pages),
+        }
+
+
+def image(repository, tag="1.4"):
+    return {"repository": repository, "tag": tag, "force": False}
+
+
+def test_an_image_goes_through_filter_layers_and_publication():
+    account = Account()
+
+    execution = account.run("IndexImage", {"repository": "app", "tag": "1.4"})
+
+    assert [name for name, _ in account.calls] == [
+        "image_filter",
+        *["index_layer"] * 3,
+        "publish_index",
+    ]
+    assert execution.output["outcome"] == "indexed"
+    assert execution.output["layers"] == [
+        {"layer": f"layer-{number}", "of": {"repository": "app", "digest": "sha256:root"}}
+        for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("repository", "called", "outcome"),
+    [("small", ["image_filter", "publish_index"], "tagged"), ("own", ["image_filter"], "skipped")],
+)
+def test_an_image_with_nothing_to_index_calls_no_more_than_needed(repository, called, outcome):
+    account = Account()
+
+    execution = account.run("IndexImage", {"repository": repository, "tag": "1.4"})
+
+    assert [name for name, _ in account.calls] == called
+    assert execution.output["outcome"] == outcome
+
+
+@pytest.mark.parametrize("error", ["Throttled", "RegistryUnavailable", "Lambda.TooManyRequestsException"])
+def test_an_error_that_may_not_come_again_is_retried(error):
+    account = Account(app=(2, error))
+
+    execution = account.run("IndexImage", image("app"))
+
+    assert execution.output["outcome"] == "indexed"
+    assert [name for name, _ in account.calls].count("image_filter") == 3
+
+
+@pytest.mark.parametrize("error", ["GzipError", "Unauthorized", "Sandbox.Timedout"])
+def test_any_other_error_fails_the_execution_at_once_by_its_name(error):
+    account = Account(app=(99, error))
+
+    execution = account.run("IndexImage", image("app"))
+
+    assert (execution.status, execution.run.error) == (Status.FAILED, error)
+    assert len(account.calls) == 1
+
+
+def test_a_reindex_counts_what_becomes_of_all_pages():
+    account = Account([image("app"), image("small")], [], [image("own")])
+
+    execution = account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    assert execution.output == {"indexed": 1, "tagged": 1, "skipped": 1}
+    assert account.calls[0] == (
+        "image_lister",
+        {"request": {"repositories": ["*"]}, "cursor": None, "summary": {}, "failed": [], "results": []},
+    )
+
+
+def test_a_reindex_hands_the_lister_only_what_is_counted():
+    account = Account([image("app")])
+
+    account.run("ReindexRepositories", {"repositories": ["app"]})
+
+    results = [document["results"] for name, document in account.calls if name == "image_lister"]
+    assert results == [
+        [],
+        [
+            {
+                "outcome": "indexed",
+                "reason": None,
+                "repository": "app",
+                "tag": "1.4",
+                "digest": "sha256:root",
+            }
+        ],
+    ]
+
+
+def test_a_failed_image_does_not_stop_the_others_and_is_tried_again_at_the_end():
+    account = Account([image("bad"), image("app")], [image("own")], bad=(1, "GzipError"))
+
+    execution = account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    assert execution.status is Status.SUCCEEDED
+    assert execution.output == {"failed": 1, "indexed": 2, "skipped": 1}
+    filtered = [document["repository"] for name, document in account.calls if name == "image_filter"]
+    assert sorted(filtered[:3]) == ["app", "bad", "own"]
+    assert filtered[3:] == ["bad"]
+
+
+def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_takes_up_there():
+    account = Account([image("bad"), image("app")], bad=(2, "GzipError"))
+
+    execution = account.run("ReindexRepositories", {"repositories": ["*"]})
+    calls_before = len(account.calls)
+    redriven = account.workflows.redrive(execution).wait(60)
+
+    assert [run.status for run in redriven.attempts] == [Status.FAILED, Status.SUCCEEDED]
+    again = [name for name, _ in account.calls[calls_before:]]
+    assert again == ["image_filter", *["index_layer"] * 3, "publish_index", "image_lister"]
+
+
+def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
+    account = Account([image("bad")], bad=(1, "GzipError"))
+
+    account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    (result,) = next(document["results"] for _, document in account.calls if document.get("results"))
+    detail = result.pop("detail")
+    assert result == {**image("bad"), "outcome": "failed", "reason": "GzipError"}
+    assert "for a reason" not in detail  # the cause has no bound; the item's own execution keeps it
+    assert parse_request(result).repository == "bad"

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from infra import states
+from infra.states import OUTCOME_FIELDS, Task, Tasks
+from soci import errors
+from tests.architecture.source import ROOT
+from tests.infra.stacks import all_states
+
+LAMBDA = "arn:aws:lambda:eu-central-1:123456789012:function:"
+TASKS = Tasks(
+    partition="aws",
+    image_filter=Task(function_arn=f"{LAMBDA}filter", timeout_seconds=60),
+    index_layer=Task(function_arn=f"{LAMBDA}layer", timeout_seconds=900),
+    publish_index=Task(function_arn=f"{LAMBDA}publish", timeout_seconds=300),
+    image_lister=Task(function_arn=f"{LAMBDA}lister", timeout_seconds=100),
+)
+INDEX = states.index_image(TASKS, layers_at_a_time=4, timeout_seconds=3600)
+REINDEX = states.reindex_repositories(TASKS, layers_at_a_time=4, images_at_a_time=6, timeout_seconds=7200)
+
+each_machine = pytest.mark.parametrize("machine", [INDEX, REINDEX], ids=["index", "reindex"])
+
+
+def tasks_of(machine):
+    return [state for _, state in all_states(machine) if state["Type"] == "Task"]
+
+
+def without_marks(chain):
+    """A chain as text, its names without what makes them unique."""
+    return json.dumps(chain).replace(" of a page", "").replace(" again", "")
+
+
+@each_machine
+def test_a_validator_of_the_language_accepts_the_definition(machine, tmp_path):
+    path = tmp_path / "machine.json"
+    path.write_text(json.dumps(machine))
+
+    result = subprocess.run(
+        [ROOT / "node_modules/.bin/asl-validator", "--json-path", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@each_machine
+def test_names_are_unique_in_a_whole_machine_and_short_enough(machine):
+    names = [name for name, _ in all_states(machine)]
+
+    assert len(names) == len(set(names))
+    assert max(map(len, names)) <= 80
+
+
+@each_machine
+def test_a_task_outlasts_its_function_and_not_the_machine(machine):
+    functions = [TASKS.image_filter, TASKS.index_layer, TASKS.publish_index, TASKS.image_lister]
+    timeouts = {function.function_arn: function.timeout_seconds for function in functions}
+
+    for task in tasks_of(machine):
+        runs_for = timeouts[task["Parameters"]["FunctionName"]]
+        assert runs_for < task["TimeoutSeconds"] < machine["TimeoutSeconds"]
+
+
+def test_what_may_be_retried_is_what_the_errors_say_of_themselves():
+    assert states.retryable_errors() == ["RegistryUnavailable", "Throttled"]
+    assert errors.Throttled.retryable
+    assert errors.RegistryUnavailable.retryable
+
+
+@each_machine
+def test_every_task_retries_these_and_lambdas_own_failures_with_jitter(machine):
+    for task in tasks_of(machine):
+        retried = {name for retry in task["Retry"] for name in retry["ErrorEquals"]}
+        assert retried == {
+            "RegistryUnavailable",
+            "Throttled",
+            "Lambda.TooManyRequestsException",
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.ClientExecutionTimeoutException",
+        }
+        for retry in task["Retry"]:
+            assert retry["JitterStrategy"] == "FULL"
+            assert retry["BackoffRate"] > 1
+            assert retry["MaxDelaySeconds"] <= 180
+
+
+def test_a_failure_of_indexing_fails_the_execution_where_it_happens():
+    assert not [name for name, state in all_states(INDEX) if "Catch" in state]
+
+
+def test_layers_are_indexed_side_by_side_up_to_the_limit():
+    maps = [state for machine in (INDEX, REINDEX) for name, state in all_states(machine) if "layers" in name]
+
+    assert [state["MaxConcurrency"] for state in maps] == [4, 4, 4]
+
+
+def test_a_page_of_a_reindex_and_its_retry_run_the_chain_of_a_push():
+    chain = {"StartAt": INDEX["StartAt"], "States": INDEX["States"]}
+    branches = [state["Branches"] for _, state in all_states(REINDEX) if state["Type"] == "Parallel"]
+
+    assert [without_marks(branch) for branch in branches] == [json.dumps([chain])] * 2
+
+
+def test_a_page_catches_every_failure_and_its_retry_none():
+    catching = [name for name, state in all_states(REINDEX) if "Catch" in state]
+
+    assert catching == ["Index one image"]
+
+
+def test_items_of_a_reindex_are_executions_of_their_own_and_bounded():
+    maps = {name: state for name, state in all_states(REINDEX) if state["Type"] == "Map" and "Label" in state}
+
+    assert list(maps) == ["Index images", "Retry failed"]
+    for state in maps.values():
+        assert state["ItemProcessor"]["ProcessorConfig"] == {
+            "Mode": "DISTRIBUTED",
+            "ExecutionType": "STANDARD",
+        }
+        assert state["MaxConcurrency"] == 6
+        assert state["Label"] in states.MAP_LABELS
+
+
+def test_a_reindex_keeps_of_an_image_only_what_is_counted():
+    outcomes = [state["Parameters"] for name, state in all_states(REINDEX) if name.startswith("Outcome")]
+
+    assert outcomes == [{f"{field}.$": f"$.{field}" for field in OUTCOME_FIELDS}] * 2
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
+def test_other_partitions_have_arns_of_their_own(partition):
+    task = Task(function_arn="f", timeout_seconds=1)
+    tasks = Tasks(
+        partition=partition,
+        image_filter=task,
+        index_layer=task,
+        publish_index=task,
+        image_lister=task,
+    )
+    text = json.dumps(states.index_image(tasks, layers_at_a_time=1, timeout_seconds=1))
+
+    assert "arn:aws:" not in text
+    assert f"arn:{partition}:states:::lambda:invoke" in text

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from aws_cdk import App
+
+from infra import states
+from infra.config import InvalidConfig
+from infra.functions import MAX_SETTINGS_BYTES
+from soci.service.configuration import Configuration
+from tests.infra.stacks import (
+    BOUNDARY_ARN,
+    EVERYTHING,
+    KEY_ARN,
+    NARROW,
+    as_list,
+    definition,
+    make_stack,
+    resolved,
+    resources,
+    statements,
+    template_of,
+)
+
+CONTEXTS = {"defaults": {}, "narrow": {"settings": NARROW}, "everything": EVERYTHING}
+each_context = pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS.keys())
+
+FUNCTIONS = {
+    "ImageFilter": "handler.handler",
+    "IndexLayer": "handler.index_layer",
+    "PublishIndex": "handler.publish_index",
+    "ImageLister": "handler.handler",
+}
+WITHOUT_RESOURCES = {
+    "ecr:GetAuthorizationToken",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
+"""Actions that IAM lets nobody narrow, or whose resources do not exist before."""
+
+REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/"
+READ = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+UPLOAD = {"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}
+LIST = {"ecr:DescribeRepositories", "ecr:DescribeImages"}
+
+
+def allowed(template, function=None):
+    """Pairs of action and resource that the role of a function, or any role, allows."""
+    return {
+        (action, resolved(resource))
+        for name, statement in statements(template)
+        if statement["Effect"] == "Allow" and (function is None or f"{function}Role" in name)
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+
+
+@each_context
+def test_no_role_may_do_whatever_begins_in_some_way(context):
+    assert not [action for action, _ in allowed(template_of(context)) if "*" in action]
+
+
+@each_context
+def test_all_resources_is_said_only_for_actions_that_have_none(context):
+    wide = {action for action, resource in allowed(template_of(context)) if resource == "*"}
+
+    assert wide <= WITHOUT_RESOURCES
+
+
+@each_context
+def test_no_role_has_a_managed_policy(context):
+    assert not [
+        role
+        for role in resources(template_of(context), "AWS::IAM::Role").values()
+        if "ManagedPolicyArns" in role
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "actions"),
+    [
+        ("ImageFilter", READ),
+        ("IndexLayer", READ | UPLOAD),
+        ("PublishIndex", READ | UPLOAD | {"ecr:PutImage"}),
+        ("ImageLister", READ | LIST),
+    ],
+)
+def test_a_function_may_do_in_the_registry_what_it_needs(function, actions):
+    ecr = {action for action, _ in allowed(template_of({}), function) if action.startswith("ecr:")}
+
+    assert ecr == actions | {"ecr:GetAuthorizationToken"}
+
+
+def test_functions_reach_only_the_chosen_repositories():
+    template = template_of({"settings": NARROW})
+    chosen = {f"{REPOSITORY}team/*", f"{REPOSITORY}shop-?"}
+    listing_names = ("ecr:DescribeRepositories", f"{REPOSITORY}*")
+
+    reached = {pair for pair in allowed(template) if pair[0] in READ | UPLOAD | LIST | {"ecr:PutImage"}}
+
+    assert {resource for _, resource in reached - {listing_names}} == chosen
+
+
+def test_excluded_repositories_are_out_of_reach_although_a_chosen_pattern_takes_them():
+    denied = [
+        statement
+        for _, statement in statements(template_of({"settings": NARROW}))
+        if statement["Effect"] == "Deny"
+    ]
+
+    assert len(denied) == len(FUNCTIONS)
+    assert {resolved(statement["Resource"]) for statement in denied} == {f"{REPOSITORY}team/lambda-*"}
+
+
+def test_a_machine_may_call_its_own_functions_and_start_its_own_items():
+    pairs = allowed(template_of({}))
+    machine = "arn:aws:states:eu-central-1:123456789012:execution:ReindexRepositories.Name"
+
+    assert {resource for action, resource in pairs if action == "states:RedriveExecution"} == {
+        f"{machine}/{label}:*" for label in states.MAP_LABELS
+    }
+    assert {
+        resource.rpartition(":")[2] for action, resource in pairs if action == "lambda:InvokeFunction"
+    } == set(FUNCTIONS)
+    assert ("lambda:InvokeFunction", resolved({"Ref": "ImageLister"})) not in allowed(
+        template_of({}), "IndexImage"
+    )
+
+
+def test_events_may_start_index_image_and_nothing_else():
+    assert allowed(template_of({}), "ImageEventsStart") == {
+        ("states:StartExecution", resolved({"Ref": "IndexImage"}))
+    }
+
+
+@each_context
+def test_services_assume_roles_for_this_account_alone(context):
+    for role in resources(template_of(context), "AWS::IAM::Role").values():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        service = statement["Principal"]["Service"]
+        account = statement.get("Condition", {}).get("StringEquals", {}).get("aws:SourceAccount")
+        assert service == "lambda.amazonaws.com" or account == {"Ref": "AWS::AccountId"}
+
+
+@each_context
+def test_nothing_is_public(context):
+    template = template_of(context)
+    kinds = {resource["Type"] for resource in template["Resources"].values()}
+
+    assert not kinds & {"AWS::Lambda::Url", "AWS::Lambda::Permission", "AWS::ApiGateway::RestApi"}
+    for policy in resources(template, "AWS::SQS::QueuePolicy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Deny" or "Service" in statement["Principal"]
+
+
+@each_context
+def test_logs_are_kept_as_long_as_chosen_and_go_with_the_stack(context):
+    template = template_of(context)
+    groups = [
+        resource for resource in template["Resources"].values() if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    days = context.get("deployment", {}).get("log_retention_days", 90)
+
+    assert len(groups) == len(FUNCTIONS) + 2
+    assert {group["Properties"]["RetentionInDays"] for group in groups} == {days}
+    assert {group["DeletionPolicy"] for group in groups} == {"Delete"}
+
+
+def test_everything_with_content_is_encrypted_with_the_chosen_key():
+    template = template_of(EVERYTHING)
+
+    assert {group["KmsKeyId"] for group in resources(template, "AWS::Logs::LogGroup").values()} == {KEY_ARN}
+    assert {one["KmsKeyArn"] for one in resources(template, "AWS::Lambda::Function").values()} == {KEY_ARN}
+    assert {one["KmsMasterKeyId"] for one in resources(template, "AWS::SQS::Queue").values()} == {KEY_ARN}
+    assert {resource for action, resource in allowed(template) if action == "kms:Decrypt"} == {KEY_ARN}
+
+
+def test_without_a_key_the_queue_is_encrypted_all_the_same():
+    assert [
+        queue["SqsManagedSseEnabled"] for queue in resources(template_of({}), "AWS::SQS::Queue").values()
+    ] == [True]
+
+
+@each_context
+def test_the_queue_refuses_what_is_not_encrypted_on_the_way(context):
+    (policy,) = resources(template_of(context), "AWS::SQS::QueuePolicy").values()
+    denied = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
+
+    assert [one["Condition"] for one in denied] == [{"Bool": {"aws:SecureTransport": "false"}}]
+
+
+@each_context
+def test_events_that_cannot_be_delivered_are_tried_for_a_day_and_then_kept(context):
+    for rule in resources(template_of(context), "AWS::Events::Rule").values():
+        (target,) = rule["Targets"]
+        assert target["Arn"] == {"Ref": "IndexImage"}
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+        assert "DeadLetterConfig" in target
+
+
+def test_functions_run_the_handlers_on_arm_with_the_newest_python_the_wheels_are_for():
+    functions = resources(template_of({}), "AWS::Lambda::Function")
+
+    assert {name: one["Handler"] for name, one in functions.items()} == FUNCTIONS
+    for one in functions.values():
+        assert one["Runtime"] == "python3.13"
+        assert one["Architectures"] == ["arm64"]
+        assert len(one["Layers"]) == 2
+        assert one["Timeout"] <= 900
+
+
+def test_the_two_handlers_of_the_builder_are_the_same_code():
+    functions = resources(template_of({}), "AWS::Lambda::Function")
+
+    assert functions["IndexLayer"]["Code"] == functions["PublishIndex"]["Code"]
+    assert functions["IndexLayer"]["Code"] != functions["ImageFilter"]["Code"]
+
+
+def test_functions_get_what_the_deployment_chooses():
+    template = template_of(EVERYTHING)
+    function = resources(template, "AWS::Lambda::Function")["IndexLayer"]
+
+    assert (function["MemorySize"], function["Timeout"]) == (10240, 800)
+    assert function["ReservedConcurrentExecutions"] == 40
+    assert function["Architectures"] == ["x86_64"]
+    assert {
+        layer["CompatibleArchitectures"][0]
+        for layer in resources(template, "AWS::Lambda::LayerVersion").values()
+    } == {"x86_64"}
+
+
+def test_functions_run_in_the_chosen_vpc_and_may_make_network_interfaces_only_then():
+    deployed = resources(template_of(EVERYTHING), "AWS::Lambda::Function").values()
+
+    assert all(
+        one["VpcConfig"]
+        == {"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
+        for one in deployed
+    )
+    assert "ec2:CreateNetworkInterface" in {action for action, _ in allowed(template_of(EVERYTHING))}
+    assert not [action for action, _ in allowed(template_of({})) if action.startswith("ec2:")]
+
+
+@each_context
+def test_functions_read_the_settings_that_were_checked_here(context):
+    settings = Configuration.from_document(context.get("settings", {}))
+
+    for one in resources(template_of(context), "AWS::Lambda::Function").values():
+        variables = one["Environment"]["Variables"]
+        assert Configuration.from_document(json.loads(variables["SOCI_SETTINGS"])) == settings
+        assert set(variables) == {"SOCI_SETTINGS", "SOCI_REGISTRY"}
+
+
+def test_settings_that_do_not_fit_into_a_functions_environment_are_refused():
+    include = [f"department-{number}/*" for number in range(250)]
+
+    with pytest.raises(
+        InvalidConfig, match=rf"settings: \d+ bytes of JSON, want {MAX_SETTINGS_BYTES} at most"
+    ):
+        make_stack({"settings": {"rules": {"repositories": {"include": include}}}})
+
+
+@pytest.mark.parametrize(
+    ("partition", "suffix"),
+    [("aws", "amazonaws.com"), ("aws-us-gov", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn")],
+)
+def test_the_registry_is_that_of_the_partition(partition, suffix):
+    variables = resources(template_of({}), "AWS::Lambda::Function")["ImageFilter"]["Environment"]["Variables"]
+
+    host = resolved(variables["SOCI_REGISTRY"], partition=partition)
+
+    assert host == f"123456789012.dkr.ecr.eu-central-1.{suffix}"
+
+
+def test_no_arn_and_no_host_names_a_partition():
+    text = json.dumps(template_of({"settings": NARROW})["Resources"])
+
+    assert "arn:aws" not in text
+    hosts = set(re.findall(r"[\w.-]*amazonaws\.com[\w.-]*", text))
+    assert hosts == {f"{service}.amazonaws.com" for service in ("lambda", "states", "events")}  # principals
+
+
+@each_context
+def test_machines_are_traced_log_everything_but_data_and_end(context):
+    template = template_of(context)
+    machines = resources(template, "AWS::StepFunctions::StateMachine")
+
+    assert list(machines) == ["IndexImage", "ReindexRepositories"]
+    for name, machine in machines.items():
+        assert machine["TracingConfiguration"] == {"Enabled": True}
+        assert machine["LoggingConfiguration"]["Level"] == "ALL"
+        assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+        assert definition(template, name)["TimeoutSeconds"] > 900
+
+
+def test_limits_of_work_side_by_side_come_from_the_deployment():
+    machine = definition(template_of(EVERYTHING), "ReindexRepositories")
+
+    assert machine["States"]["Index images"]["MaxConcurrency"] == 7
+    assert json.dumps(machine).count('"MaxConcurrency": 3') == 2
+
+
+def test_every_role_has_the_chosen_boundary():
+    roles = resources(template_of(EVERYTHING), "AWS::IAM::Role").values()
+
+    assert {role["PermissionsBoundary"] for role in roles} == {BOUNDARY_ARN}
+    assert not [
+        role
+        for role in resources(template_of({}), "AWS::IAM::Role").values()
+        if "PermissionsBoundary" in role
+    ]
+
+
+def test_two_stacks_fit_in_one_account():
+    name_keys = {
+        "FunctionName",
+        "StateMachineName",
+        "RoleName",
+        "QueueName",
+        "LayerName",
+        "Name",
+        "PolicyName",
+        "LogGroupName",
+    }
+
+    def names(stack_name):
+        template = template_of({"stack_name": stack_name})
+        assert not [output for output in template["Outputs"].values() if "Export" in output]
+        return {
+            resource["Properties"][key]
+            for resource in template["Resources"].values()
+            for key in name_keys & resource["Properties"].keys()
+            if resource["Type"] != "AWS::IAM::Policy"  # such a name is one within its role
+        }
+
+    assert names("one")
+    assert not names("one") & names("two")
+
+
+def test_outputs_name_the_machines():
+    outputs = template_of({})["Outputs"]
+
+    for machine in ("IndexImage", "ReindexRepositories"):
+        assert outputs[f"{machine}Arn"]["Value"] == {"Ref": machine}
+        assert outputs[f"{machine}Name"]["Value"] == {"Fn::GetAtt": [machine, "Name"]}
+
+
+def test_synthesis_looks_nothing_up():
+    stack = make_stack(EVERYTHING)
+    app = stack.node.root
+    assert isinstance(app, App)
+
+    manifest = json.loads((Path(app.synth().directory) / "manifest.json").read_text())
+
+    assert "missing" not in manifest
