@@ -16,7 +16,7 @@ from soci.fetch import Platforms, choose_images, fetch_image
 from soci.index.documents import document_of
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
-from soci.remove import fetch_removal, remove_index
+from soci.remove import ConvertedCopy, Target, fetch_removal, remove_index
 from soci.settings import IndexSettings, ZstdLayers
 from soci.verify import verify_image
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
@@ -54,6 +54,12 @@ def run(recipe, path: Path, settings: IndexSettings = RECOMPRESS, tag: str | Non
 def blobs(path: Path) -> dict[str, str]:
     found = (file for file in (path / "blobs" / "sha256").iterdir())
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
+
+
+def target_in(path: Path) -> Target:
+    store = OciLayout(path, tag="latest")
+    copy = ConvertedCopy(source=OciLayout(path, tag="latest-soci"), tag="latest-soci")
+    return Target(store=store, image=fetch_image(store), tag="latest", copy=copy)
 
 
 def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):
@@ -135,14 +141,12 @@ def test_removing_both_indexes_leaves_the_layout_as_it_was(tmp_path, name):
     run(build.convert, path)
     run(build.create_index, path, IndexSettings(min_layer_size_bytes=0), tag=None)
     assert blobs(path) != before
-    store = OciLayout(path, tag="latest")
-    image = fetch_image(store)
+    target = target_in(path)
 
-    removal = fetch_removal(store, image, OciLayout(path, tag="latest-soci"))
-    remove_index(store, removal, tag="latest")
+    assert remove_index(target, fetch_removal(target)).is_done
 
     assert blobs(path) == before
-    assert [root.annotations for root in store.fetch_roots()] == [
+    assert [root.annotations for root in OciLayout(path).fetch_roots()] == [
         {"org.opencontainers.image.ref.name": "latest"}
     ]
 
@@ -150,10 +154,11 @@ def test_removing_both_indexes_leaves_the_layout_as_it_was(tmp_path, name):
 def test_an_image_indexed_under_its_own_tag_loses_the_index_and_keeps_its_layers(layout):
     before = fetch_image(OciLayout(layout, tag="latest")).images[0].manifest
     run(build.convert, layout, IndexSettings(min_layer_size_bytes=0), tag="latest")
+    target = target_in(layout)
+
+    remove_index(target, fetch_removal(target))
+
     store = OciLayout(layout, tag="latest")
-
-    remove_index(store, fetch_removal(store, fetch_image(store), None), tag="latest")
-
     after = fetch_image(store)
     assert after.images[0].manifest.layers == before.layers
     assert not after.images[0].manifest.annotations
@@ -161,6 +166,4 @@ def test_an_image_indexed_under_its_own_tag_loses_the_index_and_keeps_its_layers
 
 
 def test_an_image_without_index_has_nothing_to_remove(layout):
-    store = OciLayout(layout, tag="latest")
-
-    assert fetch_removal(store, fetch_image(store), OciLayout(layout, tag="latest-soci")).is_empty
+    assert fetch_removal(target_in(layout)).is_empty

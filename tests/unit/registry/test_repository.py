@@ -288,12 +288,13 @@ def test_a_referrer_that_is_deleted_is_no_longer_listed(registry, repository):
     assert [entry.digest for entry in found] == [second[0].digest]
 
 
-def test_a_list_of_referrers_keeps_its_order_and_has_each_once():
+def test_a_list_of_referrers_has_each_once_and_the_newest_first():
     first, second = (referrer_of(ROOT, name)[0] for name in "ab")
     index = with_referrer(with_referrer(ImageIndex(manifests=None), first), second)
 
-    assert index.manifests == (first, second)
-    assert with_referrer(index, first) == index
+    assert index.manifests == (second, first)
+    assert with_referrer(index, second) == index
+    assert with_referrer(index, first).manifests == (first, second)
     assert without_referrer(index, first.digest).manifests == (second,)
 
 
@@ -317,7 +318,7 @@ def test_a_writer_whose_entry_was_overwritten_puts_it_in_again():
         found = repository.fetch_referrers(ROOT.digest, ARTIFACT_TYPE)
 
     assert overtaken
-    assert [entry.digest for entry in found] == [theirs.digest, ours.digest]
+    assert [entry.digest for entry in found] == [ours.digest, theirs.digest]
 
 
 def test_a_list_that_is_overwritten_again_and_again_is_an_error():

@@ -1,14 +1,15 @@
 """The ports through which bytes enter and leave: a place that holds an image, and one that takes artifacts.
 
-An OCI layout, an archive and (later) a registry repository are all of them. The recipes in `soci.build` know
-nothing else of the world.
+An OCI layout and a repository of a registry are both; an archive is the first. The recipes in `soci.build` and
+`soci.remove` know nothing else of the world.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -53,6 +54,16 @@ class ReferrerSource(Protocol):
 
 
 @runtime_checkable
+class CompleteSource(Protocol):
+    """What some sources promise besides: what an index lists was there once. What is missing now is lost.
+
+    On disk it may just as well have been left out: tools copy single platforms with the whole index.
+    """
+
+    holds_whole_images: Literal[True]
+
+
+@runtime_checkable
 class BlobMounter(Protocol):
     """What some sinks can do besides: take a blob over from a source without its bytes travelling."""
 
@@ -92,11 +103,39 @@ class ArtifactSink(Protocol):
         """Make a pushed manifest an entry point, under a tag if one is given: the last step of a run."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPoint:
+    """Something by which a place is entered: a tag, or an entry of an OCI layout, which may have none."""
+
+    tag: str | None
+    root: Descriptor
+    """With artifact type and annotations, as far as the place tells them without a look at anything else."""
+    data: bytes = field(repr=False)
+    """The root's document."""
+
+
 class ImageStore(ImageSource, ArtifactSink, Protocol):
     """A place that is both; an image in it can be indexed without a copy, and freed of its index."""
 
-    def delete_manifest(self, digest: Digest) -> bool:
-        """Take a manifest away, and with it all tags that point to it; False when it is not there."""
+    def fetch_entry_points(self) -> Iterator[EntryPoint]:
+        """Yield all that the place can be entered by; lists of referrers are none, they only tell what is there.
+
+        Raises:
+            SourceError, IntegrityError: one of them cannot be read, so nobody knows what it refers to.
+        """
+
+    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:
+        """Take a manifest away, with all tags that point to it and out of its subject's list of referrers.
+
+        False when it is not there; if its subject is given, the list is put right all the same. Raises
+        `SourceError` when it has to stay; then everything is as it was.
+        """
+
+    def delete_tag(self, tag: str) -> bool:
+        """Take a tag away and leave what it points to; False when it is not there.
+
+        Raises `RegistryError` with status 400 or 405 where tags cannot be deleted alone.
+        """
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:
         """Free those blobs and documents that nothing here refers to any more; return how many.

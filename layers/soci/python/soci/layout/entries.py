@@ -5,11 +5,11 @@ Pure. See the OCI image spec, image-layout.md, "index.json file".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from soci.errors import InvalidReference, NotInImage
-from soci.oci import gojson
+from soci.oci import gojson, media_types
 from soci.oci.annotations import CONTAINERD_IMAGE_NAME, REF_NAME
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -27,12 +27,12 @@ def choose_entry(index: ImageIndex, tag: str | None, place: str) -> Descriptor:
     """Return the entry with this tag; without a tag, the only image there is.
 
     A tag is an entry's ref.name, or the full name that Docker and containerd put beside it. Entries without a
-    tag that have an artifact type (SOCI indexes of version 1) are no images. Raises `NotInImage` that lists
-    the tags.
+    tag that have an artifact type (SOCI indexes of version 1) are no images, nor is what an interrupted removal
+    left. Raises `NotInImage` that lists the tags.
     """
     entries = index.manifests or ()
     if tag is None:
-        chosen = [entry for entry in entries if _tag_of(entry) or not entry.artifact_type]
+        chosen = [entry for entry in entries if _may_be_image(entry)]
         wanted = "a single image"
     else:
         chosen = [entry for entry in entries if _ref_name(entry) == tag] or _with_image_name(entries, tag)
@@ -59,14 +59,28 @@ def with_root(index_json: bytes, descriptor: Descriptor, tag: str | None, where:
     return gojson.encode(document | {key: written})
 
 
+def without_tag(index_json: bytes, tag: str, where: str) -> bytes:
+    """Return index.json without the entry of one tag; all others keep what they have, also those of its digest."""
+    return _without(index_json, where, lambda entry: _ref_name(entry) == tag)
+
+
 def without_root(index_json: bytes, digest: Digest, where: str) -> bytes:
     """Return index.json without the entries of one digest; all others keep what they have."""
+    return _without(index_json, where, lambda entry: entry.digest == digest)
+
+
+def ref_name(entry: Descriptor) -> str | None:
+    """Return the tag of an entry, if it has one."""
+    return _ref_name(entry) or None
+
+
+def _without(index_json: bytes, where: str, goes: Callable[[Descriptor], bool]) -> bytes:
     entries = ImageIndex.parse(index_json, where).manifests or ()
-    if all(entry.digest != digest for entry in entries):
+    if not any(map(goes, entries)):
         return index_json
     document = cast("dict[str, Any]", gojson.decode(index_json, where, limit_bytes=INDEX_LIMIT_BYTES))
     key = next((key for key in reversed(document) if fold_key(key) == "manifests"), "manifests")
-    kept = [raw for entry, raw in zip(entries, document[key], strict=True) if entry.digest != digest]
+    kept = [raw for entry, raw in zip(entries, document[key], strict=True) if not goes(entry)]
     return gojson.encode(document | {key: kept})
 
 
@@ -78,6 +92,11 @@ def _root_entry(descriptor: Descriptor, tag: str | None) -> Descriptor:
         annotations={} if tag is None else {REF_NAME: tag},
         artifact_type=descriptor.artifact_type,
     )
+
+
+def _may_be_image(entry: Descriptor) -> bool:
+    has_tag = bool(_tag_of(entry)) and entry.artifact_type != media_types.REMOVAL
+    return has_tag or not entry.artifact_type
 
 
 def _with_image_name(entries: Sequence[Descriptor], tag: str) -> list[Descriptor]:

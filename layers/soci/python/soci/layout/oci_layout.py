@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from soci.errors import BlobMissing, DigestMismatch, StorageError
 from soci.layout.atomic import PendingFile, fsync_directory, locked_directory, write_atomically
-from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, with_root, without_root
+from soci.layout.entries import EMPTY_INDEX_JSON, INDEX_JSON, ref_name, with_root, without_root, without_tag
 from soci.layout.extents import Extent, storage_errors
 from soci.layout.layout_source import LAYOUT_VERSION, OCI_LAYOUT, LayoutSource
 from soci.layout.reachable import reachable_from
@@ -20,6 +20,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
 from soci.oci.manifest import INDEX_LIMIT_BYTES
+from soci.ports import EntryPoint
 
 UPLOAD_ALGORITHM = "sha256"
 """Of blobs whose digest is computed here."""
@@ -91,9 +92,19 @@ class OciLayout(LayoutSource):
         fsync_directory(self._blob_path(descriptor.digest).parent)
         self._change_index_json(lambda current, where: with_root(current, descriptor, tag, where))
 
-    def delete_manifest(self, digest: Digest) -> bool:
+    def fetch_entry_points(self) -> Iterator[EntryPoint]:
+        """Yield the entries of index.json whose documents are at hand. See `ports.ImageStore`."""
+        for root in self.fetch_roots():
+            with suppress(BlobMissing):
+                yield EntryPoint(tag=ref_name(root), root=root, data=self.fetch_manifest(root))
+
+    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:  # noqa: ARG002 - a port's
         """Take a manifest out of index.json; its bytes go by `delete_blobs`. See `ports.ImageStore`."""
         return self._change_index_json(lambda current, where: without_root(current, digest, where))
+
+    def delete_tag(self, tag: str) -> bool:
+        """Take the entry of a tag out of index.json. See `ports.ImageStore`."""
+        return self._change_index_json(lambda current, where: without_tag(current, tag, where))
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:
         """Free blobs that no entry point leads to. Raises `StorageError`, `IntegrityError`.

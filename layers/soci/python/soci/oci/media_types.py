@@ -26,6 +26,8 @@ SOCI_INDEX_V1 = "application/vnd.amazon.soci.index.v1+json"
 SOCI_INDEX_V2 = "application/vnd.amazon.soci.index.v2+json"
 PREFETCH = "application/vnd.amazon.soci.prefetch.v1+json"
 ZTOC = "application/octet-stream"
+REMOVAL = "application/vnd.soci-index.removal.v1"
+"""Artifact type of the list that `remove` keeps while it works; it is gone when that is done."""
 
 _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."

@@ -7,9 +7,12 @@ have been read or written are kept: they are small, and a recipe asks for some o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
+from typing import Literal
 
-from soci.errors import BlobMissing, InvalidDocument, NotInImage
+from soci.errors import BlobMissing, InvalidDocument, NotInImage, RegistryError
 from soci.oci import gojson, media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -18,20 +21,30 @@ from soci.oci.image_config import CONFIG_LIMIT_BYTES
 from soci.oci.integrity import check_content, checked
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef
-from soci.ports import ImageSource
+from soci.ports import EntryPoint, ImageSource
 from soci.registry.answers import NOT_FOUND
 from soci.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
 from soci.registry.manifests import Manifests
 from soci.registry.messages import Operation, Request, redacted
 from soci.registry.paging import fetch_pages
-from soci.registry.referrers import Referrers, describe_referrer
+from soci.registry.referrers import Referrers, describe_referrer, is_fallback_tag
 from soci.registry.scopes import Scopes
 from soci.registry.streaming import BlobReader, StreamSettings
 from soci.registry.upload import StreamedUpload, Uploads
 
 TAGS_PER_PAGE = 1_000
+TAGS_AT_ONCE = 8
+"""Tags that are looked up at the same time: a repository may have thousands."""
+
 _OK = 200
 _REDIRECTS = (301, 302, 303, 307, 308)
+_KEPT = (400, 403, 409)
+"""What registries answer when something still refers to a manifest; it differs between them."""
+_ADVICE = {
+    401: "to delete takes a permission of its own",
+    403: "to delete takes a permission of its own, and nothing that still refers to it",
+    405: "this registry does not delete: whoever runs it can enable that",
+}
 
 
 class RegistryRepository:
@@ -39,6 +52,9 @@ class RegistryRepository:
 
     The image is the one with the reference's digest, else the one with its tag, else `latest`.
     """
+
+    holds_whole_images: Literal[True] = True
+    """See `ports.CompleteSource`: registries take no index whose manifests are not there."""
 
     def __init__(
         self, client: RegistryClient, reference: RegistryRef, *, streaming: StreamSettings | None = None
@@ -178,26 +194,61 @@ class RegistryRepository:
                 "tags"
             )
 
-    def delete_manifest(self, digest: Digest) -> bool:
-        """Take a manifest away, with its tags and out of its subject's list; False when it is not there.
+    def fetch_entry_points(self) -> Iterator[EntryPoint]:
+        """Yield all tags with what they point to, some of them read at the same time. See `ports.ImageStore`."""
+        tags = self.fetch_tags()
+        with ThreadPoolExecutor(TAGS_AT_ONCE) as pool:
+            while some := list(islice(tags, TAGS_AT_ONCE)):
+                for tag, found in zip(some, pool.map(self._manifests.fetch, some), strict=True):
+                    is_list = found and is_fallback_tag(tag) and media_types.is_index(found[0].media_type)
+                    if found is not None and not is_list:
+                        root = describe_referrer(found[0], _parse(*found))
+                        yield EntryPoint(tag=tag, root=root, data=found[1])
 
-        Raises `RegistryError` when the registry does not delete.
+    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:
+        """Take a manifest away, with its tags and out of its subject's list. See `ports.ImageStore`.
+
+        The list comes last, so that a run that ends between finds the manifest again. But some registries keep
+        what a list refers to; there it goes out of the list first, and back if it has to stay.
         """
-        found = self._documents.pop(digest, None) or self._manifests.fetch(digest)
-        if found is None:
-            return False
-        subject = _parse(*found).subject
+        subject = subject or self._fetch_subject(digest)
+        self._documents.pop(digest, None)
+        try:
+            is_deleted = self._delete(digest)
+        except RegistryError as error:
+            entry = self._referrers.remove(subject, digest) if subject and error.status in _KEPT else None
+            if subject is None or entry is None:
+                raise
+            try:
+                return self._delete(digest)
+            except RegistryError:
+                self._referrers.add(subject, entry)
+                raise
         if subject is not None:
-            self._referrers.remove(subject.digest, digest)
-        return self._manifests.delete(digest)
+            self._referrers.remove(subject, digest)
+        return is_deleted
+
+    def delete_tag(self, tag: str) -> bool:
+        """Take a tag away and leave what it points to. See `ports.ImageStore`."""
+        return self._delete(tag)
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
         """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
         return 0
 
-    def delete_tag(self, tag: str) -> bool:
-        """Take a tag away; False when it is not there. Raises `RegistryError` when the registry does not."""
-        return self._manifests.delete(tag)
+    def _delete(self, reference: Digest | str) -> bool:
+        try:
+            return self._manifests.delete(reference)
+        except RegistryError as error:
+            advice = _ADVICE.get(error.status or 0)
+            if advice is None:
+                raise
+            raise type(error)(f"{error}; {advice}", status=error.status) from error
+
+    def _fetch_subject(self, digest: Digest) -> Digest | None:
+        found = self._documents.get(digest) or self._manifests.fetch(digest)
+        subject = _parse(*found).subject if found else None
+        return subject.digest if subject else None
 
     def _fetch_document(self, digest: Digest) -> tuple[Descriptor, bytes]:
         found = self._documents.get(digest) or self._manifests.fetch(digest)

@@ -1,0 +1,31 @@
+"""Taking an index away and leaving the image: the way back when an index misbehaves.
+
+    version 1    the index manifests that name an image manifest as subject go
+    version 2    of an image beside its SOCI-enabled copy (`-soci`): the copy goes
+                 of an image that is SOCI-enabled itself: the same layers under documents without the index take
+                 its place under the tag, then the old documents go
+
+What anybody else can reach stays: everything that the place can be entered by is looked at first, which is all tags
+of a repository, all entries of a layout. What is known by its digest alone cannot be seen. An index of version 1
+belongs to an image manifest, so it goes for all tags that lead to that one.
+
+Whether the tags still mean the same is looked at right before anything changes. Then what is to go is written down,
+in a list under a tag of its own (`unfinished.py`), because what refers to others has to go before them: whoever was
+interrupted, or refused, finds the rest by that list when he does the same again. The list goes last.
+"""
+
+from soci.remove.carry_out import Refusal, RemovalResult, remove_index
+from soci.remove.find import ConvertedCopy, Removal, Target, fetch_removal
+from soci.remove.strip import is_converted, strip_index
+
+__all__ = [
+    "ConvertedCopy",
+    "Refusal",
+    "Removal",
+    "RemovalResult",
+    "Target",
+    "fetch_removal",
+    "is_converted",
+    "remove_index",
+    "strip_index",
+]
