@@ -48,13 +48,14 @@ def synthesize(context: Mapping[str, Json], directory: Path) -> Deployment:
     from aws_cdk import App  # noqa: PLC0415
 
     from infra.config import StackConfig  # noqa: PLC0415
-    from infra.packaging import folders_for_this_machine  # noqa: PLC0415
+    from infra.packaging import ASSETS_DIR, build_assets, this_machine  # noqa: PLC0415
     from infra.stack import SociStack  # noqa: PLC0415
 
     # Assets are read where they are; the copies that a deployment would upload are not needed.
     app = App(outdir=str(directory), context={"aws:cdk:disable-asset-staging": True})
     config = StackConfig.from_context(context)
-    SociStack(app, config=config, folders=folders_for_this_machine())
+    assets = build_assets(ASSETS_DIR, target=this_machine())
+    SociStack(app, config=config, assets=assets)
     app.synth()
     return read_assembly(directory, stack_name=config.stack_name)
 
