@@ -19,6 +19,8 @@ _LOCK = _ROOT / "layers/dependencies/requirements.txt"
 _CORE = _ROOT / "layers/soci/python/soci"
 _NOT_IN_LAMBDA = ("cli", "__main__.py")  # the command line, which needs typer and rich
 _FUNCTIONS = ("image_filter", "index_builder", "image_lister")
+_RECIPE = tuple(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+"""What decides how a tree is made, beside its inputs: this package, as it stands when it is loaded."""
 
 ASSETS_DIR = _ROOT / ".layers"
 """Where builds are kept between runs; `make clean` removes it."""
@@ -59,7 +61,7 @@ def _dependencies(out_dir: Path, target: Target) -> Tree:
     return keep_tree(
         out_dir,
         f"dependencies-{target.name}",
-        inputs=[*_recipe(), repr(target).encode(), _LOCK.read_bytes()],
+        inputs=[*_RECIPE, repr(target).encode(), _LOCK.read_bytes()],
         fill=lambda tree: install_wheels(_LOCK, target=target, into=tree / "python"),
     )
 
@@ -79,14 +81,9 @@ def _sources(
     return keep_tree(
         out_dir,
         name,
-        inputs=[*_recipe(), *inputs],
+        inputs=[*_RECIPE, *inputs],
         fill=lambda tree: copy_files(files, source=source, destination=tree / below),
     )
-
-
-def _recipe() -> list[bytes]:
-    """Return what decides how a tree is made, beside its inputs: this package."""
-    return [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
 
 
 def _check_size(target: Target, dependencies: Tree, core: Tree, functions: Collection[Tree]) -> None:

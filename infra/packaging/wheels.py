@@ -54,9 +54,11 @@ def _run_pip(lock: Path, target: Target, into: Path) -> None:
 
 
 def _strip(folder: Path) -> None:
-    shutil.rmtree(
-        folder / "bin", ignore_errors=True
-    )  # commands, which start with the path of this interpreter
+    # Commands, which begin with the path of this interpreter.
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    # The second of two engines: 10 MiB, and needs cffi.
+    for engine in folder.glob("zstandard/_cffi.*"):
+        engine.unlink()
     for info in folder.glob("*.dist-info"):
         for name in _NOTES_OF_PIP:
             (info / name).unlink(missing_ok=True)

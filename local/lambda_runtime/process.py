@@ -60,6 +60,7 @@ class LambdaProcess:
         self._memory_mib = memory_mib
         self._turn = Lock()
         self._running: _Running | None = None
+        self._is_closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="lambda-"))
         self._log = self._folder / "log"
         self._log.touch()
@@ -98,13 +99,18 @@ class LambdaProcess:
                 raise _timed_out(request_id, self._timeout_seconds)
 
     def close(self) -> None:
-        """End the process and remove its log."""
+        """End the process, also in the middle of an event, and remove its log. There is no next event."""
+        self._is_closed = True
+        if (running := self._running) is not None:
+            running.kill()
         with self._turn:
             self._stop()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _report_on(self, request_id: str, body: bytes) -> Report | None:
         """Hand an event to the process, which is started if there is none, and kept if it answers."""
+        if self._is_closed:
+            raise RuntimeError(f"{self.name} is closed")
         running = self._running = self._running or self._start()
         keep = False
         try:
@@ -174,10 +180,15 @@ class _Running:
         except queue.Empty:
             return None
 
+    def kill(self) -> None:
+        """Kill the process, and whatever it has started."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def end(self) -> None:
-        """End the process, and whatever it has started, without asking."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill the process, wait until it is gone, and close its API."""
+        self.kill()
         self._watch.join()
         self.api.close()
 

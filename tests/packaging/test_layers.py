@@ -59,7 +59,7 @@ def test_layers_of_both_architectures_differ_in_compiled_files_only(arm64, x86_6
 def test_a_function_with_its_layers_stays_small(arm64):
     folders = (arm64.dependencies_layer, arm64.core_layer, *arm64.functions.values())
 
-    assert sum(read_tree(folder).size_bytes for folder in folders) < 30 << 20
+    assert sum(read_tree(folder).size_bytes for folder in folders) < 25 << 20
 
 
 def test_the_lock_has_hashes_and_no_markers():

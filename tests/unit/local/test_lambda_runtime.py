@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
@@ -256,3 +257,30 @@ def test_nothing_is_left_after_closing(start):
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_closing_ends_an_event_that_is_still_running(start, tmp_path):
+    process = start(
+        """
+        import pathlib, time
+        def handler(event, context):
+            pathlib.Path(event).touch()
+            time.sleep(60)
+        """
+    )
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(process.invoke, str(tmp_path / "reached"))
+        wait_until((tmp_path / "reached").exists)
+        process.close()
+
+        with pytest.raises(LambdaError, match="signal: Killed"):
+            answer.result(timeout=10)
+    with pytest.raises(RuntimeError, match="closed"):
+        process.invoke("again")
+
+
+def wait_until(happened, *, timeout_seconds=20):
+    deadline = time.monotonic() + timeout_seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
