@@ -53,7 +53,7 @@ def parse_request(document: object) -> ImageRequest:
     if not isinstance(document, Mapping):
         reader.problems.append(f"got {_shown(document)}, want an event or a request, which are objects")
         request = None
-    elif "detail-type" in document or "source" in document or "detail" in document:
+    elif "detail-type" in document or "source" in document:
         request = _parse_event(document, reader)
     else:
         request = _parse_console_request(document, reader)
