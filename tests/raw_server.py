@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 _TLS_HANDSHAKE = b"\x16"
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,11 @@ class RawServer:
                     return
                 request += more
             self.requests.append(request)
-            _say(connection, answer, len(request.partition(b"\r\n\r\n")[2]))
+            received = len(request.partition(b"\r\n\r\n")[2])
+            length = _LENGTH.search(request)
+            while not isinstance(answer, Slow) and length and received < int(length[1]):
+                received += len(connection.recv(65536))
+            _say(connection, answer, received)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):
             pass

@@ -23,6 +23,7 @@ from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
 from soci.registry.credentials import Login, NoLogins
+from soci.registry.manifests import TAG_SECONDS
 from soci.registry.open import FirstLogin, open_repository
 from soci.registry.referrers import fallback_tag, with_referrer, without_referrer
 from soci.registry.repository import RegistryRepository
@@ -131,10 +132,22 @@ def test_a_document_is_asked_for_once(registry, repository):
     assert paths(registry) == ["manifests/1.0"]
 
 
-@pytest.mark.parametrize("name", ["app", "other"])
-def test_a_tag_or_repository_that_is_not_there_is_no_image(registry, name):
-    with pytest.raises(NotInImage, match=f"{registry.host}/{name}: no image 9"):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("app", "MANIFEST_UNKNOWN: Requested image not found"),
+        ("other", "NAME_UNKNOWN: The repository with name 'other' does not exist in the registry"),
+    ],
+)
+def test_a_tag_or_repository_that_is_not_there_is_no_image_in_the_registry_s_words(registry, name, words):
+    with pytest.raises(NotInImage, match=f"{registry.host}/{name}: no image 9: {words}"):
         repository_at(registry.host, name, tag="9").fetch_root()
+
+
+def test_a_web_page_does_not_say_that_there_is_no_image():
+    page = http(404, b"<html>Not here</html>", Content_Type="text/html; charset=utf-8")
+    with raw_server(page) as server, pytest.raises(RegistryError, match="status 404, <html>Not here"):
+        repository_at(server.url.removeprefix("http://")).fetch_root()
 
 
 def test_a_config_is_a_blob_and_its_size_is_limited(repository):
@@ -157,15 +170,43 @@ def test_a_manifest_of_another_digest_than_asked_for_is_refused(registry, reposi
     ("lie", "problem"),
     [
         ({"Docker-Content-Digest": str(digest_of(b"x"))}, "given as 'sha256:.*, but it is sha256:"),
+        ({"Docker-Content-Digest": "junk"}, "given as 'junk', but it is sha256:"),
+        ({"Docker-Content-Digest": f"sha512:{0:0128}"}, "given as 'sha512:000.*, but it is sha512:"),
         ({"Content-Type": media_types.OCI_INDEX}, "given as .*index.* but it is .*manifest"),
+        ({"Content-Type": media_types.OCI_CONFIG}, "given as .*config.* but it is .*manifest"),
+        ({"Content-Type": "text/html"}, "given as text/html, but it is .*manifest"),
     ],
-    ids=["digest", "media type"],
+    ids=["digest", "no digest", "digest of another kind", "index", "config", "web page"],
 )
 def test_a_registry_that_lies_about_a_manifest_is_refused(registry, repository, lie, problem):
     registry.fail(Lie(lie))
 
     with pytest.raises(InvalidResponse, match=problem):
         repository.fetch_root()
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        {"Content-Type": "application/json; charset=utf-8"},
+        {"Content-Type": "application/octet-stream"},
+        {"Docker-Content-Digest": str(digest_of(IMAGE.document, "sha512"))},
+    ],
+    ids=["json", "bytes", "digest of another kind"],
+)
+def test_what_does_not_contradict_a_manifest_is_taken(registry, repository, truth):
+    registry.fail(Lie(truth))
+
+    assert repository.fetch_root() == ROOT
+
+
+@pytest.mark.parametrize("said", [str(digest_of(b"x")), "junk"])
+def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(registry, said):
+    repository = repository_at(registry.host)
+    registry.fail(Lie({"Docker-Content-Digest": said}))
+
+    with pytest.raises(InvalidResponse, match=f"given as '{said}', but it is {LAYER.digest}"):
+        repository.has_blob(LAYER)
 
 
 def test_what_is_no_manifest_is_refused():
@@ -186,9 +227,15 @@ def test_a_blob_is_there_in_its_size_or_not_at_all(redirects):
         assert not repository.has_blob(describe(b"absent", media_types.OCI_MANIFEST))
 
 
-def test_a_registry_that_redirects_the_question_has_the_blob():
-    with raw_server(http(307, Location="https://elsewhere.invalid/")) as server:
-        assert repository_at(server.url.removeprefix("http://")).has_blob(describe(b"x", "x"))
+def test_a_registry_that_redirects_the_question_has_the_blob_or_manifest():
+    elsewhere = http(307, Location="https://elsewhere.invalid/")
+    with raw_server([elsewhere] * 2) as server:
+        repository = repository_at(server.url.removeprefix("http://"))
+
+        assert repository.has_blob(describe(b"x", "x"))
+        repository.push_manifest(ROOT, IMAGE.document)
+
+    assert [request.split()[0] for request in server.requests] == [b"HEAD", b"HEAD"]
 
 
 def test_a_manifest_that_is_not_there_is_missing(repository):
@@ -409,6 +456,16 @@ def test_a_tag_waits_as_long_as_the_registry_asks_before_it_is_put_again(registr
     repository_at(registry.host, time=time).push_root(OTHER_ROOT, "1.0")
 
     assert time.slept == [7]
+
+
+def test_a_tag_is_not_tried_for_as_long_as_other_things(registry):
+    time = FakeTime()
+    registry.fail(Answer(503, retry_after_seconds=int(TAG_SECONDS) + 1), where=request_to("PUT"))
+
+    with pytest.raises(RegistryUnavailable, match="asks for a pause of 46 s"):
+        repository_at(registry.host, time=time).push_root(OTHER_ROOT, "1.0")
+
+    assert time.slept == []
 
 
 def test_a_tag_that_cannot_be_put_is_an_error(registry, repository):

@@ -335,6 +335,17 @@ def test_an_error_in_a_range_ahead_reaches_the_reader_in_its_place(ecr):
     assert b"".join(got) == CONTENT[: 128 * KIB]
 
 
+@pytest.mark.parametrize("said", [str(digest_of(b"x")), "junk"])
+@pytest.mark.parametrize("settings", [RANGES, AT_ONCE], ids=["ranges", "at once"])
+def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(said, settings):
+    with Registry(Behaviour(redirects_blobs=False, rates={})) as registry:
+        registry.repository("app").put_blob(CONTENT)
+        registry.fail(Lie({"Docker-Content-Digest": said}))
+
+        with pytest.raises(InvalidResponse, match=f"given as '{said}', but it is {BLOB.digest}"):
+            read(reader_of(registry.host), settings)
+
+
 def test_a_registry_that_lies_about_the_length_is_refused(ecr):
     ecr.fail(Lie({"Content-Length": "10"}), where=request_to("GET", origin=OBJECTS))
 

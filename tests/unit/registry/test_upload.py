@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from local.registry import Answer, Behaviour, Harm, Registry, request_to
@@ -8,7 +11,7 @@ from soci.oci.digest import digest_of
 from soci.registry.client import RegistryClient
 from soci.registry.retry import RetryPolicy
 from soci.registry.transport import Timeouts, Transport
-from soci.registry.upload import Uploads, parts_of
+from soci.registry.upload import MAX_PART_BYTES, StreamedUpload, Uploads, parts_of
 from tests.builders import noise
 from tests.fake_time import FakeTime
 from tests.raw_server import http, raw_server
@@ -19,12 +22,12 @@ LARGE = noise(3 * PART + 5, "large")
 LOST = [Harm.RESET_BEFORE, Harm.RESET_IN_REQUEST, Harm.RESET_AFTER, Harm.HANG, Answer(500), Answer(503)]
 
 
-def uploads_to(host: str, repository: str = "app", time: FakeTime | None = None) -> Uploads:
+def uploads_to(host: str, repository: str = "app", clock: FakeTime | None = None) -> Uploads:
     client = RegistryClient(
         f"http://{host}",
         host,
         transport=Transport(Timeouts(connect_seconds=2, read_seconds=0.3)),
-        retries=RetryPolicy(clock=(time or FakeTime()).clock()),
+        retries=RetryPolicy(clock=(clock or FakeTime()).clock()),
     )
     return Uploads(client, f"http://{host}/v2/{repository}/blobs", ())
 
@@ -112,12 +115,12 @@ def test_whatever_is_lost_once_the_blob_is_whole(registry, content, fault):
     ("content", "method"), [(SMALL, "PUT"), (LARGE, "PATCH"), (LARGE, "PUT")], ids=["whole", "part", "end"]
 )
 def test_what_is_sent_once_waits_as_long_as_the_registry_asks(registry, content, method):
-    time = FakeTime()
+    clock = FakeTime()
     registry.fail(Answer(503, retry_after_seconds=7), where=request_to(method))
 
-    uploads_to(registry.host, time=time).push(digest_of(content), [content], part_bytes=PART)
+    uploads_to(registry.host, clock=clock).push(digest_of(content), [content], part_bytes=PART)
 
-    assert time.slept == [7]
+    assert clock.slept == [7]
     assert blobs_of(registry) == [content]
 
 
@@ -192,6 +195,90 @@ def test_an_address_with_a_query_keeps_it():
 def test_an_upload_without_an_address_is_refused():
     with raw_server(http(202)) as server, pytest.raises(InvalidResponse, match="no Location for the upload"):
         uploads_to(server.url.removeprefix("http://")).start()
+
+
+def begun_uploads(registry: Registry) -> int:
+    return len(registry.repository("app").uploads)
+
+
+def test_an_upload_that_is_given_up_is_not_left_with_the_registry(registry):
+    upload = StreamedUpload(uploads_to(registry.host).start(), part_bytes=PART)
+    upload.write(LARGE)
+    assert begun_uploads(registry) == 1
+
+    upload.abort()
+
+    assert begun_uploads(registry) == 0
+    assert statuses(registry)[-1] == ("DELETE", 204)
+
+
+def test_an_upload_whose_source_breaks_off_is_not_left_with_the_registry(registry):
+    def breaking():
+        yield LARGE
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        uploads_to(registry.host).push(digest_of(LARGE), breaking(), part_bytes=PART)
+
+    assert begun_uploads(registry) == 0
+
+
+@pytest.mark.parametrize("fault", [Answer(405), Answer(503), Harm.RESET_BEFORE], ids=str)
+def test_a_registry_that_keeps_what_is_given_up_is_left_alone(registry, fault):
+    registry.fail(fault, where=request_to("DELETE"))
+    upload = uploads_to(registry.host).start()
+
+    upload.cancel()
+
+    assert [method for method, _ in statuses(registry)] == ["POST", "DELETE"]
+
+
+def test_a_registry_that_hangs_is_not_waited_for_when_an_upload_is_given_up(registry, monkeypatch):
+    monkeypatch.setattr("soci.registry.upload.CANCEL_SECONDS", 0.2)
+    registry.fail(Harm.HANG, where=request_to("DELETE"))
+    client = RegistryClient(f"http://{registry.host}", registry.host)
+    started = time.monotonic()
+
+    Uploads(client, f"http://{registry.host}/v2/app/blobs", ()).start().cancel()
+
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["in one request", "in parts"])
+def test_an_upload_that_was_begun_instead_of_a_mount_is_gone_on_with(content):
+    with Registry(Behaviour(mounts=False, min_part_bytes=PART, rates={})) as registry:
+        uploads = uploads_to(registry.host)
+        assert not uploads.mount(digest_of(content), "base", ())
+        uploads.push(digest_of(content), [content], part_bytes=PART)
+
+        assert blobs_of(registry) == [content]
+        assert [method for method, _ in statuses(registry)].count("POST") == 1
+        assert begun_uploads(registry) == 0
+
+
+def test_parts_are_as_large_as_the_registry_wants_them():
+    begun = http(202, Location="/u", OCI_Chunk_Min_Length="25")
+    answers = [begun, http(202, Location="/u"), http(202, Location="/u"), http(201)]
+    content = noise(40, "content")
+    with raw_server(answers) as server:
+        uploads_to(server.url.removeprefix("http://")).push(digest_of(content), [content], part_bytes=10)
+
+    ranges = [re.search(rb"Content-Range: (\S+)", request) for request in server.requests]
+    assert [found[1] for found in ranges if found] == [b"0-24", b"25-39"]
+
+
+def test_a_registry_that_wants_parts_that_no_memory_holds_is_refused():
+    begun = http(202, Location="/u", OCI_Chunk_Min_Length=str(MAX_PART_BYTES + 1))
+    with raw_server(begun) as server, pytest.raises(InvalidResponse, match="wants parts of 104857601 bytes"):
+        uploads_to(server.url.removeprefix("http://")).start()
+
+
+def test_a_blob_that_the_registry_has_elsewhere_need_not_be_sent_again():
+    answers = [http(202, Location="/u"), http(503), http(307, Location="https://elsewhere.invalid/")]
+    with raw_server(answers) as server:
+        uploads_to(server.url.removeprefix("http://")).push(digest_of(SMALL), [SMALL])
+
+    assert [request.split()[0] for request in server.requests] == [b"POST", b"PUT", b"HEAD"]
 
 
 def test_a_blob_is_taken_over_from_another_repository_where_the_registry_does_that():

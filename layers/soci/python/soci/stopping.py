@@ -71,6 +71,20 @@ class Stop:
         self.check()
 
 
+@contextmanager
+def for_at_most(seconds: float) -> Iterator[None]:
+    """Stop the waits of the calling thread inside the block when that time is up, and for nothing else."""
+    stop = Stop()
+    timer = threading.Timer(seconds, stop.set)
+    timer.start()
+    try:
+        with stop.governs():
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 _thread = threading.local()
 _NEVER = Stop()
 

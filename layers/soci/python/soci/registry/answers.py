@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.registry.messages import BodyStream, Request, Response, beginning
+from soci.errors import (
+    InvalidDocument,
+    InvalidResponse,
+    RegistryError,
+    RegistryUnavailable,
+    Throttled,
+    Unauthorized,
+)
+from soci.oci.digest import Digest, digest_of
+from soci.registry.messages import BodyStream, Request, Response, beginning, redacted
 from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
 
+OK = 200
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
@@ -37,6 +46,27 @@ def _kind_of(status: int) -> type[RegistryError]:
     if status == TOO_MANY_REQUESTS:
         return Throttled
     return RegistryUnavailable if status in TRANSIENT_STATUSES else RegistryError
+
+
+def content_type_of(answer: Response) -> str:
+    """Return the media type that an answer has by its own word, in lower case; empty without one."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_given_digest(answer: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
+    """Compare what an answer says the digest of its content is, if it does, with what it is.
+
+    One by another algorithm is compared where the data is at hand. Raises `InvalidResponse`.
+    """
+    given = answer.headers.get("docker-content-digest", str(digest))
+    try:
+        said = Digest.parse(given)
+    except InvalidDocument:
+        said = None
+    if said is not None and said.algorithm != digest.algorithm:
+        digest = said if data is None else digest_of(data, said.algorithm)
+    if said != digest:
+        raise InvalidResponse(f"{redacted(answer.url)}: given as {given[:150]!r}, but it is {digest}")
 
 
 def describe_errors(response: Response) -> str:

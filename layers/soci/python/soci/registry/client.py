@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES
-from soci.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
+from soci.registry.answers import ERROR_LIMIT_BYTES, NOT_FOUND, OK, UNAUTHORIZED, error_of, fetch_error
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
 from soci.registry.messages import (
@@ -35,7 +35,7 @@ from soci.registry.transport import Transport
 
 ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES
 MAX_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _T = TypeVar("_T")
 
@@ -70,8 +70,11 @@ class RegistryClient:
         *,
         expect: Collection[int],
         limit_bytes: int = ANSWER_LIMIT_BYTES,
+        attempts: Attempts | None = None,
     ) -> Response:
         """Send a request, several times if need be, and return the answer, whose status is as expected.
+
+        Failures count among the attempts given, if they are: those at something larger.
 
         Raises:
             Unauthorized, Throttled, RegistryUnavailable: the request failed, for good or as often as we try.
@@ -79,7 +82,7 @@ class RegistryClient:
             InvalidResponse: the answer contradicts the protocol, or is larger than the limit.
         """
         with ExitStack() as stack:
-            attempts = self.retries.start()
+            attempts = attempts or self.retries.start()
             return self._attempt(
                 stack,
                 request,
@@ -90,6 +93,14 @@ class RegistryClient:
                     stream, limit_bytes, within_seconds=min(DOCUMENT_SECONDS, attempts.seconds_left())
                 ),
             )
+
+    def look(self, request: Request, scopes: Collection[str]) -> Response | None:
+        """Ask with HEAD whether something is there; None when it is not. Raises as `send` does.
+
+        A redirect is an answer: what lies elsewhere is there.
+        """
+        answer = self.send(request, scopes, expect=(OK, NOT_FOUND, *REDIRECTS))
+        return None if answer.status == NOT_FOUND else answer
 
     @contextmanager
     def open(
@@ -150,7 +161,7 @@ class RegistryClient:
             if authorization is not None and self._session.is_own(request.url):
                 sent = replace(request, headers={**request.headers, "Authorization": authorization})
             with self._transport.open(sent) as stream:
-                if request.method != "GET" or stream.status not in _REDIRECTS:
+                if request.method != "GET" or stream.status not in REDIRECTS:
                     yield stream
                     return
                 beginning(stream, ERROR_LIMIT_BYTES)

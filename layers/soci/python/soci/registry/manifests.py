@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from soci.errors import DigestMismatch, InvalidResponse, RegistryError, RegistryUnavailable, TagImmutable
+from soci.errors import (
+    DigestMismatch,
+    InvalidResponse,
+    NotInImage,
+    RegistryError,
+    RegistryUnavailable,
+    TagImmutable,
+)
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import sniff_media_type
-from soci.registry.answers import NOT_FOUND, describe_errors, error_of
+from soci.registry.answers import (
+    NOT_FOUND,
+    OK,
+    check_given_digest,
+    content_type_of,
+    describe_errors,
+    error_of,
+)
 from soci.registry.client import RegistryClient
 from soci.registry.messages import Operation, Request, Response, redacted
+from soci.registry.retry import Attempts
 from soci.registry.scopes import Scopes
 
-_OK = 200
+TAG_SECONDS = 45.0
+"""How long a tag is tried: one time-out of an answer, and another attempt."""
+
 _CREATED = 201
 _ACCEPTED = 202
 _NO_CONTENT = 204
@@ -27,6 +44,10 @@ _MEDIA_TYPES = (
     media_types.DOCKER_MANIFEST_LIST,
     media_types.DOCKER_MANIFEST,
 )
+_NO_MEDIA_TYPE = frozenset({"", "application/json", "application/octet-stream", "binary/octet-stream"})
+"""What servers say that know nothing of manifests, such as stores of files: it contradicts none."""
+
+_WEB_PAGE = "text/html"
 _ACCEPT = {"Accept": ", ".join(_MEDIA_TYPES)}
 
 
@@ -36,36 +57,46 @@ class Manifests:
     def __init__(self, client: RegistryClient, url: str, scopes: Scopes) -> None:
         self._client = client
         self._url = f"{url}/manifests"
+        self._where = f"{client.host}/{scopes.repository}"
         self._scopes = scopes
 
-    def fetch(self, reference: Digest | str) -> tuple[Descriptor, bytes] | None:
+    def fetch(
+        self, reference: Digest | str, *, attempts: Attempts | None = None
+    ) -> tuple[Descriptor, bytes] | None:
         """Return a manifest and its description, None when there is none.
 
         Raises:
             DigestMismatch: its bytes are not those of the digest asked for.
             InvalidResponse: the registry calls it by another digest or media type than its own.
             InvalidDocument: it is neither manifest nor index.
-            RegistryError: it cannot be read.
+            RegistryError: it cannot be read, or somebody else answers.
         """
-        response = self._client.send(
-            self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT),
-            self._scopes.pull,
-            expect=(_OK, NOT_FOUND),
-        )
+        response = self._get(reference, attempts)
         if response.status == NOT_FOUND:
             return None
+        return self._describe(reference, response), response.body
+
+    def fetch_existing(self, reference: Digest | str) -> tuple[Descriptor, bytes]:
+        """Return a manifest and its description. Raises `NotInImage` with the registry's words, and as `fetch`."""
+        response = self._get(reference, None)
+        if response.status == NOT_FOUND:
+            says = describe_errors(response)
+            raise NotInImage(f"{self._where}: no image {reference}" + (f": {says}" if says else ""))
         return self._describe(reference, response), response.body
 
     def has(self, digest: Digest) -> bool:
         """Tell whether a manifest is there. Raises `RegistryError`."""
         request = self._request("HEAD", digest, Operation.GET_MANIFEST, _ACCEPT)
-        return self._client.send(request, self._scopes.pull, expect=(_OK, NOT_FOUND)).status == _OK
+        answer = self._client.look(request, self._scopes.pull)
+        if answer is not None:
+            check_given_digest(answer, digest)
+        return answer is not None
 
     def put(self, descriptor: Descriptor, data: bytes) -> Mapping[str, str]:
         """Write a manifest under its digest, which may be done twice; return the headers of the answer."""
         request = self._put_request(descriptor.digest, descriptor, data)
-        response = self._client.send(request, self._scopes.push, expect=(_CREATED, _OK))
-        self._check_digest(response, descriptor.digest)
+        response = self._client.send(request, self._scopes.push, expect=(_CREATED, OK))
+        check_given_digest(response, descriptor.digest, data)
         return response.headers
 
     def put_tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
@@ -74,25 +105,29 @@ class Manifests:
         A lost answer is no reason to send it again: somebody else may have moved the tag meanwhile, and a tag
         that cannot move would be refused though it is as we want it. So it is looked at each time.
 
+        All of it ends after `TAG_SECONDS`: what the tag should mean was decided before, and may have changed.
+
         Raises:
             TagImmutable: it points to another manifest and may not be moved.
             RegistryError: it was not taken.
         """
-        attempts = self._client.retries.start()
+        attempts = self._client.retries.start(deadline_seconds=TAG_SECONDS)
         while True:
-            current = self.fetch(tag)
+            current = self.fetch(tag, attempts=attempts)
             if current is not None and current[0].digest == descriptor.digest:
                 return
             request = self._put_request(tag, descriptor, data, repeatable=False)
             try:
-                response = self._client.send(request, self._scopes.push, expect=(_CREATED, _OK, *_REFUSALS))
+                response = self._client.send(
+                    request, self._scopes.push, expect=(_CREATED, OK, *_REFUSALS), attempts=attempts
+                )
             except RegistryUnavailable as error:
                 attempts.wait(error)
                 continue
             if response.status in _REFUSALS:
                 raise _refusal(request, response, tag)
             try:
-                self._check_digest(response, descriptor.digest)
+                check_given_digest(response, descriptor.digest, data)
             except InvalidResponse as error:
                 # Unlike a digest, a tag takes whatever arrives: if that was something else it must not stay.
                 attempts.wait(error)
@@ -106,8 +141,15 @@ class Manifests:
             RegistryError: the registry does not delete.
         """
         request = self._request("DELETE", reference, Operation.DELETE_MANIFEST, {})
-        expect = (_OK, _ACCEPTED, _NO_CONTENT, NOT_FOUND)
+        expect = (OK, _ACCEPTED, _NO_CONTENT, NOT_FOUND)
         return self._client.send(request, self._scopes.delete, expect=expect).status != NOT_FOUND
+
+    def _get(self, reference: Digest | str, attempts: Attempts | None) -> Response:
+        request = self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT)
+        response = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND), attempts=attempts)
+        if response.status == NOT_FOUND and content_type_of(response) == _WEB_PAGE:
+            raise error_of(request, response)  # of a proxy, or of a server that is no registry
+        return response
 
     def _request(
         self, method: str, reference: Digest | str, operation: Operation, headers: Mapping[str, str]
@@ -132,17 +174,12 @@ class Manifests:
         digest = digest_of(response.body, asked.algorithm if asked else "sha256")
         if asked is not None and digest != asked:
             raise DigestMismatch(f"{where}: the manifest's digest is {digest}")
-        self._check_digest(response, digest)
+        check_given_digest(response, digest, response.body)
         media_type = sniff_media_type(response.body, where)
-        given = response.headers.get("content-type", "").partition(";")[0].strip()
-        if given in _MEDIA_TYPES and given != media_type:
+        given = content_type_of(response)
+        if given != media_type and given not in _NO_MEDIA_TYPE:
             raise InvalidResponse(f"{where}: given as {given}, but it is {media_type}")
         return Descriptor(media_type=media_type, digest=digest, size=len(response.body))
-
-    def _check_digest(self, response: Response, digest: Digest) -> None:
-        given = response.headers.get("docker-content-digest", str(digest))
-        if given != str(digest) and given.partition(":")[0] == digest.algorithm:
-            raise InvalidResponse(f"{redacted(response.url)}: given as {given[:100]!r}, but it is {digest}")
 
 
 def _refusal(request: Request, response: Response, tag: str) -> RegistryError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -44,9 +44,11 @@ class RetryPolicy:
     deadline_seconds: float = 120.0
     clock: Clock = field(default_factory=Clock)
 
-    def start(self) -> Attempts:
-        """Begin to count the attempts at one thing."""
-        return Attempts(self)
+    def start(self, *, deadline_seconds: float | None = None) -> Attempts:
+        """Begin to count the attempts at one thing, which may have a deadline of its own."""
+        return Attempts(
+            self if deadline_seconds is None else replace(self, deadline_seconds=deadline_seconds)
+        )
 
 
 class Attempts:

@@ -22,7 +22,7 @@ from itertools import chain
 
 from soci.errors import BlobMissing, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
-from soci.registry.answers import NOT_FOUND, fetch_error
+from soci.registry.answers import NOT_FOUND, check_given_digest, fetch_error
 from soci.registry.client import RegistryClient
 from soci.registry.messages import BodyStream, Operation, Request
 from soci.registry.retry import Attempts
@@ -87,6 +87,7 @@ class BlobReader:
         Raises:
             BlobMissing: the registry does not have the blob.
             SizeMismatch: it has another size than its descriptor says.
+            InvalidResponse: the registry calls it by another digest, or gives another range.
             RegistryError: it cannot be read, after all attempts.
         """
         return self._fetch(start, end, None)
@@ -148,6 +149,7 @@ class BlobReader:
             raise BlobMissing(f"{self._what} is not there")
         if stream.status == _RANGE_NOT_SATISFIABLE:
             raise SizeMismatch(f"{self._what} ends before byte {start}, want {self._blob.size} bytes")
+        check_given_digest(stream, self._blob.digest)
         if stream.status == _OK:
             length = stream.headers.get("content-length")
         else:

@@ -17,16 +17,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
 from urllib.parse import urlencode
 
-from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, SociError
 from soci.oci.digest import Digest
-from soci.registry.answers import NOT_FOUND
+from soci.registry.answers import NOT_FOUND, check_given_digest
 from soci.registry.client import RegistryClient
 from soci.registry.messages import Operation, Request, Response, redacted, redirected
+from soci.stopping import for_at_most
 
 PART_BYTES = 10 << 20
 """Amazon ECR takes parts of 5 to 10 MiB (the last may be smaller), at most 4,200."""
+
+MAX_PART_BYTES = 100 << 20
+"""What a registry may ask us to hold in memory (OCI-Chunk-Min-Length)."""
+
+CANCEL_SECONDS = 5.0
+"""Nobody waits longer for an upload to be given up."""
 
 _OK = 200
 _CREATED = 201
@@ -36,7 +46,17 @@ _RANGE_NOT_SATISFIABLE = 416
 _TAKEN = (_ACCEPTED, _CREATED, _NO_CONTENT)
 """A part that was taken: 202 by the spec, 201 from Amazon ECR."""
 
+_LAST_STATUS = 600
+_NUMBER = re.compile(r"[0-9]{1,12}")
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An upload that was begun: where its bytes go, and how small its parts may be."""
+
+    location: str
+    min_part_bytes: int = 0
 
 
 class Uploads:
@@ -46,6 +66,7 @@ class Uploads:
         self._client = client
         self._url = url
         self._scopes = scopes
+        self._begun: dict[Digest, Begun] = {}
 
     def push(
         self, digest: Digest, chunks: Iterable[bytes | bytearray], *, part_bytes: int = PART_BYTES
@@ -53,23 +74,25 @@ class Uploads:
         """Write a blob; whether the chunks are what the digest says is checked by the registry.
 
         Raises:
-            RegistryError: it was not taken. The registry forgets after a while what had been sent.
+            RegistryError: it was not taken, and what had been sent is given up.
         """
         parts = parts_of(chunks, part_bytes)
         first, second = next(parts, b""), next(parts, None)
         if second is None:
             self._push_whole(digest, first)
             return
-        upload = self.start()
-        upload.write(first)
-        upload.write(second)
-        for part in parts:
-            upload.write(part)
-        upload.commit(digest)
+        upload = StreamedUpload(self._start(self._begin(digest)), part_bytes=part_bytes)
+        try:
+            for part in chain((first, second), parts):
+                upload.write(part)
+            upload.commit(digest)
+        except BaseException:
+            upload.abort()
+            raise
 
     def start(self) -> PartsUpload:
         """Begin an upload in parts, whose digest need not be known yet. Raises `RegistryError`."""
-        return PartsUpload(self, self._client, self._scopes)
+        return self._start(self.begin())
 
     def mount(self, digest: Digest, repository: str, scopes: Collection[str]) -> bool:
         """Take a blob over from another repository of the registry; False when the registry does not."""
@@ -77,18 +100,23 @@ class Uploads:
         request = Request(
             method="POST", url=f"{self._url}/uploads/?{query}", operation=Operation.START_UPLOAD
         )
-        # 202 is an upload that was begun instead: without bytes it comes to nothing.
-        return self._client.send(request, scopes, expect=(_CREATED, _ACCEPTED)).status == _CREATED
+        answer = self._client.send(request, scopes, expect=(_CREATED, _ACCEPTED))
+        if answer.status == _ACCEPTED:
+            self._begun[digest] = _begun_of(answer, request.url)
+        return answer.status == _CREATED
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is there. Raises `RegistryError`."""
         request = Request(method="HEAD", url=f"{self._url}/{digest}", operation=Operation.HEAD_BLOB)
-        return self._client.send(request, self._scopes, expect=(_OK, NOT_FOUND)).status == _OK
+        answer = self._client.look(request, self._scopes)
+        if answer is not None:
+            check_given_digest(answer, digest)
+        return answer is not None
 
-    def fetch_location(self) -> str:
-        """Begin an upload and return where its bytes go. Raises `RegistryError`."""
+    def begin(self) -> Begun:
+        """Begin an upload. Raises `RegistryError`."""
         request = Request(method="POST", url=f"{self._url}/uploads/", operation=Operation.START_UPLOAD)
-        return _location_of(self._client.send(request, self._scopes, expect=(_ACCEPTED,)), request.url)
+        return _begun_of(self._client.send(request, self._scopes, expect=(_ACCEPTED,)), request.url)
 
     def finish(self, location: str, digest: Digest, body: bytes) -> None:
         """Send the last bytes of an upload, once. Raises `RegistryError`, and then it may have succeeded."""
@@ -104,12 +132,25 @@ class Uploads:
         )
         self._client.send(request, self._scopes, expect=(_CREATED, _NO_CONTENT))
 
+    def cancel(self, location: str) -> None:
+        """Give an upload up. A registry that does not know how, or is away, forgets it after a while."""
+        request = Request(method="DELETE", url=location, operation=Operation.FINISH_UPLOAD, repeatable=False)
+        with suppress(SociError), for_at_most(CANCEL_SECONDS):
+            self._client.send(request, self._scopes, expect=range(_OK, _LAST_STATUS))
+
+    def _begin(self, digest: Digest) -> Begun:
+        """Begin the upload of a blob, or go on with the one that a registry made of the attempt to mount it."""
+        return self._begun.pop(digest, None) or self.begin()
+
+    def _start(self, begun: Begun) -> PartsUpload:
+        return PartsUpload(self, self._client, self._scopes, begun)
+
     def _push_whole(self, digest: Digest, data: bytes) -> None:
         attempts = self._client.retries.start()
         while True:
-            location = self.fetch_location()
+            begun = self._begin(digest)
             try:
-                self.finish(location, digest, data)
+                self.finish(begun.location, digest, data)
             except RegistryError as error:
                 # Not found: the registry has forgotten the upload, as one that was started anew does.
                 if not isinstance(error, RegistryUnavailable) and error.status != NOT_FOUND:
@@ -124,11 +165,15 @@ class Uploads:
 class PartsUpload:
     """An upload that goes on part by part. Every part but the last has the size that registries want."""
 
-    def __init__(self, uploads: Uploads, client: RegistryClient, scopes: Collection[str]) -> None:
+    def __init__(
+        self, uploads: Uploads, client: RegistryClient, scopes: Collection[str], begun: Begun
+    ) -> None:
         self._uploads = uploads
         self._client = client
         self._scopes = scopes
-        self._location = uploads.fetch_location()
+        self.min_part_bytes = begun.min_part_bytes
+        """What the registry wants every part but the last to have; 0 when it does not say."""
+        self._location = begun.location
         self._size_bytes = 0
 
     def write(self, part: bytes) -> None:
@@ -162,10 +207,14 @@ class PartsUpload:
             else:
                 return
 
+    def cancel(self) -> None:
+        """Give it up, so that the registry need not keep what it has of it. Raises nothing."""
+        self._uploads.cancel(self._location)
+
     def _left_of(self, part: bytes) -> bytes:
         """Return what of a part is still to be sent after its answer was lost."""
         if self._size_bytes == 0:
-            self._location = self._uploads.fetch_location()
+            self._location = self._uploads.begin().location
             return part
         taken = self._fetch_size()
         if not self._size_bytes < taken <= self._size_bytes + len(part):
@@ -206,11 +255,14 @@ class PartsUpload:
 
 
 class StreamedUpload:
-    """See `ports.Upload`: bytes of any number, sent as soon as they make a part."""
+    """See `ports.Upload`: bytes of any number, sent as soon as they make a part.
+
+    A blob that is there already is sent once more, since that shows with its digest, at the end only.
+    """
 
     def __init__(self, upload: PartsUpload, *, part_bytes: int = PART_BYTES) -> None:
         self._upload = upload
-        self._part_bytes = part_bytes
+        self._part_bytes = max(part_bytes, upload.min_part_bytes)
         self._part = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -228,8 +280,9 @@ class StreamedUpload:
         self._upload.commit(digest)
 
     def abort(self) -> None:
-        """Leave it: a registry forgets an upload that is not ended, and nobody can see it until then."""
+        """Give it up: nobody could see it. Raises nothing; see `Uploads.cancel`."""
         self._part.clear()
+        self._upload.cancel()
 
 
 def parts_of(chunks: Iterable[bytes | bytearray], part_bytes: int) -> Iterator[bytes]:
@@ -242,6 +295,16 @@ def parts_of(chunks: Iterable[bytes | bytearray], part_bytes: int) -> Iterator[b
             del part[:part_bytes]
     if part:
         yield bytes(part)
+
+
+def _begun_of(response: Response, url: str) -> Begun:
+    text = response.headers.get("oci-chunk-min-length", "0").strip()
+    min_part_bytes = int(text) if _NUMBER.fullmatch(text) else 0
+    if min_part_bytes > MAX_PART_BYTES:
+        raise InvalidResponse(
+            f"{redacted(url)}: wants parts of {min_part_bytes} bytes, we send {MAX_PART_BYTES} at most"
+        )
+    return Begun(location=_location_of(response, url), min_part_bytes=min_part_bytes)
 
 
 def _location_of(response: Response, url: str) -> str:
