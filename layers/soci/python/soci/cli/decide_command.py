@@ -12,7 +12,7 @@ import typer
 
 from soci.cli import options
 from soci.cli.terminal import print_json, print_lines, print_table, short, size_text
-from soci.errors import InvalidOption, InvalidRequest, NotInImage
+from soci.errors import InvalidOption, InvalidRequest
 from soci.layout.extents import storage_errors
 from soci.oci.reference import DockerArchiveRef, Reference, parse_reference
 from soci.open import open_source
@@ -84,8 +84,8 @@ class _StandIn:
         """Open the image that stands in for the event's, or another one beside it."""
         if reference == self.asked:
             return open_source(self.reference)
-        if isinstance(self.reference, DockerArchiveRef):
-            raise NotInImage(f"{repository}: an archive has no tag {reference}")
+        if isinstance(self.reference, DockerArchiveRef):  # these have whole names for tags
+            return open_source(replace(self.reference, tag=f"{repository}:{reference}"))
         return open_source(replace(self.reference, tag=reference, digest=None))
 
 

@@ -1,0 +1,111 @@
+"""The filter function as Lambda calls it, over the registry in memory with ECR's login."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from local.registry import Answer, EcrLogin, Registry
+from soci.errors import InvalidRequest, RegistryError
+from tests.architecture.source import ROOT
+from tests.aws_environment import as_aws
+from tests.builders import file, gzip_of, image_of, tar_of, text
+from tests.unit.service.places import SMALL, InMemory, event
+
+IMAGE = image_of(gzip_of(tar_of(file("app", text(50_000)))))
+
+
+class Context:
+    """What Lambda tells of an invocation."""
+
+    function_name = "image-filter"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:image-filter"
+    aws_request_id = "52fdfc07-2182-154f-163f-5f0f9a621d72"
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    with Registry(login=EcrLogin()) as running, as_aws(running):
+        monkeypatch.setenv("SOCI_REGISTRY", running.host)
+        monkeypatch.setenv("SOCI_SETTINGS", json.dumps(SMALL))
+        InMemory(registry=running).put("team/app", IMAGE, "1.4")
+        yield running
+
+
+@pytest.fixture
+def function(registry: Registry) -> ModuleType:  # noqa: ARG001 - it finds the registry by the environment
+    """A module of its own for each test, as each process of Lambda has."""
+    spec = importlib.util.spec_from_file_location("handler", ROOT / "lambdas/image_filter/handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def log(function):
+    """The lines that the function writes, parsed."""
+    written = io.StringIO()
+    for one in function.logger.handlers:
+        one.setStream(written)
+    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+def push_event() -> dict[str, Any]:
+    document: dict[str, Any] = event("push")
+    document["detail"]["image-digest"] = str(IMAGE.root.digest)
+    return document
+
+
+def test_a_push_gets_an_answer_and_leaves_one_line_in_the_log(function, log):
+    answer = function.handler(push_event(), Context())
+
+    assert (answer["action"], answer["repository"], answer["tag"]) == ("index", "team/app", "1.4")
+    assert json.loads(json.dumps(answer)) == answer
+    [line] = log()
+    assert (line["level"], line["message"], line["action"]) == ("INFO", "decided", "index")
+    assert (line["repository"], line["layers"], line["platforms"]) == ("team/app", 1, 1)
+
+
+def test_an_image_by_hand_gets_the_same_answer_but_for_its_origin(function):
+    asked_for = function.handler({"repository": "team/app", "tag": "1.4"}, Context())
+    pushed = function.handler(push_event(), Context())
+
+    assert asked_for | {"origin": "push", "pushed_at": pushed["pushed_at"]} == pushed
+
+
+def test_a_skipped_image_has_its_reason_in_answer_and_log(function, log):
+    answer = function.handler(event("push-empty-tag"), Context())
+
+    assert (answer["outcome"], answer["reason"]) == ("skipped", "untagged")
+    assert log()[0]["reason"] == "untagged"
+
+
+def test_a_warm_function_does_not_log_in_again(function, registry):
+    for _ in range(3):
+        function.handler(push_event(), Context())
+
+    assert [one.aws_action for one in registry.requests if one.aws_action] == ["GetAuthorizationToken"]
+
+
+def test_what_is_no_request_is_an_error_that_names_the_field(function):
+    with pytest.raises(InvalidRequest, match="repository: got nothing"):
+        function.handler({"tag": "1.4"}, Context())
+
+
+def test_a_registry_that_refuses_is_an_error_in_log_and_workflow(function, registry, log):
+    registry.fail(Answer(403), where=lambda seen: "/manifests/" in seen.path, times=None)
+
+    with pytest.raises(RegistryError):
+        function.handler(push_event(), Context())
+
+    [line] = log()
+    assert (line["level"], line["repository"]) == ("ERROR", "team/app")
+    assert line["error"] == "Unauthorized"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SHOW = "import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
+MODULES = [
+    "configuration",
+    "declared",
+    "outcomes",
+    "messages",
+    "requests",
+    "rules",
+    "recognise",
+    "existing",
+    "decide",
+]
+TOO_HEAVY = {"boto3", "botocore", "urllib3", "rich", "typer", "zstandard", "aws_lambda_powertools", "aws_cdk"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_importing_a_part_of_the_filter_loads_nothing_heavy(name):
+    command = [sys.executable, "-c", SHOW.format(module=f"soci.service.{name}")]
+
+    loaded = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    assert f"soci.service.{name}" in loaded
+    assert not TOO_HEAVY & {module.partition(".")[0] for module in loaded}
+
+
+def test_settings_are_read_without_the_engine():
+    command = [sys.executable, "-c", SHOW.format(module="soci.service.configuration")]
+
+    loaded = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    ours = [module for module in loaded if module.startswith("soci.")]
+    assert ours == [
+        "soci.errors",
+        "soci.service",
+        "soci.service.configuration",
+        "soci.service.declared",
+        "soci.settings",
+    ]
