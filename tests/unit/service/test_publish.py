@@ -14,11 +14,14 @@ from local.registry import Behaviour, Registry
 from soci.build import convert
 from soci.copy import copy_trees
 from soci.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidZtoc, NotInImage
+from soci.fetch import fetch_image
+from soci.image import open_image
 from soci.index.convert import is_soci_index
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
-from soci.oci.manifest import ImageIndex
+from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.oci.platform import Platform
 from soci.ports import ImageOpener, ImageStore
 from soci.reasons import Reason
 from soci.registry.open import FirstLogin
@@ -30,6 +33,7 @@ from soci.service.messages import (
     LayerOutcome,
     Published,
     PublishJob,
+    ReadBack,
 )
 from soci.service.outcomes import ImageReason, Outcome
 from soci.service.publish import publish_image
@@ -232,6 +236,42 @@ class TestVersions:
         assert place.is_sound("latest")
         assert place.is_sound("latest-soci")
         assert published.read_back.ztocs == 3
+
+    def test_where_the_tag_moves_version_1_refers_to_the_image_that_it_names_then(self, place):
+        zstd = zstandard.compress(tar_of(file("a", noise(100_000))))
+        image = image_of(BASE, zstd, layer_types={1: media_types.OCI_LAYER_ZSTD})
+        root = place.push(image)
+        configuration = configured(version="both", zstd_layers="recompress", tagging={"policy": "replace"})
+
+        published = place.publish(configuration)
+
+        assert published.v2 is not None
+        assert published.v1 is not None
+        store = place("app", "latest")
+        [converted] = fetch_image(store).images
+        referrers = store.fetch_referrers(converted.descriptor.digest, media_types.SOCI_INDEX_V1)
+        assert tuple(one.digest for one in referrers) == published.v1
+        assert not store.fetch_referrers(root, media_types.SOCI_INDEX_V1)
+        [index] = (ImageManifest.parse(store.fetch_manifest(one)) for one in referrers)
+        assert len(index.layers or ()) == 2, (
+            "in the image that the tag names, a gzip copy is a layer like others"
+        )
+        assert place.is_sound("latest")
+        assert place.publish(configuration).v1 == published.v1
+
+    def test_platforms_with_the_same_layers_share_an_index(self, place):
+        place.push(multi_platform(image_of(BASE), image_of(BASE, platform="linux/arm64/v8")))
+
+        published = place.publish(configured(version="both", tagging={"policy": "replace"}))
+
+        amd, arm = published.platforms
+        assert amd.index == arm.index
+        assert published.v1 is not None
+        assert len(set(published.v1)) == 2
+        assert published.read_back == ReadBack(manifests=6, ztocs=1, spans=1)
+        for platform in ("linux/amd64", "linux/arm64"):
+            [layer] = open_image(place("app", "latest"), Platform.parse(platform)).layers
+            assert layer.ztoc is not None
 
     def test_version_1_knows_nothing_of_gzip_copies(self, place):
         zstd = zstandard.compress(tar_of(file("a", noise(100_000))))

@@ -2,7 +2,7 @@
 
     match       layers of the message = layers of the plan             planned.py
     check       each zTOC fetched: its own digest, the settings, the lazy reader's rules   ztocs.py
-    assemble    index manifests, prefetch artifacts, SOCI-enabled image                    soci.assemble
+    assemble    index manifests, prefetch artifacts, SOCI-enabled image                    making.py
     push        config, prefetch artifacts, index manifests, image manifests, image index
     read back   manifests, every zTOC, a span of each layer            read_back.py
     tag         if the source's tag still means the same image         soci.tagging
@@ -16,26 +16,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from soci.assemble import (
-    AssembledPlatform,
-    IndexRecipe,
-    LayerPart,
-    assemble_converted,
-    assemble_platform,
-)
 from soci.errors import InvalidDocument
-from soci.fetch import Image, PlatformImage, fetch_image
-from soci.image import fetch_ztoc
-from soci.index.convert import ConvertedImage, is_soci_index
-from soci.index.manifest import IndexVersion, LayerZtoc
-from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST
+from soci.fetch import Image, fetch_image
+from soci.index.manifest import LayerZtoc
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.manifest import ImageIndex
 from soci.ports import ImageOpener, ImageStore
 from soci.push import push_converted, push_indexes
 from soci.reasons import LeftOut
 from soci.service.configuration import Configuration
+from soci.service.making import Made, make_documents
 from soci.service.messages import (
     Action,
     ImageRequest,
@@ -45,11 +35,9 @@ from soci.service.messages import (
     PublishJob,
 )
 from soci.service.outcomes import ImageReason, Outcome
-from soci.service.planned import PlatformLayers, match_platforms
-from soci.service.read_back import Bound, read_back
+from soci.service.planned import match_platforms
+from soci.service.read_back import read_back
 from soci.service.rules import promised_copy_tag
-from soci.service.ztocs import LayerAndZtoc, check_as_planned, for_each
-from soci.settings import IndexSettings, ZstdLayers
 from soci.tagging import push_tagged
 
 
@@ -66,32 +54,20 @@ class _Place:
         """Open it anew: nothing that was written before is remembered."""
         return self.open_image(self.request.repository, str(self.digest))
 
+    @property
+    def moves_tag(self) -> bool:
+        """Whether the image's own tag is to point to what is made of it."""
+        return (
+            self.request.tag is not None
+            and self.configuration.output_tag(self.request.tag) == self.request.tag
+        )
+
     def set_tag(self, store: ImageStore, image: Descriptor, root: Descriptor) -> PublishedImage:
         """Let the tag that the settings promise point to a root, if the image's own tag still means the image."""
         tag = self.configuration.output_tag(self.request.tag)
         source = self.open_image(self.request.repository, self.request.tag) if self.request.tag else store
         left_alone = push_tagged(source, image, store, root, tag)
         return PublishedImage(digest=root.digest, tag=None if left_alone else tag, tag_left_alone=left_alone)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """The documents of an image; nothing of them is pushed yet."""
-
-    v1: tuple[AssembledPlatform, ...]
-    v2: tuple[AssembledPlatform, ...]
-    converted: ConvertedImage | None
-    ztoc_bytes: int
-
-    @property
-    def platforms(self) -> tuple[AssembledPlatform, ...]:
-        """Those of version 2, unless only version 1 is made."""
-        return self.v2 or self.v1
-
-    @property
-    def v1_indexes(self) -> tuple[Descriptor, ...]:
-        """The index manifests of version 1."""
-        return tuple(one.index.descriptor for one in self.v1 if one.index)
 
 
 def publish_image(job: PublishJob, configuration: Configuration, open_image: ImageOpener) -> Published:
@@ -114,7 +90,7 @@ def publish_image(job: PublishJob, configuration: Configuration, open_image: Ima
         return _publish_nothing(place, store, store.fetch_root(), nothing)
     image = fetch_image(store)
     platforms = match_platforms(image, job, configuration.index.settings)
-    made = _make(store, image, platforms, configuration)
+    made = make_documents(store, image, platforms, configuration.index, is_replaced=place.moves_tag)
     published = Published(
         outcome=Outcome.INDEXED,
         request=request,
@@ -128,46 +104,7 @@ def publish_image(job: PublishJob, configuration: Configuration, open_image: Ima
     return _publish(place, store, image, made, published)
 
 
-def _make(
-    store: ImageStore, image: Image, platforms: Sequence[PlatformLayers], configuration: Configuration
-) -> _Made:
-    """Check the zTOCs, then make all documents. Nothing is pushed."""
-    v2_settings = configuration.index.settings
-    v1_settings = replace(v2_settings, zstd_layers=ZstdLayers.LEAVE_OUT)  # it leaves images as they are
-    v1 = [(one.image, one.parts(v1_settings)) for one in platforms] if configuration.index.makes_v1 else []
-    v2 = [(one.image, one.parts(v2_settings)) for one in platforms] if configuration.index.makes_v2 else []
-    pairs = {
-        LayerAndZtoc(layer=part.descriptor, ztoc=part.outcome.ztoc)
-        for _, parts in (*v1, *v2)
-        for part in parts
-        if isinstance(part.outcome, LayerZtoc)
-    }
-    for_each(
-        pairs,
-        lambda pair: check_as_planned(store, pair, v2_settings),
-        span_size_bytes=v2_settings.span_size_bytes,
-    )
-    made_v1 = _assemble(store, v1, v1_settings, IndexVersion.V1)
-    made_v2 = _assemble(store, v2, v2_settings, IndexVersion.V2)
-    return _Made(
-        v1=made_v1,
-        v2=made_v2,
-        converted=assemble_converted(store, image, made_v2),
-        ztoc_bytes=sum({pair.ztoc.digest: pair.ztoc.size for pair in pairs}.values()),
-    )
-
-
-def _assemble(
-    store: ImageStore,
-    platforms: Sequence[tuple[PlatformImage, Sequence[LayerPart]]],
-    settings: IndexSettings,
-    version: IndexVersion,
-) -> tuple[AssembledPlatform, ...]:
-    recipe = IndexRecipe(settings=settings, version=version, read_ztoc=lambda ztoc: fetch_ztoc(store, ztoc))
-    return tuple(assemble_platform(store, image, parts, recipe) for image, parts in platforms)
-
-
-def _publish(place: _Place, store: ImageStore, image: Image, made: _Made, published: Published) -> Published:
+def _publish(place: _Place, store: ImageStore, image: Image, made: Made, published: Published) -> Published:
     """Push everything, read it back, and set the tag at last: what cannot be read gets none."""
     roots: list[Descriptor] = []
     if made.converted is not None:
@@ -179,7 +116,7 @@ def _publish(place: _Place, store: ImageStore, image: Image, made: _Made, publis
         for index in made.v1_indexes:
             store.push_root(index, None)
     span_size_bytes = place.configuration.index.span_size_bytes
-    counts = read_back(place.open(), roots, _bound(made), span_size_bytes=span_size_bytes)
+    counts = read_back(place.open(), roots, made.bound(), span_size_bytes=span_size_bytes)
     v2 = None
     if made.converted is not None:
         v2 = place.set_tag(store, image.root, made.converted.root.descriptor)
@@ -202,20 +139,7 @@ def _publish_nothing(place: _Place, store: ImageStore, image: Descriptor, nothin
     return replace(nothing, outcome=outcome, v2=v2, detail=_detail(v2, ()))
 
 
-def _bound(made: _Made) -> list[Bound]:
-    """Pair each SOCI index made with the image manifest that it is for."""
-    bound = [Bound(image=one.image.descriptor, index=one.index.descriptor) for one in made.v1 if one.index]
-    if made.converted is not None:
-        indexes = {one.index.descriptor.digest for one in made.v2 if one.index}
-        manifests = {str(one.descriptor.digest): one.descriptor for one in made.converted.manifests}
-        for entry in ImageIndex.parse(made.converted.root.data).manifests or ():
-            if entry.digest in indexes and is_soci_index(entry):
-                image = manifests[entry.annotations[SOCI_IMAGE_MANIFEST_DIGEST]]
-                bound.append(Bound(image=image, index=entry))
-    return bound
-
-
-def _describe_platforms(job: PublishJob, made: _Made) -> tuple[PublishedPlatform, ...]:
+def _describe_platforms(job: PublishJob, made: Made) -> tuple[PublishedPlatform, ...]:
     """Tell what became of each platform that the message names, also of those that were not to be indexed."""
     assembled = iter(made.platforms)
     described = []
