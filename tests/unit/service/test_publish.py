@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 import zstandard
 
-from local.registry import Behaviour, Registry
+from local.registry import Answer, Behaviour, Registry, request_to
 from soci.build import convert
 from soci.copy import copy_trees
-from soci.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidZtoc, NotInImage
+from soci.errors import (
+    BlobMissing,
+    DigestMismatch,
+    InvalidDocument,
+    InvalidZtoc,
+    NotInImage,
+    RegistryUnavailable,
+)
 from soci.fetch import fetch_image
 from soci.image import open_image
 from soci.index.convert import is_soci_index
@@ -25,6 +32,7 @@ from soci.oci.platform import Platform
 from soci.ports import ImageOpener, ImageStore
 from soci.reasons import Reason
 from soci.registry.open import FirstLogin
+from soci.registry.retry import RetryPolicy
 from soci.service.configuration import Configuration
 from soci.service.messages import (
     Action,
@@ -56,6 +64,7 @@ from tests.builders import (
     tar_of,
     text,
 )
+from tests.fake_time import FakeTime
 from tests.image_files import GOLDEN_IMAGES
 from tests.recipes import run
 from tests.service_steps import Layouts, configured, index_all, plan_image, run_service
@@ -677,3 +686,40 @@ def test_nothing_is_visible_before_the_last_step(tmp_path):
     with pytest.raises(BlobMissing, match=f"zTOC of layer {digest_of(BASE)}"):
         place.publish(configured())
     assert place.names("latest-soci") is None
+
+
+class TestRegistryThatFails:
+    @pytest.fixture
+    def failing(self):
+        time = FakeTime()
+        with Registry(Behaviour(rates={})) as registry:
+            retries = RetryPolicy(clock=time.clock())
+            yield registry, Place(RegistryPlace(registry.host, logins=FirstLogin([]), retries=retries))
+
+    @pytest.mark.parametrize("request_", [("PUT", "/manifests/"), ("GET", "/blobs/"), ("HEAD", "/blobs/")])
+    def test_for_a_while_is_waited_for(self, failing, request_):
+        registry, place = failing
+        place.push(TWO)
+        job = place.indexed(configured())
+        registry.fail(Answer(503), where=request_to(*request_), times=3)
+
+        published = publish_image(job, configured(), place)
+
+        assert published.outcome is Outcome.INDEXED
+        assert place.is_sound("latest-soci")
+
+    @pytest.mark.parametrize("request_", [("PUT", "/manifests/"), ("GET", "/blobs/"), ("HEAD", "/blobs/")])
+    def test_for_good_is_an_error_that_may_be_tried_again_and_nothing_is_visible(self, failing, request_):
+        registry, place = failing
+        root = place.push(TWO)
+        job = place.indexed(configured())
+        registry.fail(Answer(503), where=request_to(*request_), times=None)
+
+        with pytest.raises(RegistryUnavailable) as raised:
+            publish_image(job, configured(), place)
+
+        registry.heal()
+        assert raised.value.retryable
+        assert place.names("latest-soci") is None
+        assert place.names("latest") == root
+        assert publish_image(job, configured(), place).outcome is Outcome.INDEXED
