@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from aws_cdk import App
 
-from infra.config import LambdaArchitecture, StackConfig
-from infra.packaging import ASSETS_DIR, LAMBDA_ARM64, LAMBDA_X86_64, build_assets
+from infra.config import InvalidConfig, LambdaArchitecture, StackConfig
+from infra.packaging import ASSETS_DIR, LAMBDA_ARM64, LAMBDA_X86_64, PackagingFailed, build_assets
 from infra.stack import SociStack
 
 HERE = Path(__file__).parent
@@ -31,4 +32,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (InvalidConfig, PackagingFailed) as refused:
+        sys.exit(str(refused))
