@@ -84,6 +84,14 @@ def described(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": str(describe(data, media_type).digest), "size": len(data)}
 
 
+def put(repository: Repository, image: Image, tag: str) -> None:
+    """Have an image there from before the service was deployed: without an event."""
+    for digest, blob in image.blobs.items():
+        if digest != image.root.digest:
+            repository.put_blob(blob)
+    repository.put_manifest(image.document, tag=tag)
+
+
 # --- pushing and running ------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from tests.e2e.service import (
     entries_of,
     layer,
     outcomes,
+    put,
     settings,
     soci_index,
 )
@@ -256,11 +257,7 @@ def test_two_executions_at_once_give_one_result(service, name):
 
 def test_a_run_by_hand_takes_a_tag_or_a_digest(service, name):
     image = an_image(name)
-    repository = service.repository(name)
-    for digest, blob in image.blobs.items():
-        if digest != image.root.digest:
-            repository.put_blob(blob)
-    repository.put_manifest(image.document, tag="1.0")
+    put(service.repository(name), image, "1.0")
     expected = converted(service.layout(image))
 
     by_digest = service.run(repository=name, digest=str(image.root.digest))

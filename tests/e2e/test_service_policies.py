@@ -9,8 +9,8 @@ from typing import Any
 
 import zstandard
 
-from local.registry.store import OCI_MANIFEST
 from local.system.system import LocalSystem
+from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from tests.builders import Image, file, image_of, multi_platform, noise, tar_of
 from tests.e2e.service import (
@@ -23,6 +23,7 @@ from tests.e2e.service import (
     converted,
     layer,
     outcomes,
+    put,
     settings,
     soci_index,
 )
@@ -101,8 +102,6 @@ def test_policy_replace_converts_anew_what_was_made_with_other_settings(tmp_path
         layout = service.layout(image)
         other = soci_index("convert", f"oci:{layout}:latest", "--min-layer-size", 0, "--span-size", 131_072)
         assert other["digest"]
-        from soci.layout.oci_layout import OciLayout  # noqa: PLC0415
-
         pushed = service.since(lambda: service.system.push(OciLayout(layout, tag="latest-soci"), APP, "1.0"))
         assert outcomes(pushed) == [("skipped", "own-artifact")]
 
@@ -179,12 +178,8 @@ def test_an_immutable_tag_that_is_there_is_left_alone(tmp_path):
     image = an_image("immutable")
     behaviour = replace(NO_RATES, immutable_tags=True)
     with service_with(tmp_path, behaviour=behaviour) as service:
-        repository = service.repository(APP)
         other = an_image("other")
-        for digest, blob in other.blobs.items():
-            if digest != other.root.digest:
-                repository.put_blob(blob)
-        repository.put_manifest(other.document, OCI_MANIFEST, tag="1.0-soci")
+        put(service.repository(APP), other, "1.0-soci")
 
         executions = service.push(image, APP, "1.0")
 
