@@ -6,6 +6,7 @@ from soci.errors import InvalidDocument
 from soci.oci import gojson
 from soci.oci.digest import digest_of
 from soci.oci.fields import Fields, fold_key
+from soci.reasons import Reason
 
 
 def fields_of(text: str) -> Fields:
@@ -31,6 +32,11 @@ def test_a_nested_bad_field_is_named_by_its_path():
             lambda f: f.integer("x"), '{"x":true}', "x: expected integer, got boolean", id="boolean"
         ),
         pytest.param(lambda f: f.integer("x"), f'{{"x":{2**63}}}', "does not fit in 64 bits", id="65 bits"),
+        pytest.param(lambda f: f.number("x"), '{"x":"1"}', "x: expected number, got string", id="number"),
+        pytest.param(lambda f: f.number("x"), '{"x":true}', "x: expected number, got boolean", id="a flag"),
+        pytest.param(lambda f: f.boolean("x"), '{"x":1}', "x: expected boolean, got number", id="flag"),
+        pytest.param(lambda f: f.boolean("x"), '{"x":[]}', "x: expected boolean, got list", id="no flag"),
+        pytest.param(lambda f: f.integers("x"), '{"x":[1,"a"]}', r"x\[1\]: expected integer", id="integers"),
         pytest.param(lambda f: f.size("x"), "{}", "x: expected integer, got nothing", id="no size"),
         pytest.param(lambda f: f.size("x"), '{"x":-1}', "x: expected a size, got -1", id="negative size"),
         pytest.param(lambda f: f.digest("x"), "{}", "x: digest '': no ':'", id="no digest"),
@@ -105,3 +111,20 @@ def test_only_the_letters_that_go_folds_into_ascii_are_folded():
 def test_string_maps_cannot_be_changed():
     with pytest.raises(TypeError):
         fields_of('{"m":{"k":"v"}}').string_map("m")["k"] = "w"  # type: ignore[index]
+
+
+def test_numbers_and_flags_have_a_value_when_absent():
+    fields = fields_of('{"seconds": 2, "exact": 1.5, "yes": true, "no": false, "some": [1, -2]}')
+
+    assert [fields.number(name) for name in ("seconds", "exact", "absent")] == [2.0, 1.5, 0.0]
+    assert [fields.boolean(name) for name in ("yes", "no", "absent")] == [True, False, False]
+    assert (fields.integers("some"), fields.integers("absent")) == ((1, -2), ())
+
+
+def test_one_of_a_few_words_is_required():
+    fields = fields_of('{"reason": "zstd", "other": "fun"}')
+
+    assert fields.choice("reason", Reason) is Reason.ZSTD
+    for name in ("other", "absent"):
+        with pytest.raises(InvalidDocument, match=f"^doc: {name}: expected one of below-min-size, "):
+            fields.choice(name, Reason)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,13 @@ from soci.fetch import Platforms, choose_images, fetch_image
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.digest import digest_of
-from soci.oci.manifest import ImageManifest
+from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.plan import plan_layers
 from soci.service.configuration import Configuration
 from soci.service.existing import PlannedImage, has_v1, has_v2
 from tests.builders import (
     Image,
+    MemorySource,
     describe,
     file,
     gzip_of,
@@ -217,6 +219,53 @@ def test_an_annotation_that_is_no_digest_counts_as_no_index(layouts):
     layouts.put("app", multi_platform(Image(root=root, blobs={**AMD.blobs, root.digest: data})), "1.4-soci")
 
     assert not is_there(layouts, configuration())
+
+
+def test_a_soci_index_that_the_image_does_not_list_counts_as_none(layouts):
+    converted = with_soci_index(AMD)
+    annotated = (ImageIndex.parse(converted.document).manifests or ())[0]
+    alone = replace(converted, root=replace(annotated, platform=AMD.root.platform))
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", multi_platform(alone), "1.4-soci")
+
+    assert not is_there(layouts, configuration(index=THE_BUILDERS))
+
+
+def test_an_image_with_other_layers_under_the_same_config_is_another(layouts):
+    manifest = ImageManifest.parse(AMD.document)
+    shortened = replace(manifest, layers=(manifest.layers or ())[:1]).encode()
+    root = describe(shortened, media_types.OCI_MANIFEST, platform=AMD.root.platform)
+    short = Image(root=root, blobs={**AMD.blobs, root.digest: shortened})
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", with_soci_index(short), "1.4-soci")
+
+    assert not is_there(layouts, configuration(index=THE_BUILDERS))
+
+
+def test_a_referrer_that_is_broken_or_gone_does_not_count_and_hides_none(memory):
+    settings = configuration(index={"version": "v1"})
+    root = memory.put("app", AMD, "1.4")
+    subject = {"mediaType": root.media_type, "digest": str(root.digest), "size": root.size}
+    broken = {"schemaVersion": 2, "config": {"mediaType": media_types.SOCI_INDEX_V1}, "subject": subject}
+    repository = memory.registry.repository("app")
+    for number in (1, 2):
+        last = repository.put_manifest(json.dumps(broken | {"layers": number}).encode())
+    memory.registry.fail(Answer(404), where=lambda seen: seen.path.endswith(last), times=None)
+    assert not is_there(memory, settings)
+
+    index(memory, by_hand("app", "1.4"), settings)
+
+    assert is_there(memory, settings)
+
+
+def test_a_place_that_knows_no_referrers_has_no_index_of_version_1():
+    source = MemorySource(AMD)
+    [one] = fetch_image(source).images
+    settings = configuration().index.settings
+    planned = [PlannedImage(image=one, layers=plan_layers(one.manifest, settings))]
+
+    assert not has_v1(source, planned, settings)
+    assert has_v1(source, [PlannedImage(image=one, layers=())], settings)
 
 
 def test_a_tag_that_is_not_there_is_no_index(place):

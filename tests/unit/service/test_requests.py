@@ -116,6 +116,10 @@ def test_a_request_by_hand_names_a_repository_and_a_tag_or_a_digest(document, re
         ({"repository": "app", "tag": "1", "force": "yes"}, "force: got 'yes', want true or false"),
         ({"repository": "app", "tag": "1", "forced": True}, "'forced': no such field, there are repository"),
         ({"source": "aws.ecr"}, "detail-type: got nothing, want one of"),
+        (
+            {"source": "aws.ecr", "detail-type": "ECR Image Action", "detail": []},
+            "detail: got a list, want an object",
+        ),
         ({"detail-type": "Scheduled Event"}, "source: got nothing, want 'aws.ecr'; detail-type: got 'Sched"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
