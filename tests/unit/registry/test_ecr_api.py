@@ -12,7 +12,7 @@ from local.registry import Answer, Registry, action
 from local.registry.store import OCI_INDEX, OCI_MANIFEST, digest_of
 from soci.errors import InvalidResponse, RegistryUnavailable, Throttled, Unauthorized
 from soci.oci.digest import Digest
-from soci.registry.ecr_api import IMAGES_PER_PAGE, EcrApi, EcrImage, ImagePage
+from soci.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
 from tests.aws_environment import as_aws
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -68,7 +68,7 @@ def test_images_have_what_the_api_says_of_them(registry):
 
 def test_images_come_in_pages_that_a_mark_continues(registry):
     app = registry.repository("app")
-    for number in range(IMAGES_PER_PAGE + 1):
+    for number in range(MAX_PER_PAGE + 1):
         app.put_manifest(manifest(number), tag=f"t{number}")
     app.put_manifest(manifest(-1))
     api = EcrApi(registry.host)
@@ -78,7 +78,7 @@ def test_images_come_in_pages_that_a_mark_continues(registry):
     second = api.fetch_images("app", only_tagged=True, mark=first.next_mark)
     assert second is not None
 
-    assert (len(first.images), len(second.images), second.next_mark) == (IMAGES_PER_PAGE, 1, None)
+    assert (len(first.images), len(second.images), second.next_mark) == (MAX_PER_PAGE, 1, None)
 
 
 def test_a_repository_that_is_not_there_has_no_images(registry):

@@ -13,8 +13,9 @@ from soci.errors import InvalidDocument, InvalidResponse
 from soci.oci.digest import Digest
 from soci.registry.ecr import EcrHost, boto3_client, error_of_aws, parse_ecr_host
 
-IMAGES_PER_PAGE = 1_000
-REPOSITORIES_PER_PAGE = 1_000
+MAX_PER_PAGE = 1_000
+"""Of both lists."""
+
 _ACTIVE = "ACTIVE"
 
 
@@ -50,7 +51,7 @@ class EcrApi:
     def fetch_repositories(self) -> Iterator[str]:
         """Yield the names of all repositories, in the API's order. Raises `RegistryError`."""
         where = "DescribeRepositories"
-        arguments: dict[str, Any] = {"maxResults": REPOSITORIES_PER_PAGE}
+        arguments: dict[str, Any] = {"maxResults": MAX_PER_PAGE}
         while True:
             with self._errors(where):
                 answer = self._client.describe_repositories(**arguments)
@@ -59,7 +60,9 @@ class EcrApi:
                 return
             arguments["nextToken"] = answer["nextToken"]
 
-    def fetch_images(self, repository: str, *, only_tagged: bool, mark: str | None) -> ImagePage | None:
+    def fetch_images(
+        self, repository: str, *, only_tagged: bool, mark: str | None, limit: int = MAX_PER_PAGE
+    ) -> ImagePage | None:
         """Return a page of a repository's images, those that are archived left out; no mark: the first one.
 
         A repository that is not there has no images. None: the mark is not, or no longer, one of this list.
@@ -70,7 +73,7 @@ class EcrApi:
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
 
         where = f"DescribeImages of {repository}"
-        arguments: dict[str, Any] = {"repositoryName": repository, "maxResults": IMAGES_PER_PAGE}
+        arguments: dict[str, Any] = {"repositoryName": repository, "maxResults": limit}
         if only_tagged:
             arguments["filter"] = {"tagStatus": "TAGGED"}
         if mark is not None:

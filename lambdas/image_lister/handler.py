@@ -1,0 +1,51 @@
+"""The function that lists what repositories hold, page by page, and counts what came of each page.
+
+Errors pass through: the workflow knows by their names which to try again. Each call leaves one line in the log.
+"""
+
+# ruff: noqa: INP001 - Lambda imports the file by its name, out of a folder of its own
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from soci.errors import SociError
+from soci.service.configuration import Configuration
+from soci.service.listing import Lister
+from soci.service.registry import RegistryPlace
+from soci.service.reindex import next_step
+
+logger = Logger(service="soci-index-builder")
+
+Document = dict[str, object]
+
+
+@cache
+def _lister() -> Lister:
+    """Read what the function was deployed with; login and connections last as long as the process."""
+    place = RegistryPlace(os.environ["SOCI_REGISTRY"])
+    settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
+    return Lister(place.api, place.open_image, settings)
+
+
+@logger.inject_lambda_context
+def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
+    """Take a re-index a step further: its state in, the same with the next images out."""
+    try:
+        state = next_step(event, lambda request, place: _lister().fetch_page(request, place))
+    except SociError as error:
+        failure: Document = {"error": type(error).__name__, "detail": str(error)}
+        logger.error("no page", extra={"request": event.get("request")} | failure)  # noqa: TRY400 - Lambda logs the trace
+        raise
+    told = ("request", "cursor", "summary", "done")
+    logger.info("listed", extra={name: state[name] for name in told} | _counts(state))
+    return state
+
+
+def _counts(state: Document) -> Document:
+    return {name: len(items) for name, items in state.items() if isinstance(items, list)}

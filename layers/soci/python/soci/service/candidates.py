@@ -1,0 +1,119 @@
+"""Images that a list names: which of them are worth a request, told from the list or, in doubt, from their content."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.fetch import Image, fetch_image
+from soci.oci import media_types
+from soci.ports import ImageOpener, ImageSource, ReferrerSource
+from soci.registry.ecr_api import EcrImage
+from soci.service.configuration import Configuration
+from soci.service.messages import ImageRequest
+from soci.service.recognise import Content, is_soci_enabled, recognise
+from soci.service.rules import judge_platform, original_tag
+
+_SIGNATURE_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64,}(\..+)?")
+"""What tools call artifacts that belong to an image; some pretend to be images themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An image under one of its tags, or under its digest alone."""
+
+    repository: str
+    image: EcrImage
+    tag: str | None
+    force: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place among all of the repository."""
+        return str(self.image.digest), self.tag or ""
+
+    def to_document(self) -> dict[str, object]:
+        """Return the request that it leads to."""
+        name = {"digest": str(self.image.digest)} if self.tag is None else {"tag": self.tag}
+        return {"repository": self.repository, **name, "force": self.force}
+
+    def original_tag(self, configuration: Configuration) -> str | None:
+        """Return the tag whose output this one would be. See `rules.original_tag`."""
+        return original_tag(ImageRequest(repository=self.repository, tag=self.tag), configuration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examiner:
+    """Tells which candidates are worth a request. Shared by threads."""
+
+    configuration: Configuration
+    open_image: ImageOpener
+    only_missing: bool
+
+    def judge(self, candidate: Candidate) -> bool | None:
+        """Tell from the list alone whether an image is worth a request; None: only its content tells."""
+        image, original = candidate.image, candidate.original_tag(self.configuration)
+        is_index = media_types.is_index(image.media_type)
+        if image.artifact_type and not media_types.is_config(image.artifact_type):
+            return False
+        if original is not None and original in image.tags:
+            return False  # set on the image itself, for want of an index
+        in_doubt = (
+            candidate.tag is None
+            or original is not None
+            or not (is_index or image.artifact_type)
+            or _SIGNATURE_TAG.fullmatch(candidate.tag) is not None
+        )
+        return None if in_doubt or self.only_missing else True
+
+    def examine(self, candidate: Candidate) -> bool:
+        """Tell whether an image is worth a request: an image, not made by indexing, and without an index if asked.
+
+        Raises `SourceError` when the registry cannot be read.
+        """
+        source = self.open_image(candidate.repository, str(candidate.image.digest))
+        try:
+            root = source.fetch_root()
+            if recognise(root, source.fetch_manifest(root)) is not Content.IMAGE:
+                return False
+            image = fetch_image(source, root)
+        except (NotInImage, BlobMissing):
+            return False  # gone since it was listed
+        except IntegrityError:
+            return True  # whoever indexes it will say what is broken
+        if is_soci_enabled(image):
+            is_output = candidate.tag is None or candidate.original_tag(self.configuration) is not None
+            return not (is_output or self.only_missing)
+        return not (self.only_missing and self._has_index(candidate, source, image))
+
+    def _has_index(self, candidate: Candidate, source: ImageSource, image: Image) -> bool:
+        """Tell whether an image has an index of each version that the settings ask for, however it was made."""
+        index = self.configuration.index
+        return (not index.makes_v1 or self._has_v1(source, image)) and (
+            not index.makes_v2 or self._has_v2(candidate, image)
+        )
+
+    def _has_v1(self, source: ImageSource, image: Image) -> bool:
+        rules = self.configuration.rules
+        meant = [one for one in image.images if judge_platform(one, rules) is None]
+        return (
+            bool(meant)
+            and isinstance(source, ReferrerSource)
+            and all(source.fetch_referrers(one.descriptor.digest, media_types.SOCI_INDEX_V1) for one in meant)
+        )
+
+    def _has_v2(self, candidate: Candidate, image: Image) -> bool:
+        tag = self.configuration.output_tag(candidate.tag)
+        if tag in (None, candidate.tag):
+            return False  # the image itself would be SOCI-enabled, or it is under a digest that nobody knows
+        try:
+            converted = fetch_image(self.open_image(candidate.repository, str(tag)))
+        except (NotInImage, BlobMissing, IntegrityError):
+            return False
+        return is_soci_enabled(converted) and _configs(image) <= _configs(converted)
+
+
+def _configs(image: Image) -> set[object]:
+    """Return what tells an image from another one whatever was done to its documents."""
+    return {one.manifest.config.digest for one in image.images}

@@ -1,0 +1,125 @@
+"""What came of the images of a re-index: counts by outcome and reason, and the failures, which are tried once more."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from soci.oci.fields import Fields
+from soci.service.outcomes import Outcome
+
+MAX_FAILED = 200
+MAX_FAILED_BYTES = 48 << 10
+"""Of what is kept of failures: beside a page and its results it has to fit into a state's 256 KiB."""
+
+_REASON_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedImage:
+    """The request for an image that failed, and the name of the error; as such it can be sent once more."""
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+    force: bool = False
+    reason: str = ""
+
+    def to_document(self) -> dict[str, object]:
+        """Return it as a request."""
+        name = {"tag": self.tag} if self.tag else {"digest": self.digest}
+        return {"repository": self.repository, **name, "force": self.force, "reason": self.reason}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> FailedImage:
+        """Read it back, or from a result. Raises `InvalidDocument` that names the path."""
+        return cls(
+            repository=fields.string("repository"),
+            tag=fields.string("tag"),
+            digest=fields.string("digest"),
+            force=fields.boolean("force"),
+            reason=_reason(fields),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Counts so far. `stopped` says why images were not listed to their end, if they were not."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    reasons: Mapping[str, int] = field(default_factory=dict, hash=False)
+    pages: int = 0
+    stopped: str | None = None
+
+    def to_document(self) -> dict[str, object]:
+        """Return the output of a re-index."""
+        return {
+            "images": sum(self.outcomes.values()),
+            "outcomes": dict(self.outcomes),
+            "reasons": dict(self.reasons),
+            "pages": self.pages,
+            "stopped": self.stopped,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, object]) -> Summary:
+        """Read it back; an empty object is no count at all. Raises `InvalidDocument` that names the path."""
+        fields = Fields(document, "summary")
+        return cls(
+            outcomes=_counts(document, "outcomes"),
+            reasons=_counts(document, "reasons"),
+            pages=fields.size("pages") if fields.has("pages") else 0,
+            stopped=fields.string("stopped") or None,
+        )
+
+    def with_results(self, results: Sequence[Fields]) -> Summary:
+        """Count results in. Raises `InvalidDocument` that names the path of one without an outcome."""
+        return replace(
+            self,
+            outcomes=_sum(self.outcomes, (_outcome(one) for one in results)),
+            reasons=_sum(self.reasons, (reason for one in results if (reason := _reason(one)))),
+        )
+
+    def without_failures(self, failed: Sequence[FailedImage]) -> Summary:
+        """Take failures out again, whose images have been tried once more."""
+        outcomes, reasons = Counter(self.outcomes), Counter(self.reasons)
+        outcomes[Outcome.FAILED] -= len(failed)
+        reasons.subtract(one.reason for one in failed if one.reason)
+        return replace(self, outcomes=dict(+outcomes), reasons=dict(+reasons))
+
+
+def failures_of(results: Sequence[Fields]) -> tuple[FailedImage, ...]:
+    """Return those results that are failures. Raises as `Summary.with_results`."""
+    return tuple(FailedImage.from_fields(one) for one in results if _outcome(one) == Outcome.FAILED)
+
+
+def are_too_many(failed: Sequence[FailedImage]) -> bool:
+    """Tell whether failures are so many that going on is of no use: the cause is not in the images."""
+    return len(failed) >= MAX_FAILED or _size_bytes(failed) >= MAX_FAILED_BYTES
+
+
+def _size_bytes(failed: Sequence[FailedImage]) -> int:
+    return len(json.dumps([one.to_document() for one in failed]))
+
+
+def _outcome(result: Fields) -> str:
+    outcome = result.string("outcome")
+    if not outcome:
+        raise result.invalid("outcome", "expected what came of the image, got nothing")
+    return outcome
+
+
+def _reason(result: Fields) -> str:
+    return result.string("reason")[:_REASON_CHARACTERS]
+
+
+def _counts(document: Mapping[str, object], name: str) -> dict[str, int]:
+    counts = document.get(name) or {}
+    fields = Fields(counts, "summary", name)
+    return {key: fields.size(key) for key in counts} if isinstance(counts, Mapping) else {}
+
+
+def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(counts) + Counter(more))

@@ -1,0 +1,121 @@
+"""The function image_lister as Lambda calls it, with all of the registry behind it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local.registry import EcrLogin, Registry
+from local.registry.store import digest_of
+from soci.errors import InvalidRequest
+from soci.service.configuration import Configuration
+from tests.aws_environment import as_aws
+
+HANDLER = Path(__file__).parents[3] / "lambdas/image_lister/handler.py"
+CONTEXT = SimpleNamespace(
+    function_name="ImageLister",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:ImageLister",
+    aws_request_id="request-1",
+)
+
+
+@pytest.fixture
+def registry():
+    with Registry(login=EcrLogin()) as running, as_aws(running):
+        yield running
+
+
+@pytest.fixture
+def handler(registry, monkeypatch):
+    monkeypatch.setenv("SOCI_REGISTRY", registry.host)
+    monkeypatch.setenv("SOCI_SETTINGS", json.dumps(Configuration().to_document()))
+    spec = importlib.util.spec_from_file_location("image_lister_handler", HANDLER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda state: json.loads(json.dumps(module.handler(state, CONTEXT)))
+
+
+@pytest.fixture
+def log(handler, monkeypatch):  # noqa: ARG001 - the handler's module makes the logger
+    """What the function logs; the logger of a process keeps the stream it found first."""
+    lines = io.StringIO()
+    (to,) = logging.getLogger("soci-index-builder").handlers
+    monkeypatch.setattr(to, "stream", lines)
+    return lines
+
+
+def stock(registry: Registry, repository: str, count: int) -> None:
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"x"), "size": 1}
+    for number in range(count):
+        document = {"schemaVersion": 2, "config": config, "layers": [], "annotations": {"n": str(number)}}
+        registry.repository(repository).put_manifest(json.dumps(document).encode(), tag=f"t{number}")
+
+
+def test_pages_are_listed_and_counted_until_the_end(registry, handler):
+    stock(registry, "app", 120)
+    state: Any = {
+        "request": {"repositories": ["app"]},
+        "cursor": None,
+        "summary": {},
+        "failed": [],
+        "results": [],
+    }
+
+    sizes = []
+    while not state.get("done"):
+        state = handler(state)
+        sizes.append(len(state["images"]))
+        state["results"] = [{**image, "outcome": "indexed", "reason": None} for image in state["images"]]
+
+    assert sizes == [100, 20, 0]
+    assert state["summary"] == {
+        "images": 120,
+        "outcomes": {"indexed": 120},
+        "reasons": {},
+        "pages": 2,
+        "stopped": None,
+    }
+
+
+def test_a_warm_process_asks_for_one_login_and_keeps_it(registry, handler):
+    stock(registry, "app", 10)
+    request = {"request": {"repositories": ["app"], "only_missing": True}}
+
+    answers = [handler(request)["images"] for _ in range(3)]
+
+    assert answers[0] == answers[1] == answers[2]
+    asked = [seen.aws_action for seen in registry.requests]
+    assert asked.count("GetAuthorizationToken") == 1
+
+
+def test_each_call_leaves_one_line_that_says_what_was_done(registry, handler, log):
+    stock(registry, "app", 3)
+    handler({"request": {"repositories": ["app"]}})
+
+    (line,) = map(json.loads, log.getvalue().splitlines())
+    told = {name: line[name] for name in ("message", "images", "failed", "done", "function_request_id")}
+    assert told == {
+        "message": "listed",
+        "images": 3,
+        "failed": 0,
+        "done": False,
+        "function_request_id": "request-1",
+    }
+
+
+def test_an_error_goes_through_and_is_told_of(handler, log):
+    with pytest.raises(InvalidRequest, match="there is no repository none"):
+        handler({"request": {"repositories": ["none"]}})
+
+    (line,) = map(json.loads, log.getvalue().splitlines())
+    assert (line["level"], line["error"]) == ("ERROR", "InvalidRequest")
