@@ -205,6 +205,25 @@ def test_an_image_that_is_gone_is_skipped(place, tag, repository):
     assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.IMAGE_GONE)
 
 
+def test_an_image_whose_config_is_gone_is_gone(layouts):
+    config = ImageManifest.parse(AMD.document).config.digest
+    root = layouts.put("app", AMD.damaged(config, None), "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), SETTINGS, layouts)
+
+    assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.IMAGE_GONE)
+    assert str(config) in decision.detail
+
+
+def test_an_index_of_which_no_image_is_at_hand_is_skipped(layouts):
+    root = layouts.put("app", multi_platform(AMD).damaged(AMD.root.digest, None), "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), SETTINGS, layouts)
+
+    assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.NOT_AN_IMAGE)
+    assert decision.detail == "an index without an image that is at hand"
+
+
 def test_a_registry_that_does_not_answer_is_an_error_that_may_be_tried_again(memory):
     root = memory.put("app", AMD, "1.4")
     memory.registry.fail(Answer(503), times=None)
@@ -261,6 +280,17 @@ def test_an_index_of_artifacts_alone_is_no_image(layouts):
 
     assert decide(by_hand("app", "1.4"), SETTINGS, layouts).reason is ImageReason.NOT_AN_IMAGE
     assert root.digest != chart.root.digest
+
+
+def test_a_module_beside_an_image_is_not_indexed_and_does_not_hinder_it(layouts):
+    module = NOT_IMAGES["wasm under an image's config"]
+    wasi = replace(module.root, platform=Platform(os="wasip1", architecture="wasm"))
+    root = layouts.put("app", multi_platform(AMD, replace(module, root=wasi)), "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), SETTINGS, layouts)
+
+    assert decision.action is Action.INDEX
+    assert [one.reason for one in decision.platforms] == [None, ImageReason.NOT_AN_IMAGE]
 
 
 def test_a_kind_of_manifest_that_nobody_indexes_is_skipped(memory):
