@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -14,14 +16,27 @@ from constructs import Construct
 
 from infra import permissions
 from infra.config import Deployment, FunctionSize, InvalidConfig, Network
+from infra.log_groups import log_group_for
 from infra.packaging import Assets
 from infra.permissions import Grant
-from soci.service.configuration import Configuration
+from soci.service.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584
 """Lambda takes 4 KiB of environment in all."""
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What makes one function differ from the others."""
+
+    description: str
+    folder: str
+    """In `lambdas`."""
+    handler: str = "handler.handler"
+    size: FunctionSize
+    grants: Sequence[Grant]
 
 
 class Functions(Construct):
@@ -38,9 +53,9 @@ class Functions(Construct):
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, name)
+        self._assets = assets
         self._deployment = deployment
         self._key = key
-        self._assets = assets
         self._environment = {
             "SOCI_SETTINGS": compact_settings(settings),
             "SOCI_REGISTRY": f"{Aws.ACCOUNT_ID}.dkr.ecr.{Aws.REGION}.{Aws.URL_SUFFIX}",
@@ -50,37 +65,11 @@ class Functions(Construct):
             self._layer("CoreLayer", assets.core_layer, "soci: the core of the SOCI index builder"),
             self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
         ]
-        repositories = settings.rules.repositories
-        self.image_filter = self._function(
-            "ImageFilter",
-            "Decides whether an image is indexed, and which layers of it",
-            "image_filter",
-            size=deployment.image_filter,
-            grants=permissions.reading(repositories),
-        )
-        self.index_layer = self._function(
-            "IndexLayer",
-            "Indexes one layer and pushes its zTOC",
-            "index_builder",
-            handler="handler.index_layer",
-            size=deployment.index_layer,
-            grants=permissions.uploading(repositories),
-        )
-        self.publish_index = self._function(
-            "PublishIndex",
-            "Publishes the index of an image and reads it back",
-            "index_builder",
-            handler="handler.publish_index",
-            size=deployment.publish_index,
-            grants=permissions.publishing(repositories),
-        )
-        self.image_lister = self._function(
-            "ImageLister",
-            "Lists images to index again, page by page",
-            "image_lister",
-            size=deployment.image_lister,
-            grants=permissions.listing(repositories),
-        )
+        parts = _parts(deployment, settings.rules.repositories)
+        self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
+        self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
+        self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
+        self.image_lister = self._function("ImageLister", parts["ImageLister"])
 
     def _layer(self, name: str, folder: Path, description: str) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(
@@ -92,64 +81,83 @@ class Functions(Construct):
             description=description,
         )
 
-    def _function(
-        self,
-        name: str,
-        description: str,
-        folder: str,
-        *,
-        size: FunctionSize,
-        grants: Sequence[Grant],
-        handler: str = "handler.handler",
-    ) -> lambda_.Function:
+    def _function(self, name: str, part: Part) -> lambda_.Function:
         log_group = log_group_for(
             self, f"{name}Logs", f"/aws/lambda/{{stack}}/{name}", deployment=self._deployment, key=self._key
-        )
-        in_vpc = bool(self._deployment.vpc.subnet_ids)
-        role = permissions.role_for(
-            self,
-            f"{name}Role",
-            "lambda.amazonaws.com",
-            [
-                *grants,
-                Grant(
-                    actions=("logs:CreateLogStream", "logs:PutLogEvents"),
-                    resources=(log_group.log_group_arn,),
-                ),
-                permissions.TRACING,
-                *([permissions.NETWORK_INTERFACES] if in_vpc else []),
-                *([Grant(actions=("kms:Decrypt",), resources=(self._key.key_arn,))] if self._key else []),
-            ],
         )
         function = lambda_.Function(
             self,
             name,
-            description=description,
-            code=lambda_.Code.from_asset(str(self._assets.functions[folder])),
-            handler=handler,
+            description=part.description,
+            code=lambda_.Code.from_asset(str(self._assets.functions[part.folder])),
+            handler=part.handler,
             runtime=RUNTIME,
             architecture=self._architecture,
             layers=self._layers,
-            memory_size=size.memory_mib,
-            timeout=Duration.seconds(size.timeout_seconds),
-            reserved_concurrent_executions=size.reserved_concurrency,
+            memory_size=part.size.memory_mib,
+            timeout=Duration.seconds(part.size.timeout_seconds),
+            reserved_concurrent_executions=part.size.reserved_concurrency,
             environment=self._environment,
             environment_encryption=self._key,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            role=role.without_policy_updates(),
+            role=self._role(f"{name}Role", part, log_group).without_policy_updates(),
         )
         resource = function.node.default_child
         assert isinstance(resource, lambda_.CfnFunction)  # noqa: S101 - tells the type checker
         resource.override_logical_id(name)
-        if in_vpc:
-            resource.vpc_config = _vpc_config(self._deployment.vpc)
+        resource.vpc_config = _vpc_config(self._deployment.vpc)
         permissions.acknowledge(
             function,
             "AwsSolutions-L1",
             "The wheels of the layer are built and tested for this version of Python, which AWS maintains until 2029.",
         )
         return function
+
+    def _role(self, name: str, part: Part, log_group: logs.LogGroup) -> iam.Role:
+        grants = [
+            *part.grants,
+            Grant(
+                actions=("logs:CreateLogStream", "logs:PutLogEvents"), resources=(log_group.log_group_arn,)
+            ),
+            permissions.TRACING,
+        ]
+        if self._deployment.vpc.subnet_ids:
+            grants.append(permissions.NETWORK_INTERFACES)
+        if self._key:
+            grants.append(Grant(actions=("kms:Decrypt",), resources=(self._key.key_arn,)))
+        return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
+
+
+def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part]:
+    return {
+        "ImageFilter": Part(
+            description="Decides whether an image is indexed, and which layers of it",
+            folder="image_filter",
+            size=deployment.image_filter,
+            grants=permissions.reading(repositories),
+        ),
+        "IndexLayer": Part(
+            description="Indexes one layer and pushes its zTOC",
+            folder="index_builder",
+            handler="handler.index_layer",
+            size=deployment.index_layer,
+            grants=permissions.uploading(repositories),
+        ),
+        "PublishIndex": Part(
+            description="Publishes the index of an image and reads it back",
+            folder="index_builder",
+            handler="handler.publish_index",
+            size=deployment.publish_index,
+            grants=permissions.publishing(repositories),
+        ),
+        "ImageLister": Part(
+            description="Lists images to index again, page by page",
+            folder="image_lister",
+            size=deployment.image_lister,
+            grants=permissions.listing(repositories),
+        ),
+    }
 
 
 def compact_settings(settings: Configuration) -> str:
@@ -167,24 +175,9 @@ def compact_settings(settings: Configuration) -> str:
     return text
 
 
-def log_group_for(
-    scope: Construct, name: str, path: str, *, deployment: Deployment, key: kms.IKey | None
-) -> logs.LogGroup:
-    """Make a log group that goes with the stack. `{stack}` in the path becomes the stack's name."""
-    group = logs.LogGroup(
-        scope,
-        name,
-        log_group_name=path.format(stack=Stack.of(scope).stack_name),
-        encryption_key=key,
-        removal_policy=RemovalPolicy.DESTROY,  # else a stack of the same name could not be made again
-    )
-    resource = group.node.default_child
-    assert isinstance(resource, logs.CfnLogGroup)  # noqa: S101 - tells the type checker
-    resource.retention_in_days = deployment.log_retention_days
-    return group
-
-
-def _vpc_config(vpc: Network) -> lambda_.CfnFunction.VpcConfigProperty:
+def _vpc_config(vpc: Network) -> lambda_.CfnFunction.VpcConfigProperty | None:
+    if not vpc.subnet_ids:
+        return None
     return lambda_.CfnFunction.VpcConfigProperty(
         subnet_ids=[*vpc.subnet_ids], security_group_ids=[*vpc.security_group_ids]
     )

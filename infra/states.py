@@ -80,12 +80,9 @@ def reindex_repositories(
     """Give the machine that indexes what repositories hold already, page by page."""
     every_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" of a page")
     failed_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" again")
+    begin: State = {"request.$": "$", "cursor": None, "summary": {}, "failed": [], "results": []}
     states: States = {
-        "Begin": {
-            "Type": "Pass",
-            "Parameters": {"request.$": "$", "cursor": None, "summary": {}, "failed": [], "results": []},
-            "Next": "List images",
-        },
+        "Begin": {"Type": "Pass", "Parameters": begin, "Next": "List images"},
         "List images": _invoke(tasks, tasks.image_lister, then="What next?"),
         "What next?": {
             "Type": "Choice",

@@ -16,7 +16,8 @@ from constructs import Construct
 
 from infra import permissions, states
 from infra.config import Deployment, FunctionSize
-from infra.functions import Functions, log_group_for
+from infra.functions import Functions
+from infra.log_groups import log_group_for
 from infra.permissions import Grant
 
 
