@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.registry import Behaviour, Registry
 from local.registry.store import Manifest, digest_of
 from soci.errors import InvalidRequest, InvalidResponse, RegistryUnavailable
 from soci.oci import media_types
@@ -517,3 +518,29 @@ def test_image_indexes_are_read_once_for_as_long_as_the_process_lives(memory):
     reads = Counter(seen.path for seen in memory.registry.requests if "/manifests/" in seen.path)
     roots = {f"/v2/app/manifests/{digest}" for digest in memory.registry.repository("app").tags.values()}
     assert {reads[path] for path in roots} == {1}
+
+
+def test_short_pages_of_the_api_change_nothing(monkeypatch):
+    monkeypatch.setattr(listing, "MAX_KNOWN_INDEXES", 3)
+    with Registry(Behaviour(rates={}, max_page_entries=7)) as registry, as_aws(registry):
+        memory = InMemory(registry=registry)
+        for number in range(12):
+            memory.put("app", multi_platform(small(f"{number}")), f"t{number}")
+        alone = [memory.put("app", small(f"alone {number}")).digest for number in range(12)]
+        patient = lister(memory, UNTAGGED)
+
+        for _ in range(2):
+            found = [name_of(image) for page in pages(patient) for image in page.images]
+            assert sorted(found) == sorted(
+                [*(f"app:t{number}" for number in range(12)), *(f"app@{digest}" for digest in alone)]
+            )
+
+
+def test_a_broken_image_index_has_no_parts_and_is_listed_so_that_its_failure_is_seen(memory):
+    app = memory.registry.repository("app")
+    broken = app.put_manifest(
+        b'{"schemaVersion": 2, "manifests": [{"digest": "none"}]}', media_types.OCI_INDEX
+    )
+    part = memory.put("app", small("1"))
+
+    assert sorted(listed(memory, UNTAGGED)) == sorted([f"app@{broken}", f"app@{part.digest}"])

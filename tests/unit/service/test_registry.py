@@ -105,4 +105,4 @@ def test_manifests_are_put_no_faster_than_ecr_takes_them(registry):
     for number in range(30):
         image.push_root(root, f"copy-{number}")
 
-    assert 2 <= time.seconds <= 3.1
+    assert 2 <= time.seconds <= 5
