@@ -21,8 +21,10 @@ from local.registry import (
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled, Unauthorized
 from soci.registry.answers import ERROR_LIMIT_BYTES
 from soci.registry.client import MAX_REDIRECTS, RegistryClient
-from soci.registry.credentials import Login, NoLogins
+from soci.registry.credentials import DockerConfig, Login, NoLogins
+from soci.registry.ecr import EcrLogins
 from soci.registry.messages import Operation, Request
+from soci.registry.open import FirstLogin
 from soci.registry.retry import RetryPolicy
 from soci.registry.transport import Timeouts, Transport
 from tests.fake_time import FakeTime
@@ -113,8 +115,10 @@ def test_a_token_that_has_ended_is_renewed_before_it_is_refused():
         time.seconds += 280
         client.send(get(url_of(registry)), PULL, expect=[200])
 
-        assert [seen.status for seen in registry.requests] == [401, 200, 200]
-        assert not registry.requests[0].has_authorization
+        assert [(seen.path, seen.status) for seen in registry.requests] == [
+            ("/token", 200),
+            ("/v2/app/tags/list", 200),
+        ]
 
 
 def test_a_token_that_is_refused_is_renewed_once():
@@ -151,17 +155,25 @@ def test_a_login_of_ecr_is_asked_for_again_when_it_said_it_would_end():
 @pytest.mark.parametrize(
     ("login", "logins", "problem"),
     [
-        (BasicLogin("me", SECRET), Logins(None), "status 401, UNAUTHORIZED: authentication required"),
+        (
+            BasicLogin("me", SECRET),
+            Logins(None),
+            "status 401, UNAUTHORIZED: authentication required; there is no login for registry.example$",
+        ),
         (
             BasicLogin("me", SECRET),
             Logins(Login(username="me", password=f"{SECRET}x")),
-            "status 401, UNAUTHORIZED",
+            "status 401, UNAUTHORIZED.*; the login for registry.example is wrong, has ended or does not allow",
         ),
-        (BearerLogin("me", SECRET), Logins(None), "no token without a login, status 401"),
+        (
+            BearerLogin("me", SECRET),
+            Logins(None),
+            "no token without a login, status 401; there is no login for registry.example",
+        ),
         (
             BearerLogin("me", SECRET),
             Logins(Login(username="x", password=SECRET)),
-            "no token with the login there is",
+            "no token with the login there is, status 401; the login for registry.example is wrong",
         ),
         (BearerLogin("me", SECRET, anonymous_pull=True), Logins(None), "status 401, UNAUTHORIZED"),
     ],
@@ -176,6 +188,15 @@ def test_a_login_that_is_not_enough_is_an_error_without_it(caplog, login, logins
             client_of(url_of(registry), logins).send(upload, PUSH, expect=[202])
 
     assert SECRET not in f"{caught.value}{caplog.text}"
+
+
+def test_who_has_no_login_is_told_how_to_get_one(tmp_path):
+    logins = FirstLogin([EcrLogins(), DockerConfig(tmp_path)])
+    with (
+        stocked(BasicLogin("me", SECRET)) as registry,
+        pytest.raises(Unauthorized, match=r"no login for registry.example: `docker login registry.example`"),
+    ):
+        client_of(url_of(registry), logins).send(get(url_of(registry)), PULL, expect=[200])
 
 
 def test_a_redirect_is_followed_without_the_login(caplog):

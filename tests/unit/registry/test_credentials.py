@@ -77,11 +77,13 @@ def test_without_a_file_or_entry_there_is_no_login(tmp_path):
     [
         (f'{{"auths": {SECRET}', "not valid JSON"),
         ("[]", "expected an object"),
+        (json.dumps({"auths": [SECRET]}), "expected an object as auths"),
+        (json.dumps({"credHelpers": SECRET}), "expected an object as credHelpers"),
         ("[" * 200_000, "not valid JSON"),
         (json.dumps({"auths": {HOST: {"auth": SECRET}}}), "is not base64 of user:password"),
         (json.dumps({"auths": {HOST: {"auth": encoded(SECRET)}}}), "is not base64 of user:password"),
     ],
-    ids=["cut off", "list", "deep", "no base64", "no colon"],
+    ids=["cut off", "list", "auths", "helpers", "deep", "no base64", "no colon"],
 )
 def test_a_broken_file_is_named_and_not_quoted(tmp_path, text, problem):
     (tmp_path / "config.json").write_text(text)
@@ -133,7 +135,7 @@ def test_the_store_is_asked_for_every_registry_and_then_the_file(tmp_path, helpe
     [
         (
             f"echo {SECRET}; echo {SECRET} >&2; exit 3",
-            "docker-credential-test for registry.example:5000: exit status 3",
+            "docker-credential-test for registry.example:5000 failed with exit status 3; .*try `echo registry",
         ),
         (f"echo {SECRET}", "no Username and Secret"),
         (f"echo '[\"{SECRET}\"]'", "no Username and Secret"),
@@ -150,7 +152,11 @@ def test_a_helper_that_fails_is_named_and_not_quoted(tmp_path, helper, script, p
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("absent", "FileNotFoundError"), ("../../x", "no name of a program")]
+    ("name", "problem"),
+    [
+        ("absent", "docker-credential-absent.*: not installed, or not on the PATH"),
+        ("../../x", "no name of a program"),
+    ],
 )
 def test_a_helper_that_is_not_there_is_named(tmp_path, name, problem):
     with pytest.raises(Unauthorized, match=problem):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import base64
+import logging
 import sys
 from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
 
+from local.registry import EcrLogin, Registry
 from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
 from soci.registry.credentials import Login
 from soci.registry.ecr import (
@@ -17,6 +19,7 @@ from soci.registry.ecr import (
     error_of_aws,
     parse_ecr_host,
 )
+from tests.aws_environment import as_aws
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 SECRET = "not-to-be-seen"
@@ -129,15 +132,22 @@ def test_a_token_that_was_refused_is_renewed_and_each_registry_has_its_own():
     assert [password.removeprefix(SECRET) for password in passwords] == ["1", "2", "3", "2"]
 
 
-def test_without_credentials_of_aws_there_is_no_login():
-    assert Aws(NoCredentialsError()).logins().fetch_login(HOST, renew=False) is None
+def test_without_credentials_of_aws_there_is_no_login_and_that_is_said():
+    logins = Aws(NoCredentialsError()).logins()
+
+    assert logins.advise(HOST) == ""
+    assert logins.fetch_login(HOST, renew=False) is None
+    assert "no credentials of AWS" in logins.advise(HOST)
 
 
-def test_without_boto3_there_is_no_login(monkeypatch):
+def test_without_boto3_there_is_no_login_and_that_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
 
-    assert Aws().logins().fetch_login(HOST, renew=False) is None
+    logins = Aws().logins()
+
+    assert logins.fetch_login(HOST, renew=False) is None
+    assert "takes boto3, which is not installed" in logins.advise(HOST)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +176,25 @@ def test_what_aws_refuses_is_an_error_without_its_text(answer, error, problem):
         Aws(answer).logins().fetch_login(HOST, renew=False)
 
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "loggers", [[""], ["botocore.parsers", "botocore.hooks", "boto3"]], ids=["all", "some"]
+)
+def test_a_token_is_in_no_log_whatever_is_logged(caplog, loggers):
+    for name in loggers:
+        caplog.set_level(logging.DEBUG, name)
+    login = EcrLogin()
+    with Registry(login=login) as registry, as_aws(registry):
+        logins = EcrLogins(any_host=True)
+        found = logins.fetch_login("registry.example", renew=False)
+        boto3_client(None).describe_repositories()
+
+    assert found is not None
+    token = base64.b64encode(f"AWS:{found.password}".encode()).decode()
+    assert found.password not in caplog.text
+    assert token not in caplog.text
+    assert "describe" in caplog.text.lower()  # other calls are logged as they are
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ Rules of who learns a secret:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -150,17 +150,20 @@ class RegistryClient:
                     return
                 answer = beginning(stream, ERROR_LIMIT_BYTES)
             if not login.renew(answer):
-                raise error_of(request, answer)
+                error = error_of(request, answer)
+                raise type(error)(f"{error}; {self._session.explain_refusal()}", status=error.status)
 
     @contextmanager
     def _followed(self, request: Request, authorization: str | None) -> Iterator[BodyStream]:
         """Send a request and follow the redirects of a GET; other methods are never sent elsewhere."""
-        self._pace.wait(request.operation)
         for _ in range(MAX_REDIRECTS + 1):
+            is_own = self._session.is_own(request.url)
             sent = request
-            if authorization is not None and self._session.is_own(request.url):
+            if authorization is not None and is_own:
                 sent = replace(request, headers={**request.headers, "Authorization": authorization})
-            with self._transport.open(sent) as stream:
+            with ExitStack() as stack:
+                with self._pace.turn(request.operation) if is_own else nullcontext():
+                    stream = stack.enter_context(self._transport.open(sent))
                 if request.method != "GET" or stream.status not in REDIRECTS:
                     yield stream
                     return

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from soci.errors import Unauthorized
 
@@ -51,6 +51,14 @@ class LoginSource(Protocol):
         """
 
 
+@runtime_checkable
+class LoginAdvisor(Protocol):
+    """What some sources can do besides: tell a user how to come by a login that they lack."""
+
+    def advise(self, host: str) -> str:
+        """Say what to do, after `fetch_login` returned None; nothing if this source knows no advice."""
+
+
 class NoLogins:
     """Anonymous: a source that knows nothing."""
 
@@ -70,7 +78,7 @@ class DockerConfig:
         """Return the login for a registry: that of its helper, of the store, or the one in the file."""
         config = self._read()
         keys = DOCKER_HUB_KEYS if host in DOCKER_HUB_KEYS else (host,)
-        helpers = _mapping(config, "credHelpers")
+        helpers = self._mapping(config, "credHelpers")
         for key in keys:
             if key in helpers:
                 return _ask_helper(str(helpers[key]), key)
@@ -78,10 +86,14 @@ class DockerConfig:
             for key in keys:
                 if login := _ask_helper(str(store), key):
                     return login
-        auths = {_bare(key): entry for key, entry in _mapping(config, "auths").items()}
+        auths = {_bare(key): entry for key, entry in self._mapping(config, "auths").items()}
         found = (auths.get(_bare(key)) for key in keys)
         entry = next((entry for entry in found if isinstance(entry, Mapping)), None)
         return None if entry is None else self._parse_entry(entry, host)
+
+    def advise(self, host: str) -> str:
+        """Name the command that writes the file."""
+        return f"`docker login {host}` makes one"
 
     def _read(self) -> Mapping[str, Any]:
         try:
@@ -95,6 +107,12 @@ class DockerConfig:
         if not isinstance(document, Mapping):
             raise Unauthorized(f"{self._path}: expected an object")
         return document
+
+    def _mapping(self, config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        value = config.get(name) or {}
+        if not isinstance(value, Mapping):
+            raise Unauthorized(f"{self._path}: expected an object as {name}")
+        return value
 
     def _parse_entry(self, entry: Mapping[str, Any], host: str) -> Login | None:
         if token := entry.get("identitytoken"):
@@ -112,11 +130,6 @@ class DockerConfig:
         if not colon:
             raise Unauthorized(f"{self._path}: the login for {host} is not base64 of user:password") from None
         return Login(username=username, password=password.rstrip("\0"))
-
-
-def _mapping(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = config.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _bare(key: str) -> str:
@@ -139,12 +152,21 @@ def _ask_helper(name: str, key: str) -> Login | None:
             timeout=HELPER_TIMEOUT_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unauthorized(f"{program} for {key}: {type(error).__name__}") from None
+    except FileNotFoundError:
+        raise Unauthorized(
+            f"{program}, which config.json names for {key}: not installed, or not on the PATH"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Unauthorized(f"{program} for {key}: no answer in {HELPER_TIMEOUT_SECONDS} s") from None
+    except OSError as error:
+        raise Unauthorized(f"{program} for {key}: {error.strerror}") from None
     if done.returncode:
         if _NOT_FOUND in (done.stdout + done.stderr).decode(errors="replace"):
             return None
-        raise Unauthorized(f"{program} for {key}: exit status {done.returncode}")
+        raise Unauthorized(
+            f"{program} for {key} failed with exit status {done.returncode}; what it says is not shown, since it may"
+            f" be secret: try `echo {key} | {program} get`"
+        )
     try:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +63,9 @@ def parse_ecr_host(host: str) -> EcrHost | None:
 ATTEMPTS = 5
 """At one call of the API, as at a request to the registry."""
 
+CONNECT_SECONDS, READ_SECONDS = 10, 30
+"""As for the registry: boto3's own are a minute each."""
+
 _THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 )
@@ -88,6 +93,7 @@ class EcrLogins:
         self._any_host = any_host
         self._lock = threading.Lock()
         self._kept: dict[EcrHost | None, tuple[Login, float]] = {}
+        self._lack = ""
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:
         """Return the login for a registry of ECR; None for other hosts and without credentials of AWS."""
@@ -97,32 +103,84 @@ class EcrLogins:
         with self._lock:
             kept = self._kept.get(ecr_host)
             if kept is None or renew or self._now() >= kept[1] - RENEW_BEFORE_SECONDS:
-                kept = _fetch(self._make_client, ecr_host)
-                if kept is None:
+                try:
+                    kept = _fetch(self._make_client, ecr_host)
+                except _NoCredentials as lack:
+                    self._lack = str(lack)
                     return None
                 self._kept[ecr_host] = kept
             login, ends_at = kept
             return replace(login, valid_seconds=max(0.0, ends_at - RENEW_BEFORE_SECONDS - self._now()))
 
+    def advise(self, host: str) -> str:  # noqa: ARG002 - what is lacking is the same for all
+        """Say what AWS's login lacked; nothing for hosts of others."""
+        return self._lack
 
-def _fetch(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -> tuple[Login, float] | None:
+
+class _NoCredentials(Exception):
+    """There is no login, since what it takes is not there."""
+
+
+def _fetch(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -> tuple[Login, float]:
     try:
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
     except ImportError:
-        return None
+        raise _NoCredentials(
+            "logging in with AWS takes boto3, which is not installed (extra `aws`)"
+        ) from None
     where = "GetAuthorizationToken" + ("" if host is None else f" for {host.account} in {host.region}")
     try:
-        answer = make_client(host).get_authorization_token()
-        data = answer["authorizationData"][0]
+        data = _ask_for_token(make_client, host)["authorizationData"][0]
         username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         expires_at = data["expiresAt"].timestamp()
     except botocore.exceptions.NoCredentialsError:
-        return None
+        raise _NoCredentials(
+            "no credentials of AWS are found, neither in the environment nor in ~/.aws"
+        ) from None
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         raise error_of_aws(where, error) from None
     except (KeyError, IndexError, ValueError):  # the answer is a secret and stays out of the message
         raise Unauthorized(f"{where}: the answer has no token") from None
     return Login(username=username, password=password), expires_at
+
+
+class _Secrecy(logging.Filter):
+    """Drops what a thread logs while it handles a secret: at DEBUG botocore writes down whole answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = threading.local()
+
+    @contextmanager
+    def for_this_thread(self) -> Iterator[None]:
+        self._threads.is_secret = True
+        try:
+            yield
+        finally:
+            self._threads.is_secret = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG or not getattr(self._threads, "is_secret", False)
+
+
+_SECRECY = _Secrecy()
+_TALKATIVE = ("boto3", "botocore", "urllib3")
+
+
+def _ask_for_token(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -> Mapping[str, Any]:
+    with _SECRECY.for_this_thread():
+        _watch_loggers()
+        client = make_client(host)
+        _watch_loggers()  # more of boto3 is loaded for a client
+        answer: Mapping[str, Any] = client.get_authorization_token()
+    return answer
+
+
+def _watch_loggers() -> None:
+    # A filter counts for its own logger, not for those below.
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _TALKATIVE:
+            logging.getLogger(name).addFilter(_SECRECY)
 
 
 def error_of_aws(where: str, error: Exception, *, with_text: bool = False) -> RegistryError:
@@ -158,8 +216,12 @@ def boto3_client(host: EcrHost | None) -> Any:  # noqa: ANN401 - boto3 makes its
     import boto3  # noqa: PLC0415 - see `_fetch`
     from botocore.config import Config  # noqa: PLC0415
 
-    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+    )
     if host is None:
-        return boto3.client("ecr", config=Config(retries=retries))
-    config = Config(use_fips_endpoint=host.fips, use_dualstack_endpoint=host.dual_stack, retries=retries)
-    return boto3.client("ecr", region_name=host.region, config=config)
+        return boto3.client("ecr", config=config)
+    kind = Config(use_fips_endpoint=host.fips, use_dualstack_endpoint=host.dual_stack)
+    return boto3.client("ecr", region_name=host.region, config=config.merge(kind))

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 from soci.oci.reference import DOCKER_HUB, RegistryRef
 from soci.registry.client import RegistryClient
-from soci.registry.credentials import DockerConfig, Login, LoginSource
+from soci.registry.credentials import DockerConfig, Login, LoginAdvisor, LoginSource
 from soci.registry.ecr import EcrLogins, parse_ecr_host
 from soci.registry.messages import is_loopback
-from soci.registry.pace import ECR_RATES_PER_SECOND, Pace
+from soci.registry.pace import ECR_RATES_PER_SECOND, Pace, shared_pace
 from soci.registry.repository import RegistryRepository
-from soci.registry.retry import RetryPolicy
+from soci.registry.retry import Clock, RetryPolicy
 from soci.registry.streaming import StreamSettings
 from soci.registry.transport import Timeouts, Transport
 
@@ -30,6 +30,11 @@ class FirstLogin:
         found = (source.fetch_login(host, renew=renew) for source in self._sources)
         return next((login for login in found if login is not None), None)
 
+    def advise(self, host: str) -> str:
+        """Give the advice of all sources that have some."""
+        given = (source.advise(host) for source in self._sources if isinstance(source, LoginAdvisor))
+        return "; ".join(advice for advice in given if advice)
+
 
 def open_repository(
     reference: RegistryRef,
@@ -44,16 +49,23 @@ def open_repository(
     The login is that of AWS for a registry of Amazon ECR, if there are credentials, else that of Docker.
     """
     retries = retries or RetryPolicy()
-    rates = ECR_RATES_PER_SECOND if parse_ecr_host(reference.host) else {}
     client = RegistryClient(
         base_url(reference.host),
         reference.host,
         transport=Transport(timeouts),
         logins=logins or FirstLogin([EcrLogins(), DockerConfig()]),
         retries=retries,
-        pace=Pace(rates, retries.clock),
+        pace=pace_of(reference.host, retries.clock),
     )
     return RegistryRepository(client, reference, streaming=streaming)
+
+
+def pace_of(host: str, clock: Clock) -> Pace:
+    """Return the pace of all clients of a registry; those of one account and region of ECR share their quotas."""
+    ecr_host = parse_ecr_host(host)
+    if ecr_host is None:
+        return shared_pace(host, {}, clock)
+    return shared_pace(f"{ecr_host.account}.{ecr_host.region}", ECR_RATES_PER_SECOND, clock)
 
 
 def base_url(host: str) -> str:

@@ -1,4 +1,4 @@
-"""How many requests of a kind we send per second: below the limits of a registry that counts them.
+"""How many requests of a kind we send per second and at the same time: below the limits of a registry.
 
 Being throttled costs more than waiting: a refused request is counted as well, and others share the limit.
 """
@@ -6,12 +6,15 @@ Being throttled costs more than waiting: a refused request is counted as well, a
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from soci.registry.messages import Operation
 from soci.registry.retry import Clock
+from soci.stopping import current_stop
 
-ECR_RATES_PER_SECOND: Mapping[Operation, float] = {
+ECR_RATES_PER_SECOND: Mapping[Operation, int] = {
     Operation.PUT_MANIFEST: 10,  # PutImage
     Operation.START_UPLOAD: 100,  # InitiateLayerUpload
     Operation.FINISH_UPLOAD: 100,  # CompleteLayerUpload
@@ -19,28 +22,78 @@ ECR_RATES_PER_SECOND: Mapping[Operation, float] = {
     Operation.HEAD_BLOB: 1_000,  # BatchCheckLayerAvailability
     Operation.GET_MANIFEST: 2_000,  # BatchGetImage
     Operation.GET_BLOB: 3_000,  # GetDownloadUrlForLayer
+    # ECR names no quota for these; as few as of the slowest that it names will do.
+    Operation.DELETE_MANIFEST: 10,  # BatchDeleteImage
+    Operation.LIST: 10,  # ListImages, ListImageReferrers
 }
 """Quotas of Amazon ECR per account and region, in requests per second."""
 
+REQUESTS_AT_ONCE: Mapping[Operation, int] = {
+    Operation.PUT_MANIFEST: 4,
+    Operation.DELETE_MANIFEST: 4,
+    Operation.LIST: 4,
+    Operation.START_UPLOAD: 16,
+    Operation.UPLOAD_PART: 16,
+    Operation.FINISH_UPLOAD: 16,
+    Operation.HEAD_BLOB: 32,
+    Operation.GET_MANIFEST: 32,
+    Operation.GET_BLOB: 64,
+}
+"""Requests that may be under way at the same time, whoever the registry is: from sending until the answer begins."""
+
+_WINDOW_SECONDS = 1.1
+"""A second, and what one request may take longer than another to arrive."""
+
+_LOOK_EVERY_SECONDS = 0.2
+
 
 class Pace:
-    """Lets requests of each kind through at its rate, a second's worth at once. Shared by threads."""
+    """Lets requests of each kind through: in any second no more than its rate. Shared by threads."""
 
-    def __init__(self, rates_per_second: Mapping[Operation, float], clock: Clock) -> None:
-        self._rates = rates_per_second
+    def __init__(
+        self,
+        rates_per_second: Mapping[Operation, int],
+        clock: Clock,
+        *,
+        at_once: Mapping[Operation, int] = REQUESTS_AT_ONCE,
+    ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._free_at: dict[Operation, float] = {}
+        self._sent_at: Mapping[Operation, deque[float]] = {
+            operation: deque(maxlen=rate) for operation, rate in rates_per_second.items()
+        }
+        self._slots = {operation: threading.Semaphore(count) for operation, count in at_once.items()}
 
-    def wait(self, operation: Operation) -> None:
-        """Return when the next request of this kind may be sent."""
-        rate = self._rates.get(operation)
-        if rate is None:
+    @contextmanager
+    def turn(self, operation: Operation) -> Iterator[None]:
+        """Wait until the next request of this kind may be sent, and count it as under way inside the block."""
+        slot = self._slots.get(operation)
+        while slot and not slot.acquire(timeout=_LOOK_EVERY_SECONDS):
+            current_stop().check()
+        try:
+            self._wait(operation)
+            yield
+        finally:
+            if slot:
+                slot.release()
+
+    def _wait(self, operation: Operation) -> None:
+        sent_at = self._sent_at.get(operation)
+        if sent_at is None:
             return
         with self._lock:
             now = self._clock.now()
-            # The schedule may lag a second behind the clock: that is the burst.
-            due = max(self._free_at.get(operation, 0.0), now - 1 + 1 / rate)
-            self._free_at[operation] = due + 1 / rate
+            due = max(now, sent_at[0] + _WINDOW_SECONDS) if len(sent_at) == sent_at.maxlen else now
+            sent_at.append(due)
         if due > now:
             self._clock.sleep(due - now)
+
+
+_shared: dict[tuple[str, Clock], Pace] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_pace(name: str, rates_per_second: Mapping[Operation, int], clock: Clock) -> Pace:
+    """Return the pace of all clients in this process that share a limit, which has a name of its own."""
+    with _shared_lock:
+        return _shared.setdefault((name, clock), Pace(rates_per_second, clock))

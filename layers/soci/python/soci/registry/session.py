@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 
+from soci.errors import Unauthorized
 from soci.registry.auth import Authorization, authorize
-from soci.registry.credentials import LoginSource
+from soci.registry.credentials import LoginAdvisor, LoginSource
 from soci.registry.messages import Request, Response, origin
 from soci.registry.retry import Clock
 
@@ -28,19 +29,42 @@ class Session:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[frozenset[str], tuple[str, float]] = {}
+        self._challenges: dict[frozenset[str], str] = {}
+        self._has_login = False
 
     def is_own(self, url: str) -> bool:
         """Tell whether a URL leads to the registry itself, the only place that may see its authorization."""
         return origin(url) == self._origin
 
     def start(self, scopes: Collection[str]) -> LoginAttempt:
-        """Begin a request with the authorization that is kept for these scopes, if one is."""
+        """Begin a request with the authorization that is kept for these scopes, if one is.
+
+        Raises as `log_in` where one that has ended has to be renewed.
+        """
         return LoginAttempt(self, frozenset(scopes))
 
     def kept(self, scopes: frozenset[str]) -> str | None:
         """Return the header that is kept and still good."""
         header, ends_at = self._kept.get(scopes, (None, 0.0))
         return header if self._clock.now() < ends_at else None
+
+    def current(self, scopes: frozenset[str]) -> str | None:
+        """Return the header for these scopes, renewed if it has ended; None when none was ever needed.
+
+        Sending first to be refused would cost the body of the request. Raises as `log_in`.
+        """
+        header = self.kept(scopes)
+        challenge = self._challenges.get(scopes)
+        if header is None and challenge is not None:
+            return self.log_in(challenge, scopes, None, renew=False)
+        return header
+
+    def explain_refusal(self) -> str:
+        """Say what may be wrong with the login, and what to do about it."""
+        if self._has_login:
+            return f"the login for {self._host} is wrong, has ended or does not allow this"
+        advice = self._logins.advise(self._host) if isinstance(self._logins, LoginAdvisor) else ""
+        return f"there is no login for {self._host}" + (f": {advice}" if advice else "")
 
     def log_in(
         self, challenge: str, scopes: frozenset[str], refused: str | None, *, renew: bool
@@ -52,9 +76,17 @@ class Session:
                 return kept
             self._kept.pop(scopes, None)
             login = self._logins.fetch_login(self._host, renew=renew)
-            authorization = authorize(challenge, login, scopes, self._base_url, self._send)
+            self._has_login = login is not None
+            try:
+                authorization = authorize(challenge, login, scopes, self._base_url, self._send)
+            except Unauthorized as error:
+                if error.status is None:  # the login was not sent
+                    raise
+                message = f"{error}; {self.explain_refusal()}"
+                raise Unauthorized(message, status=error.status) from None
             if authorization is None:
                 return None
+            self._challenges[scopes] = challenge
             self._kept[scopes] = (authorization.header, self._end_of(authorization))
             return authorization.header
 
@@ -70,7 +102,7 @@ class LoginAttempt:
     def __init__(self, session: Session, scopes: frozenset[str]) -> None:
         self._session = session
         self._scopes = scopes
-        self.header = session.kept(scopes)
+        self.header = session.current(scopes)
         self._tried_renewed = False
 
     def renew(self, refusal: Response) -> bool:
