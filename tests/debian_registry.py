@@ -16,19 +16,22 @@ version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {directory}/data}}
-  delete: {{enabled: true}}
+  delete: {{enabled: {deletes}}}
 http: {{addr: "{host}"}}
 """
 _PATIENCE_SECONDS = 20
 
 
 @contextmanager
-def debian_registry(directory: Path) -> Iterator[str]:
-    """Run one on a free port of this machine, with its data in a directory; give its host."""
+def debian_registry(directory: Path, *, deletes: bool = True) -> Iterator[str]:
+    """Run one on a free port of this machine, with its data in a directory; give its host.
+
+    As it comes from Debian it does not delete.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = "{}:{}".format(*free.getsockname())
     config, log = directory / "config.yml", directory / "log"
-    config.write_text(_CONFIG.format(directory=directory, host=host))
+    config.write_text(_CONFIG.format(directory=directory, host=host, deletes=str(deletes).lower()))
     with log.open("wb") as output:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=output, stderr=output)
     try:
@@ -37,6 +40,12 @@ def debian_registry(directory: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def manifests_in(directory: Path, repository: str) -> set[str]:
+    """The digests of all manifests that the registry of a directory holds, tagged or not."""
+    revisions = directory / "data/docker/registry/v2/repositories" / repository / "_manifests/revisions"
+    return {f"{link.parent.parent.name}:{link.parent.name}" for link in revisions.glob("*/*/link")}
 
 
 def _wait(process: subprocess.Popen[bytes], host: str, log: Path) -> None:

@@ -27,7 +27,7 @@ def remove(
 
     What another tag leads to stays. After an interruption the same call goes on where it ended.
     """
-    target = _open_target(open_places(image, None))
+    target = open_target(open_places(image, None))
     removal = fetch_removal(target)
     result = None if dry_run or removal.is_empty else remove_index(target, removal)
     if as_json:
@@ -42,7 +42,7 @@ def remove(
         raise typer.Exit(1)
 
 
-def _open_target(places: Places) -> Target:
+def open_target(places: Places) -> Target:
     """Find the image, and the place of its SOCI-enabled copy by the tag that `convert` gives it."""
     found = fetch_image(places.source)
     tag = source_tag(places, found.root)

@@ -65,12 +65,13 @@ def remove_index(target: Target, removal: Removal) -> RemovalResult:
     _push_list(store, work)
     left_alone = _change_tags(target, removal, work)
     if left_alone is not None:
-        _delete_lists(store, {work.descriptor.digest})
+        _delete_lists(store, [work.descriptor.digest])
         return RemovalResult(left_alone=left_alone)
     refused = _delete_manifests(store, removal)
     freed = store.delete_blobs([*(one.digest for one in removal.manifests), *removal.blobs])
     lists = {one.digest for one in removal.unfinished} | {work.descriptor.digest}
-    freed += _delete_lists(store, lists - ({work.descriptor.digest} if refused else set()))
+    _delete_lists(store, lists - {work.descriptor.digest} if refused else lists)
+    freed += store.delete_blobs([EMPTY_CONFIG.descriptor.digest])
     return RemovalResult(refused=refused, blobs_freed=freed)
 
 
@@ -81,12 +82,10 @@ def _push_list(store: ImageStore, work: Document) -> None:
     store.push_root(work.descriptor, TAG_PREFIX + work.descriptor.digest.hex[:32])
 
 
-def _delete_lists(store: ImageStore, lists: Collection[Digest]) -> int:
-    """Delete what only helped to remove; return how many blobs of the removed were kept for it."""
+def _delete_lists(store: ImageStore, lists: Collection[Digest]) -> None:
     for digest in lists:
         store.delete_manifest(digest)
     store.delete_blobs(lists)
-    return store.delete_blobs([EMPTY_CONFIG.descriptor.digest])
 
 
 def _change_tags(target: Target, removal: Removal, work: Document) -> TagLeftAlone | None:

@@ -146,7 +146,7 @@ def _own_ways(
     """Tell the ways in that go themselves: the tag of what is SOCI-enabled, and untagged entries of a layout."""
     roots = {*referrers, *((enabled.root.digest,) if enabled else ())}
     tags: set[str | None] = {None}
-    if enabled is target.image:
+    if enabled is target.image and target.tag is not None:
         tags |= {target.tag, target.image.root.annotations.get(REF_NAME)}
     elif target.copy is not None:
         tags |= {target.copy.tag}
