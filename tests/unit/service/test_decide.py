@@ -567,3 +567,27 @@ def test_the_answer_for_five_platforms_of_127_layers_each_stays_far_below_256_ki
 
     assert len(decision.layers) == 5 * 127
     assert len(json.dumps(decision.to_document())) < 100_000
+
+
+def on_platforms(image: Image, count: int) -> Image:
+    """An index that lists the same image under as many made-up platforms."""
+    platforms = (Platform(os="linux", architecture="amd64", variant=f"x{number}") for number in range(count))
+    return multi_platform(*(replace(image, root=replace(image.root, platform=one)) for one in platforms))
+
+
+@pytest.mark.parametrize(
+    "image", [on_platforms(AMD, 2_000), image_with(1_000, "linux/amd64")], ids=["platforms", "layers"]
+)
+def test_a_plan_that_no_state_could_hold_is_not_begun(layouts, image):
+    root = layouts.put("app", image, "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), configuration(index={"zstd_layers": "recompress"}), layouts)
+
+    assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.PLAN_TOO_LARGE)
+    assert len(json.dumps(decision.to_document())) < 1_000
+
+
+def test_reasons_for_many_platforms_have_to_fit_as_well(layouts):
+    root = layouts.put("app", on_platforms(AMD, 2_000), "1.4")
+
+    assert decide(pushed("app", root, "1.4"), too_small(), layouts).reason is ImageReason.PLAN_TOO_LARGE

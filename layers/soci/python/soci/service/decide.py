@@ -9,6 +9,7 @@ done?        an index with the same settings is there                           
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,12 @@ _COMPRESSIONS = {
 
 _GONE = (NotInImage, BlobMissing)
 """What a place says of an image that was deleted or archived, whole or in part."""
+
+STATE_LIMIT_BYTES = 256 * 1024
+"""What the input or output of a state may have (Step Functions, service quotas)."""
+
+_OUTCOME_BYTES = {LayerCompression.GZIP: 290, LayerCompression.NONE: 290, LayerCompression.ZSTD: 395}
+"""What `LayerOutcome` has in JSON at most, but for rare letters in a detail."""
 
 _MOST_TELLING = (
     ImageReason.NO_LAYER_TO_INDEX,
@@ -139,10 +146,10 @@ def _decide_on_image(found: _Found, configuration: Configuration, open_image: So
     judged = [_judge_image(one, configuration) for one in _platforms(found.image)]
     planned = [PlannedImage(image=one.image, layers=one.layers) for one in judged if one.verdict is None]
     if not planned:
-        return _decide_on_nothing(found.request, configuration, judged, open_image)
+        return _if_it_fits(_decide_on_nothing(found.request, configuration, judged, open_image))
     if not found.request.force and _is_done(found, configuration, planned, open_image):
         return _skip(found.request, Verdict(reason=ImageReason.ALREADY_INDEXED))
-    return _plan(found.request, judged)
+    return _if_it_fits(_plan(found.request, judged))
 
 
 def _judge_origin(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Verdict | None:
@@ -254,3 +261,16 @@ def _platform_plan(one: _Judged, places: Mapping[LayerItem, int]) -> PlatformPla
         left_out=Counter(left_out),
         reason=one.verdict.reason if one.verdict else None,
     )
+
+
+def _if_it_fits(decision: Decision) -> Decision:
+    """Return the decision if a state can hold it, and later the outcomes of all its layers; else say that none can.
+
+    Only images made to do harm, or for a dozen platforms of a hundred layers each, have such plans.
+    """
+    document = json.dumps(replace(decision, layers=()).to_document(), separators=(",", ":"))
+    outcomes_bytes = sum(_OUTCOME_BYTES[layer.compression] for layer in decision.layers)
+    if len(document) + outcomes_bytes <= STATE_LIMIT_BYTES:
+        return decision
+    detail = f"{len(decision.layers)} layers to index, {len(decision.platforms)} platforms"
+    return _skip(decision.request, Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=detail))

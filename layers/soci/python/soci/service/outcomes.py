@@ -36,6 +36,7 @@ class ImageReason(StrEnum):
     IMAGE_TOO_SMALL = "image-too-small"
     IMAGE_TOO_LARGE = "image-too-large"
     NO_LAYER_TO_INDEX = "no-layer-to-index"
+    PLAN_TOO_LARGE = "plan-too-large"
     ALREADY_INDEXED = "already-indexed"
 
     @property
@@ -58,5 +59,6 @@ _SENTENCES = {
     ImageReason.IMAGE_TOO_SMALL: "The image is smaller than the minimum size, so loading it whole is faster.",
     ImageReason.IMAGE_TOO_LARGE: "The image is larger than the maximum size of the rules.",
     ImageReason.NO_LAYER_TO_INDEX: "No layer of the image can be indexed, or is large enough to be.",
+    ImageReason.PLAN_TOO_LARGE: "The image has more layers and platforms than an execution can keep track of.",
     ImageReason.ALREADY_INDEXED: "The image has an index that was made with the same settings.",
 }
