@@ -11,7 +11,7 @@ from soci.layout.oci_layout import OciLayout
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
-from soci.oci.digest import digest_of
+from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.verify import Severity, VerifyReport, verify_image
 from soci.verify.contents import differences, read_contents
@@ -36,6 +36,7 @@ from tests.builders import (
     with_soci_index,
     with_soci_v1_index,
 )
+from tests.recipes import convert_layout, create_in_layout
 
 FILES = tar_of(
     directory("d"),
@@ -158,9 +159,7 @@ def test_every_missing_blob_is_found(verified, number):
     digest = list(SOUND.blobs)[number]
     report = verified(SOUND.damaged(digest, None))
 
-    assert str(digest) in errors(report) + warnings(report)
-    listed = [entry.digest for entry in ImageIndex.parse(SOUND.document).manifests or ()]
-    assert report.is_sound == (digest == listed[0])
+    assert str(digest) in errors(report)
 
 
 def test_a_platform_that_was_not_copied_is_a_warning(verified):
@@ -169,6 +168,58 @@ def test_a_platform_that_was_not_copied_is_a_warning(verified):
 
     assert report.is_sound
     assert "not at hand" in warnings(report)
+
+
+def two_platforms() -> tuple[Image, list[Digest]]:
+    """An image with an index for each of two platforms: its two image manifests, then the SOCI indexes."""
+    halves = [
+        with_soci_index(image_of(layer, platform=platform))
+        for layer, platform in ((LAYER, "linux/amd64"), (PLAIN, "linux/arm64"))
+    ]
+    entries = [ImageIndex.parse(half.document).manifests or () for half in halves]
+    in_order = [entries[0][0], entries[1][0], entries[0][1], entries[1][1]]
+    index = ImageIndex(manifests=tuple(in_order)).encode()
+    root = Descriptor(media_type=media_types.OCI_INDEX, digest=digest_of(index), size=len(index))
+    blobs = {**halves[0].blobs, **halves[1].blobs, root.digest: index}
+    return Image(root=root, blobs=blobs), [entry.digest for entry in in_order]
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_sound"),
+    [([1, 3], True), ([1], False), ([3], False), ([0, 1], False), ([0, 1, 2, 3], False)],
+    ids=["a platform", "an image manifest", "a SOCI index", "all image manifests", "everything"],
+)
+def test_a_platform_may_be_absent_but_not_one_half_of_it_nor_all(verified, missing, is_sound):
+    image, digests = two_platforms()
+    assert verified(image).findings == ()
+    for number in missing:
+        image = image.damaged(digests[number], None)
+
+    report = verify_image(MemorySource(image))
+
+    assert report.is_sound is is_sound
+    assert all(str(digests[number]) in errors(report) + warnings(report) for number in missing)
+
+
+def test_an_index_for_two_platforms_with_the_same_layers_is_sound(tmp_path):
+    image = multi_platform(image_of(LAYER), image_of(LAYER, platform="linux/arm64"))
+    convert_layout(layout_of(tmp_path, image))
+
+    report = verify_image(OciLayout(tmp_path, tag="latest-soci"))
+
+    assert report.findings == ()
+    assert report.counts.soci_indexes == 1
+
+
+def test_a_second_index_of_version_1_is_a_warning_that_names_the_one_which_counts(tmp_path):
+    layout = layout_of(tmp_path, image_of(LAYER))
+    create_in_layout(layout)
+    create_in_layout(layout, span_size_bytes=131_072)
+
+    report = verify_image(OciLayout(layout, tag="latest"))
+
+    assert report.is_sound
+    assert "2 SOCI indexes of version 1; readers take the first, sha256:" in warnings(report)
 
 
 def test_a_document_of_an_unknown_type_is_read_once_and_hashed(verified):

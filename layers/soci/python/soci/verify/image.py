@@ -11,14 +11,14 @@ from soci.oci import media_types
 from soci.oci.annotations import (
     SOCI_IMAGE_LAYER_DIGEST,
     SOCI_IMAGE_LAYER_MEDIA_TYPE,
-    SOCI_IMAGE_MANIFEST_DIGEST,
     SOCI_INDEX_DIGEST,
 )
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.ports import DescriptorSource, ImageSource, ReferrerSource
+from soci.ports import CompleteSource, DescriptorSource, ImageSource, ReferrerSource
+from soci.verify.bindings import claims_of, contradictions, torn_apart
 from soci.verify.layer import LayerArtifacts, verify_layer
 from soci.verify.report import Findings, VerifyReport
 
@@ -30,6 +30,9 @@ def verify_image(source: ImageSource, *, compare_files: bool = False) -> VerifyR
     and its zTOCs, each span fetched, hashed and inflated from its checkpoint, and what binds index and image.
     With `compare_files` each file read through the spans is compared with that of the layer's own tar.
     Layers are read one after the other, twice if they have a zTOC; memory grows with the zTOC alone.
+
+    Copies of single platforms on disk are sound, with a warning for each that is not there. What belongs together
+    has to be there together: an image manifest and the SOCI index that it names, and at least one image.
 
     Raises:
         NotInImage: there is no such image.
@@ -54,6 +57,11 @@ class _Manifest:
         return media_types.is_soci_config(self.document.config.media_type)
 
     @property
+    def is_image(self) -> bool:
+        is_unknown = self.entry.platform is not None and self.entry.platform.is_unknown
+        return media_types.is_config(self.document.config.media_type) and not is_unknown
+
+    @property
     def where(self) -> str:
         return f"{'SOCI index' if self.is_soci_index else 'manifest'} {self.entry.digest}"
 
@@ -73,10 +81,12 @@ class _ImageVerifier:
         self.findings = Findings()
         self._source = source
         self._seen: set[Digest] = set()
-        self._absent: set[str] = set()
+        self._absent: set[Digest] = set()
         self._manifests: dict[Digest, _Manifest] = {}
-        self._image_of: dict[Digest, Digest] = {}
-        """Image manifest by the SOCI index that was found for it."""
+        self._listed: dict[Digest, list[Descriptor]] = {}
+        """Entries of image indexes by what they list: one SOCI index is listed for each image it is for."""
+        self._images_of: dict[Digest, list[Digest]] = {}
+        """Image manifests by the SOCI index that was found for them."""
 
     def read_documents(self, root: Descriptor) -> None:
         """Read the root, all that it lists, and the SOCI indexes that only refer to what it lists."""
@@ -89,12 +99,8 @@ class _ImageVerifier:
             named = manifest.document.annotations.get(SOCI_INDEX_DIGEST)
             if named:
                 self._read_named(manifest, named)
-            if isinstance(self._source, ReferrerSource):
-                referrers = self._source.fetch_referrers(manifest.entry.digest, media_types.SOCI_INDEX_V1)
-                for referrer in referrers:
-                    with self.findings.collecting(f"SOCI index {referrer.digest}"):
-                        self._read(referrer)
-                    self._image_of.setdefault(referrer.digest, manifest.entry.digest)
+            self._read_referrers(manifest)
+        self._judge_absent(root)
 
     def verify_bindings(self) -> None:
         """Check each SOCI index as a document, and that it and its image name each other."""
@@ -145,7 +151,10 @@ class _ImageVerifier:
             data = self._source.fetch_manifest(entry)
             self.findings.count(manifests=1, bytes=len(data))
             if media_types.is_index(entry.media_type):
-                return ImageIndex.parse(data, where).manifests or ()
+                entries = ImageIndex.parse(data, where).manifests or ()
+                for listed in entries:
+                    self._listed.setdefault(listed.digest, []).append(listed)
+                return entries
             if media_types.is_manifest(entry.media_type):
                 document = ImageManifest.parse(data, where)
                 self._manifests[entry.digest] = _Manifest(entry=entry, document=document)
@@ -154,13 +163,53 @@ class _ImageVerifier:
         return ()
 
     def _read_listed(self, entry: Descriptor) -> tuple[Descriptor, ...]:
-        """Read a document that an index lists; where not all platforms were copied, some are missing."""
+        """Read a document that an index lists; what it means that some are missing shows when all are read."""
         try:
             return self._read(entry)
         except BlobMissing:
-            self._absent.add(str(entry.digest))
-            self.findings.warning(f"manifest {entry.digest}", "listed in the index, but not at hand")
+            self._absent.add(entry.digest)
             return ()
+
+    def _read_referrers(self, manifest: _Manifest) -> None:
+        """Read the SOCI indexes of version 1. The first is the one that counts (docs/formats.md 8.1)."""
+        if not isinstance(self._source, ReferrerSource):
+            return
+        referrers = self._source.fetch_referrers(manifest.entry.digest, media_types.SOCI_INDEX_V1)
+        for referrer in referrers:
+            with self.findings.collecting(f"SOCI index {referrer.digest}"):
+                self._read(referrer)
+            self._bind(referrer.digest, manifest)
+        if len(referrers) > 1:
+            self.findings.warning(
+                manifest.where,
+                f"{len(referrers)} SOCI indexes of version 1; readers take the first, {referrers[0].digest}",
+            )
+
+    def _bind(self, soci_index: Digest, image: _Manifest) -> None:
+        images = self._images_of.setdefault(soci_index, [])
+        if image.entry.digest not in images:
+            images.append(image.entry.digest)
+
+    def _judge_absent(self, root: Descriptor) -> None:
+        """Tell platforms that were not copied, which does no harm, from a platform that was taken apart.
+
+        Where places hold whole images, all that is missing is lost.
+        """
+        entries = (entry for listed in self._listed.values() for entry in listed)
+        absent = set(map(str, self._absent))
+        torn = torn_apart(entries, set(map(str, self._manifests)), absent)
+        for digest in sorted(absent):
+            where = f"manifest {digest}"
+            if isinstance(self._source, CompleteSource):
+                self.findings.error(where, "listed in the index, but it is not there")
+            elif digest in torn:
+                self.findings.error(
+                    where, "not at hand, unlike the SOCI index or image manifest it belongs to"
+                )
+            else:
+                self.findings.warning(where, "listed in the index, but not at hand")
+        if absent and not any(one.is_image for one in self._manifests.values()):
+            self.findings.error(f"manifest {root.digest}", "no image manifest that it lists is at hand")
 
     def _read_named(self, manifest: _Manifest, named: str) -> None:
         """Follow a manifest's annotation to its SOCI index."""
@@ -173,25 +222,17 @@ class _ImageVerifier:
             index = self._manifests.get(digest)
             if index is None or not index.is_soci_index:
                 raise BlobMissing(f"it names the SOCI index {digest}, but that is no readable SOCI index")
-            self._image_of[digest] = manifest.entry.digest
+            self._bind(digest, manifest)
 
     def _verify_soci_index(self, index: _Manifest) -> None:
-        claimed = index.entry.annotations.get(SOCI_IMAGE_MANIFEST_DIGEST)
-        image_digest = self._image_of.get(index.entry.digest)
-        if index.document.config.media_type == media_types.SOCI_INDEX_V1:
-            subject = index.document.subject
-            claimed = str(subject.digest) if subject else claimed
-        if image_digest is None and claimed in self._absent:
-            self.findings.warning(index.where, f"its image manifest {claimed} is not at hand")
-        elif image_digest is None:
-            self.findings.error(
-                index.where, f"no image manifest names it; it says it is for {claimed or 'none'}"
-            )
-        elif claimed is not None and claimed != str(image_digest):
-            self.findings.error(index.where, f"it says it is for {claimed}, but {image_digest} names it")
-        image = self._manifests.get(image_digest) if image_digest else None
+        images = self._images_of.get(index.entry.digest, [])
+        entries = (index.entry, *self._listed.get(index.entry.digest, ()))
+        claims = claims_of(index.document, entries)
+        for what in contradictions(claims, set(map(str, images)), set(map(str, self._absent))):
+            self.findings.error(index.where, what)
+        layers = [layer for image in images for layer in self._manifests[image].layers]
         for entry in index.layers:
-            self._verify_index_entry(index, entry, image.layers if image else None)
+            self._verify_index_entry(index, entry, layers if images else None)
 
     def _verify_index_entry(
         self, index: _Manifest, entry: Descriptor, layers: Iterable[Descriptor] | None
