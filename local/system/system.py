@@ -41,7 +41,7 @@ class LocalSystem:
         deployment: Mapping[str, Json] | None = None,
         behaviour: Behaviour | None = None,
         time_scale: float = 0.01,
-        processes: int = 3,
+        processes: int = 2,
     ) -> None:
         context = {"settings": settings or {}, "deployment": deployment or {}}
         self.events_put: list[Mapping[str, Json]] = []

@@ -1,0 +1,1 @@
+"""`make demo`: the service at work on this machine, and the same image indexed on disk by the command line."""

@@ -1,0 +1,192 @@
+"""The service at work: a push, its event, the states of the workflow, the index; then the same image again."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from local.demo.view import Told, images_table, timeline, watch
+from local.registry import Behaviour
+from local.system.record import Status
+from local.system.system import INDEX_IMAGE, LocalSystem
+from local.system.workflows import Execution
+from soci.layout.oci_layout import OciLayout
+from soci.service.outcomes import ImageReason
+
+SOCI_INDEX = Path(sys.executable).with_name("soci-index")
+REPOSITORY, SMALL_REPOSITORY = "shop/app", "shop/tools"
+TAG = "1.0"
+SETTINGS: Mapping[str, Any] = {"rules": {"min_image_size_bytes": 10_000_000}}
+"""The sample is smaller than images that are worth an index; all else is as it is deployed."""
+
+SHOWN_LINES = 3
+_MB = 1_000_000
+
+
+class DemoFailed(Exception):
+    """Something did not come out as it should; the message says what."""
+
+
+def start_system(settings: Mapping[str, Any] = SETTINGS) -> LocalSystem:
+    """Deploy the stack beside a registry that behaves as ECR does."""
+    with contextlib.redirect_stderr(io.StringIO()):  # packaging says how large everything is
+        return LocalSystem(settings=settings, behaviour=Behaviour(), time_scale=0.1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """The steps, each of which tells what it does and checks what came of it."""
+
+    console: Console
+    system: LocalSystem
+    wanted_file: str
+    told: list[Told] = field(default_factory=list)
+
+    def tell_stack(self, seconds: float) -> None:
+        """Say what is deployed."""
+        template = self.system.deployed.template
+        names = ", ".join(one.logical_id for one in self.system.deployed.functions)
+        self._print(f"   functions   {names}")
+        self._print(f"   workflows   {', '.join(template.definitions())}")
+        self._print(f"   rules       {len(template.rules())}, for what ECR tells EventBridge")
+        self._print(f"   registry    {self.system.registry.host}, as ECR is, in {seconds:.1f} s\n")
+
+    def push(self, layout: Path, repository: str, cause: str) -> Execution:
+        """Push an image, and follow what its event starts."""
+        source = OciLayout(layout, tag="latest")
+        before = len(self.system.executions(INDEX_IMAGE))
+        self._print(f"   $ docker push {self.system.registry.host}/{repository}:{TAG}", style="cyan")
+        started = time.perf_counter()
+        digest = self.system.push(source, repository, TAG)
+        seconds = time.perf_counter() - started
+        self._print(f"   {digest} in {seconds:.1f} s, and its event arrives\n")
+        self.system.bus.drain()
+        execution = self.system.executions(INDEX_IMAGE)[before]
+        watch(self.console, execution)
+        if reason := self._ended(execution).output["reason"]:
+            self._print(f"   {reason}: {ImageReason(reason).sentence}")
+        self.system.wait_idle()
+        for other in self.system.executions(INDEX_IMAGE)[before:]:
+            self.told.append(Told(execution=other, cause=cause if other is execution else "the new tag"))
+        return execution
+
+    def run_by_hand(self) -> None:
+        """Index again as from the console: one image, then whatever the repositories hold."""
+        request = {"repository": REPOSITORY, "tag": TAG, "force": True}
+        self._say_input("IndexImage", request)
+        execution = watch(self.console, self.system.start_index(request))
+        self.told.append(Told(execution=self._ended(execution), cause="by hand"))
+        first = next(one.execution for one in self.told if one.execution.output.get("v2"))
+        if execution.output["v2"]["digest"] != first.output["v2"]["digest"]:
+            raise DemoFailed("the same image gave another digest")
+        self._print(f"   the same bytes again: {execution.output['v2']['digest']}\n")
+
+        request = {"repositories": ["shop/*"]}
+        self._say_input("ReindexRepositories", request)
+        execution = self._ended(self.system.start_reindex(request).wait())
+        self._print(f"   {json.dumps(execution.output)}\n")
+
+    def read_through(self, user: Reader) -> None:
+        """Check the index as another machine would, and read one file through it."""
+        image = f"{self.system.registry.host}/{REPOSITORY}:{TAG}-soci"
+        report = json.loads(user.output("verify", image, "--json"))
+        if not report["sound"]:
+            raise DemoFailed(f"{image} is not sound: {report}")
+        self._print(f"   $ soci-index verify {image}", style="cyan")
+        self._print(f"   sound: {_counts_text(report['counts'])}")
+        listing = json.loads(user.output("ls", image, "/usr/local", "--recursive", "--json"))
+        paths = (str(entry["path"]) for entry in listing["entries"])
+        path = next(path for path in paths if path.endswith(f"/{self.wanted_file}"))
+        self._print(f"   $ soci-index cat {image} {path}", style="cyan")
+        for line in user.output("cat", image, path).splitlines()[:SHOWN_LINES]:
+            self._print(f"   {line}", style="dim", markup=False)
+        read = json.loads(user.output("cat", image, path, "--json"))
+        self._print(
+            f"   {path}: {read['size_bytes']:,} bytes, for which [bold]{read['bytes_read'] / _MB:.1f} MB[/] were "
+            f"read out of [bold]{read['image_bytes'] / _MB:.1f} MB[/]\n"
+        )
+
+    def sum_up(self) -> None:
+        """Show a line for each execution, and where the time of the first one went."""
+        self._print(images_table(self.told))
+        worked = next(one for one in self.told if one.execution.run.calls() > 1)
+        self._print(f"\n   Where the time of the {worked.cause} went")
+        self._print(timeline(worked.execution.run))
+        dropped = len(self.system.bus.dropped)
+        self._print(
+            f"\n   {len(self.system.bus.arrivals)} events came in, {dropped} of them were dropped by the rules' "
+            f"patterns before anything ran: indexes have no tag\n"
+        )
+
+    def _print(self, what: RenderableType = "", *, style: str | None = None, markup: bool = True) -> None:
+        """Print without breaking lines: digests and commands are there to be copied."""
+        self.console.print(what, style=style, markup=markup, soft_wrap=isinstance(what, str))
+
+    def _say_input(self, machine: str, request: Mapping[str, object]) -> None:
+        self._print(f"   {machine}: start execution with {json.dumps(request)}", style="cyan")
+
+    def _ended(self, execution: Execution) -> Execution:
+        if execution.status is not Status.SUCCEEDED:
+            run = execution.run
+            raise DemoFailed(f"{execution.state_machine} {execution.status}: {run.error} {run.cause}")
+        return execution
+
+
+class Reader:
+    """The command line, logged in to the registry as a user is."""
+
+    def __init__(self, system: LocalSystem, directory: Path) -> None:
+        login = {"username": "AWS", "password": system.registry.issue_password()}
+        (directory / "config.json").write_text(json.dumps({"auths": {system.registry.host: login}}))
+        self._environment = {**os.environ, "DOCKER_CONFIG": str(directory)}
+
+    def output(self, *arguments: str) -> str:
+        """Run a command and give what it prints. Raises DemoFailed."""
+        done = subprocess.run(
+            [str(SOCI_INDEX), *arguments], env=self._environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise DemoFailed(f"soci-index {arguments[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+
+def tell(
+    console: Console, starting: Future[LocalSystem], layout: Path, small_layout: Path, *, wanted_file: str
+) -> str:
+    """Tell the whole story with a system that is being started; returns the digest of what was published."""
+    started = time.perf_counter()
+    with console.status("   the stack is synthesized, and its functions are packaged"):
+        system = starting.result()
+    with system, tempfile.TemporaryDirectory() as directory:
+        story = Story(console=console, system=system, wanted_file=wanted_file)
+        story.tell_stack(time.perf_counter() - started)
+        console.print("[bold]4[/]  Push it: the event starts the workflow")
+        published = story.push(layout, REPOSITORY, "push")
+        console.print("\n[bold]5[/]  The index is there")
+        story.read_through(Reader(system, Path(directory)))
+        console.print("[bold]6[/]  Push it again, and a small one")
+        story.push(layout, REPOSITORY, "push again")
+        console.print()
+        story.push(small_layout, SMALL_REPOSITORY, "a small one")
+        console.print("\n[bold]7[/]  Index by hand, as from the console of Step Functions")
+        story.run_by_hand()
+        console.print("[bold]8[/]  What came of it")
+        story.sum_up()
+        return str(published.output["v2"]["digest"])
+
+
+def _counts_text(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

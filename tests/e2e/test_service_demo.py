@@ -1,0 +1,96 @@
+"""The demonstration, with a small image: it comes out as told, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from local.demo.__main__ import INTERRUPTED, run
+from local.demo.service import start_system
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_demonstration_tells_what_happened_and_its_figures_add_up(tmp_path):
+    settings = {"rules": {"min_image_size_bytes": 2_000_000}, "index": {"min_layer_size_bytes": 1 << 20}}
+    out = StringIO()
+    with ThreadPoolExecutor(1) as pool:
+        run(
+            Console(file=out, width=100),
+            pool.submit(start_system, settings),
+            tmp_path / "demo",
+            wanted_file="__future__.py",
+            layer_limit_bytes=6 << 20,
+            convert_flags=["--min-layer-size", "1MiB"],
+        )
+
+    text = out.getvalue()
+    assert "\x1b" not in text, "no colours where they mean nothing"
+    rows = re.findall(r"^   (shop/\S+) +(.+?)  +(indexed|skipped|tagged) +([a-z-]*)", text, re.MULTILINE)
+    assert rows == [
+        ("shop/app:1.0", "push", "indexed", ""),
+        ("shop/app:1.0-soci", "the new tag", "skipped", "own-artifact"),
+        ("shop/app:1.0", "push again", "skipped", "already-indexed"),
+        ("shop/tools:1.0", "a small one", "tagged", "image-too-small"),
+        ("shop/tools:1.0-soci", "the new tag", "skipped", "own-artifact"),
+        ("shop/app:1.0", "by hand", "indexed", ""),
+    ]
+    read, whole = re.findall(r"([\d.]+) MB were read out of ([\d.]+) MB", text)[0]
+    assert 0 < float(read) < float(whole)
+    assert (
+        len(re.findall(r"^   (Filter|Index layers|Publish) +█* *[█ ]* +[\d.]+ m?s ✓", text, re.MULTILINE)) > 5
+    )
+    assert "made the same image index" in text
+
+
+def test_an_interrupt_ends_the_demonstration_and_all_its_processes(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "local.demo"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert demo.stdout is not None
+    seen = []
+    for line in demo.stdout:
+        seen.append(line)
+        if "its event arrives" in line:
+            break
+    assert seen[-1].endswith("its event arrives\n"), "".join(seen)
+    started = processes_of(demo.pid)
+    demo.send_signal(signal.SIGINT)
+    rest = demo.communicate(timeout=30)[0]
+
+    assert demo.returncode == INTERRUPTED, rest
+    assert "Traceback" not in rest
+    deadline = time.monotonic() + 10
+    while (
+        alive := [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    ) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive == []
+
+
+def processes_of(parent: int) -> set[int]:
+    """All processes below one."""
+    found: set[int] = set()
+    todo = [parent]
+    while todo:
+        pid = todo.pop()
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            below = {int(child) for child in children.read_text().split()}
+            todo += below - found
+            found |= below
+    return found
