@@ -67,11 +67,14 @@ class LayoutSource(ExtentSource):
         return self._describe(digest)
 
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
-        """Describe the entry points of one artifact type whose subject this is, as index.json lists them."""
+        """Describe the entry points of one artifact type whose subject this is, the latest in index.json first.
+
+        Of several SOCI indexes readers take the first, and who indexes again wants the new one to be taken.
+        """
         entries = self._fetch_index().manifests or ()
         return tuple(
             entry
-            for entry in entries
+            for entry in reversed(entries)
             if entry.artifact_type == artifact_type and self._subject_of(entry) == subject
         )
 
