@@ -83,4 +83,4 @@ def test_a_tag_that_may_not_move_is_an_error_and_the_image_is_there_by_its_diges
 def test_an_image_that_is_not_there_is_an_error_of_one_line(soci_index, app):
     result = soci_index("plan", f"{app}:2", status=1)
 
-    assert result.stderr == f"soci-index: {app}: no image 2\n"
+    assert result.stderr == f"soci-index: {app}: no image 2: MANIFEST_UNKNOWN: Requested image not found\n"

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import base64
+import gc
 import inspect
 import io
 import logging
 import socket
 import time
+from contextlib import suppress
 from threading import Thread, Timer
 
 import pytest
 import urllib3.exceptions
 
-from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Stopped
+from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable, Stopped
 from soci.registry.messages import Operation, Request, beginning, whole
-from soci.registry.transport import Timeouts, Transport, transport_errors
+from soci.registry.transport import Timeouts, Transport, proxy_for, transport_errors
 from soci.stopping import Stop
 from tests.raw_server import Drip, Slow, http, raw_server
 
@@ -190,9 +193,16 @@ def test_an_exchange_ends_at_once_when_its_work_is_stopped(answer):
     assert time.monotonic() - started < 2
 
 
-def test_plain_http_on_a_tls_port_is_unavailable():
-    with raw_server(http(400)) as server, pytest.raises(RegistryUnavailable, match="SSLError"):
+def test_a_server_that_speaks_plain_http_is_not_asked_again():
+    with (
+        raw_server(http(400)) as server,
+        pytest.raises(
+            RegistryError, match="does not speak TLS, and plain HTTP is for this machine"
+        ) as caught,
+    ):
         TRANSPORT.send(get(server.url.replace("http:", "https:")), limit_bytes=LIMIT)
+
+    assert not caught.value.retryable
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:0/", "nonsense", "http://[::1/"])
@@ -253,6 +263,60 @@ def test_a_proxy_of_the_environment_is_used_but_not_to_this_machine(monkeypatch)
 
     assert bodies == [b"by proxy", b"directly"]
     assert server.requests[0].startswith(b"GET http://registry.invalid/a?b HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_gets_its_login_and_nobody_else_does(monkeypatch, caplog, scheme):
+    caplog.set_level(logging.DEBUG)
+    refused = http(407, Connection="close")
+    with raw_server(refused) as server:
+        monkeypatch.setenv(f"{scheme}_proxy", server.url.replace("http://", "http://me:pass%40word@"))
+        with suppress(RegistryUnavailable):
+            TRANSPORT.send(get(f"{scheme}://registry.invalid/a"), limit_bytes=LIMIT)
+
+    [request] = server.requests
+    login = base64.b64encode(b"me:pass@word")
+    assert b"proxy-authorization: basic " + login.lower() in request.lower()
+    assert b"\r\nauthorization:" not in request.lower()
+    assert "word" not in caplog.text
+
+
+def test_a_proxy_that_is_away_is_named_without_its_login(monkeypatch):
+    address = unused_url().removeprefix("http://").partition("/")[0]
+    monkeypatch.setenv("https_proxy", f"http://me:secret@{address}")
+
+    with pytest.raises(RegistryUnavailable, match=f"proxy http://{address}: ConnectionRefused") as caught:
+        TRANSPORT.send(get("https://registry.invalid/"), limit_bytes=LIMIT)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@127.0.0.1:1080", "http://me:secret@", "http://[::1"])
+def test_a_proxy_that_is_not_spoken_with_is_a_wrong_setting(monkeypatch, proxy):
+    monkeypatch.setenv("https_proxy", proxy)
+
+    with pytest.raises(InvalidOption, match=r"HTTPS_PROXY is .*expected http://HOST:PORT") as caught:
+        TRANSPORT.send(get("https://registry.invalid/"), limit_bytes=LIMIT)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_may_be_named_without_its_scheme(monkeypatch):
+    monkeypatch.setenv("https_proxy", "proxy.example:3128")
+
+    assert proxy_for("https://registry.invalid/") == "http://proxy.example:3128"
+    assert proxy_for("https://localhost/") is None
+
+
+def test_connections_end_with_the_transport():
+    transport = Transport()
+    with raw_server([http(200), b"never asked for"], http(200)) as server:
+        transport.send(get(server.url), limit_bytes=LIMIT)
+        del transport
+        gc.collect()
+        TRANSPORT.send(get(server.url), limit_bytes=LIMIT)  # the server has seen the end of the first
+
+    assert len(server.requests) == 2
 
 
 def test_closing_lets_go_of_connections():

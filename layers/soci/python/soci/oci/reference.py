@@ -22,6 +22,7 @@ ACCEPTED_FORMS = (
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
+MAX_PORT = 65_535
 MAX_NAME_LENGTH = 255
 """Of host and repository together; some registries refuse more (distribution spec, "Pulling manifests")."""
 
@@ -31,7 +32,9 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
 
 _NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _REGISTRY_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+_PORT = re.compile(r":(\d+)$")
 _DIGEST = re.compile(r"@([^@/]*)$")
+_WEB_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _OTHER_TRANSPORTS = frozenset(
     {"containers-storage", "dir", "docker", "docker-daemon", "ostree", "sif", "tarball"}
 )
@@ -110,6 +113,9 @@ class RegistryRef:
             and len(self.name) <= MAX_NAME_LENGTH
         ):
             raise InvalidReference(f"image name {self.name[:300]!r}: expected [HOST/]NAME in lower case")
+        port = _PORT.search(self.host)
+        if port and not 0 < int(port[1]) <= MAX_PORT:
+            raise InvalidReference(f"port {port[1][:20]}: expected 1 to {MAX_PORT}")
         if self.tag is not None and not _REGISTRY_TAG.fullmatch(self.tag):
             raise InvalidReference(f"tag {self.tag[:300]!r}: expected at most 128 letters, digits and . _ -")
 
@@ -160,6 +166,10 @@ def full_image_name(text: str) -> str:
 
 def _parse_registry_reference(text: str) -> RegistryRef:
     name = text.removeprefix("docker://")
+    if scheme := _WEB_SCHEME.match(name):
+        raise InvalidReference(
+            f"{text[:300]!r}: leave {scheme[0]} out; registries are asked over HTTPS, on this machine over HTTP"
+        )
     if name.partition(":")[0] in _OTHER_TRANSPORTS:
         raise InvalidReference(f"{text[:300]!r}: not a transport that is read; accepted are {ACCEPTED_FORMS}")
     try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Literal
 
-from soci.errors import BlobMissing, InvalidDocument, NotInImage, RegistryError
+from soci.errors import BlobMissing, InvalidDocument, RegistryError
 from soci.oci import gojson, media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -22,7 +22,7 @@ from soci.oci.integrity import check_content, checked
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef
 from soci.ports import EntryPoint, ImageSource
-from soci.registry.answers import NOT_FOUND
+from soci.registry.answers import OK, check_given_digest
 from soci.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
 from soci.registry.manifests import Manifests
 from soci.registry.messages import Operation, Request, redacted
@@ -36,8 +36,6 @@ TAGS_PER_PAGE = 1_000
 TAGS_AT_ONCE = 8
 """Tags that are looked up at the same time: a repository may have thousands."""
 
-_OK = 200
-_REDIRECTS = (301, 302, 303, 307, 308)
 _KEPT = (400, 403, 409)
 """What registries answer when something still refers to a manifest; it differs between them."""
 _ADVICE = {
@@ -82,9 +80,7 @@ class RegistryRepository:
         """
         wanted = self.reference.digest or self.reference.tag or DEFAULT_TAG
         found = self._documents.get(wanted) if isinstance(wanted, Digest) else None
-        found = found or self._manifests.fetch(wanted)
-        if found is None:
-            raise NotInImage(f"{self}: no image {wanted}")
+        found = found or self._manifests.fetch_existing(wanted)
         self._documents[found[0].digest] = found
         return found[0]
 
@@ -126,9 +122,12 @@ class RegistryRepository:
         request = Request(
             method="HEAD", url=f"{self.url}/blobs/{descriptor.digest}", operation=Operation.HEAD_BLOB
         )
-        answer = self._client.send(request, self._scopes.pull, expect=(_OK, *_REDIRECTS, NOT_FOUND))
-        size = answer.headers.get("content-length", "") if answer.status == _OK else ""
-        return answer.status != NOT_FOUND and size in ("", str(descriptor.size))
+        answer = self._client.look(request, self._scopes.pull)
+        if answer is None:
+            return False
+        check_given_digest(answer, descriptor.digest)
+        size = answer.headers.get("content-length", "") if answer.status == OK else ""
+        return size in ("", str(descriptor.size))
 
     # DescriptorSource, ReferrerSource
 

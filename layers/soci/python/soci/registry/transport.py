@@ -8,24 +8,38 @@ from __future__ import annotations
 
 import io
 import logging
+import ssl
 import urllib.request
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     LocationValueError,
+    ProxyError,
     ProxySchemeUnsupported,
     ReadTimeoutError,
 )
 
 from soci import __version__
-from soci.errors import InvalidResponse, RegistryUnavailable
+from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable
 from soci.registry.connections import POOLS, Exchange, Overdue
-from soci.registry.messages import BodyStream, Request, Response, is_loopback, split_url, whole
+from soci.registry.messages import (
+    BodyStream,
+    Request,
+    Response,
+    is_loopback,
+    redacted,
+    redacted_or_nothing,
+    split_url,
+    whole,
+)
 from soci.stopping import current_stop
 
 CHUNK_BYTES = 256 << 10
@@ -44,6 +58,11 @@ _TIMEOUTS: Mapping[type[BaseException], str] = {
     ReadTimeoutError: "no answer within the time-out",
 }
 
+_NO_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+)
+"""OpenSSL's names for an answer that is no TLS; they depend on its version."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -58,19 +77,18 @@ class Timeouts:
 
 
 class Transport:
-    """Sends requests. Shared by threads; `close` lets go of all connections."""
+    """Sends requests. Shared by threads; `close` lets go of all connections, as the end of its life does."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         timeouts = timeouts or Timeouts()
         self._timeouts = timeouts
         self._timeout = urllib3.Timeout(connect=timeouts.connect_seconds, read=timeouts.read_seconds)
-        self._direct = self._pools(urllib3.PoolManager)
-        self._proxies: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[str | None, urllib3.PoolManager] = {None: self._make_pools(urllib3.PoolManager)}
+        weakref.finalize(self, _close, self._pools)
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        for pools in (self._direct, *self._proxies.values()):
-            pools.clear()
+        _close(self._pools)
 
     def send(self, request: Request, *, limit_bytes: int) -> Response:
         """Send a request and return the answer with its body.
@@ -90,17 +108,18 @@ class Transport:
         exchange = Exchange(
             silence_seconds=self._timeouts.read_seconds, head_seconds=self._timeouts.piece_seconds
         )
+        proxy = proxy_for(request.url)
         with closing(exchange), stop.on_set(exchange.cut):
-            with transport_errors(request), exchange.is_current():
-                answer = self._ask(request)
+            with transport_errors(request, proxy), exchange.is_current():
+                answer = self._ask(request, proxy)
             with closing(_Answer(request, answer, exchange, self._timeouts.piece_seconds)) as stream:
                 yield stream
 
-    def _ask(self, request: Request) -> urllib3.BaseHTTPResponse:
+    def _ask(self, request: Request, proxy: str | None) -> urllib3.BaseHTTPResponse:
         # From a file the body goes out piece by piece, each with the time-out that would else be for all of it.
         body = None if request.body is None else io.BytesIO(request.body)
         length = {} if request.body is None else {"Content-Length": str(len(request.body))}
-        return self._pools_for(request.url).urlopen(
+        return self._pools_for(proxy).urlopen(
             request.method,
             request.url,
             headers={**_OWN_HEADERS, **request.headers, **length},
@@ -112,22 +131,19 @@ class Transport:
             decode_content=False,
         )
 
-    def _pools_for(self, url: str) -> urllib3.PoolManager:
-        parts = split_url(url)
-        host = parts.hostname or ""
-        proxy = None if is_loopback(host) else urllib.request.getproxies().get(parts.scheme)
-        if not proxy or urllib.request.proxy_bypass(host):
-            return self._direct
-        if proxy not in self._proxies:
-            self._proxies[proxy] = self._pools(urllib3.ProxyManager, proxy_url=proxy)
-        return self._proxies[proxy]
+    def _pools_for(self, proxy: str | None) -> urllib3.PoolManager:
+        if proxy not in self._pools:
+            self._pools[proxy] = self._make_pools(
+                urllib3.ProxyManager, proxy_url=proxy, proxy_headers=_proxy_login(proxy or "")
+            )
+        return self._pools[proxy]
 
-    def _pools(self, kind: type[urllib3.PoolManager], **where: str) -> urllib3.PoolManager:
+    def _make_pools(self, kind: type[urllib3.PoolManager], **where: Any) -> urllib3.PoolManager:  # noqa: ANN401
         made = kind(
             maxsize=MAX_IDLE_CONNECTIONS,
             timeout=self._timeout,
             blocksize=SENT_AT_A_TIME_BYTES,
-            **where,  # type: ignore[arg-type]
+            **where,
         )
         made.pool_classes_by_scheme = POOLS
         return made
@@ -167,28 +183,74 @@ class _Answer:
             self._answer.close()
 
 
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL, with its login; None for this machine.
+
+    Raises `InvalidOption` for one that is no HTTP proxy.
+    """
+    parts = split_url(url)
+    host = parts.hostname or ""
+    proxy = None if is_loopback(host) else urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(host):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        split_url(proxy)
+    except InvalidResponse:
+        raise InvalidOption(
+            f"{parts.scheme.upper()}_PROXY is {redacted_or_nothing(proxy)}: expected http://HOST:PORT or"
+            " https://HOST:PORT, others (SOCKS) are not spoken"
+        ) from None
+    return proxy
+
+
+def _proxy_login(proxy: str) -> dict[str, str]:
+    # For the proxy alone: urllib3 sends these with CONNECT, or with a request that the proxy itself reads.
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return urllib3.make_headers(proxy_basic_auth=login)
+
+
+def _close(pools: Mapping[str | None, urllib3.PoolManager]) -> None:
+    for one in pools.values():
+        one.clear()
+
+
 @contextmanager
-def transport_errors(request: Request) -> Iterator[None]:
+def transport_errors(request: Request, proxy: str | None = None) -> Iterator[None]:
     """Translate every error of urllib3 into ours, with the request and without the secrets of its URL."""
     try:
         yield
     except LocationValueError:
         raise InvalidResponse(f"{request}: not a URL that can be asked") from None
     except (HTTPError, ProxySchemeUnsupported) as error:
-        raise RegistryUnavailable(f"{request}: {_reason(error)}") from None
+        cause = _innermost(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise RegistryError(f"{request}: its certificate is not valid: {cause.verify_message}") from None
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            raise RegistryError(
+                f"{request}: the server does not speak TLS, and plain HTTP is for this machine (localhost) alone"
+            ) from None
+        through = f"proxy {redacted(proxy)}: " if proxy and isinstance(error, ProxyError) else ""
+        raise RegistryUnavailable(f"{request}: {through}{_reason(error, cause)}") from None
 
 
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause: urllib3 wraps it, and its own messages quote the URL with the query."""
-    known = _TIMEOUTS.get(type(error))
+def _innermost(error: BaseException) -> BaseException:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    if isinstance(error, Overdue):
-        return str(error)
-    if known:
+    return error
+
+
+def _reason(error: BaseException, cause: BaseException) -> str:
+    """Describe the innermost cause: urllib3 wraps it, and its own messages quote the URL with the query."""
+    if isinstance(cause, Overdue):
+        return str(cause)
+    if known := _TIMEOUTS.get(type(error)):
         return known
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split())[:200]}" if text else type(error).__name__
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{type(cause).__name__}: {' '.join(text.split())[:200]}" if text else type(cause).__name__
 
 
 class _WithoutQueries(logging.Filter):
