@@ -1,0 +1,35 @@
+"""The tables of settings in the README, made from where the settings are declared.
+
+`python -m infra.configuration_table` writes them anew between their markers; a test compares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.config import Deployment
+from soci.service.configuration import Configuration
+from soci.service.declared import describe, markdown_table
+
+README = Path(__file__).parent.parent / "README.md"
+SECTIONS = {"settings": Configuration, "deployment": Deployment}
+
+
+def with_tables(text: str) -> str:
+    """Return a text with the table of each section between its markers.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    for name, section in SECTIONS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"no {begin.strip()} or no {end.strip()} in the text")
+        text = f"{before}{begin}\n{markdown_table(describe(section, name))}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from infra.configuration_table import README, with_tables
+
+
+def test_the_tables_in_the_readme_are_those_of_the_declared_settings():
+    text = README.read_text()
+
+    assert with_tables(text) == text, "run `python -m infra.configuration_table`"
+    assert "| `settings.tagging.suffix` | `\"-soci\"` |" in text
+    assert "| `deployment.layers_at_a_time` |" in text
+
+
+def test_a_text_without_the_markers_is_refused():
+    with pytest.raises(ValueError, match="no <!-- settings -->"):
+        with_tables("no table here")
