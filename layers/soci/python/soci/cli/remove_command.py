@@ -80,7 +80,7 @@ def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> It
     verb = "would remove" if result is None else "removed"
     stays = {one.digest for one in result.refused} if result else set()
     if removal.unfinished:
-        yield "going on with a removal that was interrupted"
+        yield f"{'would go' if result is None else 'went'} on with a removal that was interrupted"
     for tag in _tags_that_go(target, removal):
         yield f"{verb} tag {tag}"
     for manifest in removal.manifests:
