@@ -39,6 +39,12 @@ def test_each_status_has_its_error(status, kind, retryable):
     assert str(error) == f"GET https://h/v2/a/tags/list?...: status {status}"
 
 
+def test_a_registry_that_takes_nothing_may_be_read_only():
+    request = Request(method="POST", url=REQUEST.url, operation=Operation.START_UPLOAD)
+
+    assert str(error_of(request, answer(405, b""))).endswith("status 405; the registry may be read-only")
+
+
 def test_the_registry_s_own_words_are_in_the_message():
     body = {"errors": [{"code": "DENIED", "message": "go\naway"}, {"code": "TWO"}, {"message": "x"}]}
 

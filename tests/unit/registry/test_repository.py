@@ -10,6 +10,7 @@ from soci.errors import (
     BlobMissing,
     DigestMismatch,
     InvalidDocument,
+    InvalidOption,
     InvalidResponse,
     NotInImage,
     RegistryError,
@@ -24,10 +25,11 @@ from soci.oci.reference import RegistryRef, parse_reference
 from soci.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
 from soci.registry.credentials import Login, NoLogins
 from soci.registry.manifests import TAG_SECONDS
-from soci.registry.open import FirstLogin, open_repository
+from soci.registry.open import FirstLogin, open_repository, stream_settings
 from soci.registry.referrers import fallback_tag, with_referrer, without_referrer
 from soci.registry.repository import RegistryRepository
 from soci.registry.retry import RetryPolicy
+from soci.registry.streaming import StreamSettings
 from soci.registry.transport import Timeouts
 from tests.builders import describe, image_of
 from tests.fake_time import FakeTime
@@ -543,6 +545,34 @@ def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
     repository = open_repository(reference)
 
     assert repository.url == url
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings"),
+    [
+        ({}, StreamSettings()),
+        ({"SOCI_PARALLEL_RANGES": "2"}, StreamSettings(parallel_ranges=2)),
+        ({"SOCI_RANGE_SIZE_MIB": "16"}, StreamSettings(range_size_bytes=16 << 20)),
+    ],
+    ids=str,
+)
+def test_how_layers_are_read_can_be_set_in_the_environment(environment, settings):
+    assert stream_settings(environment) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("SOCI_PARALLEL_RANGES", "0", "parallel ranges: expected 1 to 64, got 0"),
+        ("SOCI_PARALLEL_RANGES", "65", "expected 1 to 64, got 65"),
+        ("SOCI_PARALLEL_RANGES", "four", "SOCI_PARALLEL_RANGES: expected a number, got 'four'"),
+        ("SOCI_RANGE_SIZE_MIB", "0", "expected 1 byte or more"),
+        ("SOCI_RANGE_SIZE_MIB", "-8", "SOCI_RANGE_SIZE_MIB: expected a number"),
+    ],
+)
+def test_a_wrong_setting_of_the_environment_is_named(name, text, problem):
+    with pytest.raises(InvalidOption, match=problem):
+        stream_settings({name: text})
 
 
 def test_the_first_login_there_is_counts():

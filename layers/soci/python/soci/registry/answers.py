@@ -21,6 +21,8 @@ OK = 200
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
+_NOT_ALLOWED = 405
+_WRITING = frozenset({"POST", "PUT", "PATCH"})
 MAX_DETAIL_CHARACTERS = 300
 ERROR_LIMIT_BYTES = 1 << 20
 
@@ -36,6 +38,8 @@ def error_of(request: Request, response: Response) -> RegistryError:
     message = f"{request}: status {status}"
     if detail := describe_errors(response):
         message += f", {detail}"
+    if status == _NOT_ALLOWED and request.method in _WRITING:
+        message += "; the registry may be read-only"
     pause = parse_retry_after(response.headers.get("retry-after"))
     return _kind_of(status)(message, status=status, retry_after_seconds=pause)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from soci.errors import InvalidOption
 from soci.oci.reference import DOCKER_HUB, RegistryRef
 from soci.registry.client import RegistryClient
 from soci.registry.credentials import DockerConfig, Login, LoginAdvisor, LoginSource
@@ -15,6 +17,10 @@ from soci.registry.repository import RegistryRepository
 from soci.registry.retry import Clock, RetryPolicy
 from soci.registry.streaming import StreamSettings
 from soci.registry.transport import Timeouts, Transport
+
+PARALLEL_RANGES_VARIABLE = "SOCI_PARALLEL_RANGES"
+RANGE_SIZE_VARIABLE = "SOCI_RANGE_SIZE_MIB"
+_MAX_DIGITS = 6
 
 DOCKER_HUB_URL = "https://registry-1.docker.io"
 
@@ -57,7 +63,25 @@ def open_repository(
         retries=retries,
         pace=pace_of(reference.host, retries.clock),
     )
-    return RegistryRepository(client, reference, streaming=streaming)
+    return RegistryRepository(client, reference, streaming=streaming or stream_settings(os.environ))
+
+
+def stream_settings(environment: Mapping[str, str]) -> StreamSettings:
+    """Read how layers are read from SOCI_PARALLEL_RANGES and SOCI_RANGE_SIZE_MIB.
+
+    They change no byte of an index, only speed and memory. Raises `InvalidOption`.
+    """
+    usual = StreamSettings()
+    mib = _number(environment, RANGE_SIZE_VARIABLE, usual.range_size_bytes >> 20)
+    ranges = _number(environment, PARALLEL_RANGES_VARIABLE, usual.parallel_ranges)
+    return StreamSettings(parallel_ranges=ranges, range_size_bytes=mib << 20)
+
+
+def _number(environment: Mapping[str, str], name: str, usual: int) -> int:
+    text = environment.get(name, "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise InvalidOption(f"{name}: expected a number, got {text[:40]!r}")
+    return int(text) if text else usual
 
 
 def pace_of(host: str, clock: Clock) -> Pace:

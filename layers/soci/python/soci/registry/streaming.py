@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
-from soci.errors import BlobMissing, InvalidResponse, RegistryUnavailable, SizeMismatch
+from soci.errors import BlobMissing, InvalidOption, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
 from soci.registry.answers import NOT_FOUND, check_given_digest, fetch_error
 from soci.registry.client import RegistryClient
@@ -31,6 +31,8 @@ from soci.stopping import Stop, current_stop
 PROGRESS_BYTES = 64 << 10
 """Attempts and their deadline are counted anew when as much has come: fewer bytes between two breaks, again and
 again, are not worth going on for."""
+
+MAX_PARALLEL_RANGES = 64
 
 _OK = 200
 _PARTIAL = 206
@@ -48,6 +50,14 @@ class StreamSettings:
 
     parallel_ranges: int = 4
     range_size_bytes: int = 8 << 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.parallel_ranges <= MAX_PARALLEL_RANGES:
+            raise InvalidOption(
+                f"parallel ranges: expected 1 to {MAX_PARALLEL_RANGES}, got {self.parallel_ranges}"
+            )
+        if self.range_size_bytes < 1:
+            raise InvalidOption(f"size of a range: expected 1 byte or more, got {self.range_size_bytes}")
 
 
 class BlobReader:
