@@ -1,0 +1,115 @@
+"""Every metric of the service, declared once: what emits it, what draws it and what watches it read it here.
+
+A metric lies in NAMESPACE under one or several sets of dimensions. Each value of a dimension is a metric of its own in
+CloudWatch, and is paid for as one; so their values come from closed lists, and what names an image stands in the log.
+
+The line that records an outcome carries its metrics along: `embedded` gives the members that CloudWatch reads
+(CloudWatch user guide, "Specification: Embedded metric format").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+NAMESPACE = "SociIndexBuilder"
+
+
+class Dimension(StrEnum):
+    """What a metric is told apart by."""
+
+    STACK = "stack"
+    """The name of the stack: an account may have several."""
+    OUTCOME = "outcome"
+    """See `soci.service.outcomes.Outcome`."""
+    REASON = "reason"
+    """Why an image was not indexed, or the name of the error; only where there is one."""
+
+
+class Unit(StrEnum):
+    """As CloudWatch names them."""
+
+    COUNT = "Count"
+    SECONDS = "Seconds"
+    BYTES = "Bytes"
+    NONE = "None"
+
+
+_STACK = (Dimension.STACK,)
+_OUTCOME = (Dimension.STACK, Dimension.OUTCOME)
+_REASON = (Dimension.STACK, Dimension.OUTCOME, Dimension.REASON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric: all of its values have the unit, and are told apart by each of the sets of dimensions."""
+
+    name: str
+    unit: Unit
+    meaning: str
+    dimensions: tuple[tuple[Dimension, ...], ...] = (_STACK,)
+
+
+IMAGES = Metric(
+    name="Images",
+    unit=Unit.COUNT,
+    meaning="images with an outcome",
+    dimensions=(_STACK, _OUTCOME, _REASON),
+)
+IMAGES_PUSHED = Metric(
+    name="ImagesPushed",
+    unit=Unit.COUNT,
+    meaning="images with an outcome of which the registry had told: pushed, replicated or pulled through",
+)
+PUSH_TO_INDEX = Metric(
+    name="PushToIndexSeconds",
+    unit=Unit.SECONDS,
+    meaning="from the push of an image that was indexed to its index",
+)
+BYTES_STREAMED = Metric(
+    name="BytesStreamed",
+    unit=Unit.BYTES,
+    meaning="layers that were read whole to index them, compressed",
+)
+BYTES_REUSED = Metric(
+    name="BytesReused",
+    unit=Unit.BYTES,
+    meaning="layers that were not read because there was a zTOC already, compressed",
+)
+ESTIMATED_COST = Metric(
+    name="EstimatedCostUsd",
+    unit=Unit.NONE,
+    meaning="what an image cost in US dollars, by list prices",
+)
+
+METRICS = (IMAGES, IMAGES_PUSHED, PUSH_TO_INDEX, BYTES_STREAMED, BYTES_REUSED, ESTIMATED_COST)
+
+Value = int | float
+
+
+def embedded(
+    values: Mapping[Metric, Value], dimensions: Mapping[Dimension, str], *, timestamp_ms: int
+) -> dict[str, object]:
+    """Return the members that make a line of the log carry metrics.
+
+    Args:
+        values: of each metric that there is something to tell of.
+        dimensions: their values; a set of which one is absent is not told.
+        timestamp_ms: when it was, in milliseconds of the Unix epoch.
+    """
+    directives = [
+        {
+            "Namespace": NAMESPACE,
+            "Dimensions": [
+                [*map(str, chosen)] for chosen in metric.dimensions if dimensions.keys() >= {*chosen}
+            ],
+            "Metrics": [{"Name": metric.name, "Unit": str(metric.unit)}],
+        }
+        for metric in values
+    ]
+    return {
+        "_aws": {"Timestamp": timestamp_ms, "CloudWatchMetrics": directives},
+        **{str(dimension): value for dimension, value in dimensions.items()},
+        **{metric.name: value for metric, value in values.items()},
+    }
