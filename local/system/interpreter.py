@@ -1,11 +1,12 @@
 """Moto's Step Functions interpreter, fitted to run here as Step Functions does.
 
 The interpreter walks through the states, evaluates paths and choices, and retries and catches errors. What it leaves to
-others, or does otherwise than Step Functions, is put right in this one module:
+others, or does otherwise than Step Functions, is put right here and in `maps`:
 
 - a task's call goes to `Services` of this machine, not to an endpoint;
 - every visit to a state is recorded (`Run`, `Visit`);
-- a Distributed Map fails if more of its items fail than it tolerates (moto: never, and gives null for them);
+- a Distributed Map fails, and begins no other item, once more of its items have failed than it tolerates (moto: never,
+  and gives null for them);
 - an execution can begin at a state that failed before, and items and branches that succeeded are not run again
   (moto: not at all);
 - waits between attempts are scaled, so that a minute's back-off does not take a minute. Definitions stay unaltered.
@@ -19,19 +20,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Protocol, TypeVar, cast
+from typing import cast
 
-from moto.stepfunctions.parser.api import HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-    FailureEvent,
     FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
-    StatesErrorNameType,
 )
 from moto.stepfunctions.parser.asl.component.common.flow.start_at import StartAt
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
@@ -43,60 +37,21 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration impo
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.distributed_iteration_component import (
     DistributedIterationComponent,
-    DistributedIterationComponentEvalInput,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.inline_iteration_component import (
     InlineIterationComponent,
 )
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobClosed, JobPool
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_events
 from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
 from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramEnded, ProgramError, ProgramTimedOut
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 
-from local.system.functions import Answer
+from local.system import maps
+from local.system.frames import Hosted, here_of, known, put, terms_of, visit_of
 from local.system.record import Json, Run, Status, Visit
-
-
-class Services(Protocol):
-    """What the states call."""
-
-    def invoke(self, function: str, payload: bytes) -> Answer:
-        """Run a function, by its ARN or name."""
-
-    def put_events(self, entries: Sequence[Mapping[str, Json]]) -> None:
-        """Take the entries of a PutEvents call."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Hosted:
-    """What is known of an execution before it begins: where its calls go, and what becomes of it."""
-
-    services: Services
-    run: Run
-    resumes: Run | None
-    time_scale: float
-    finished: Callable[[], None]
-
-
-_T = TypeVar("_T")
-
-
-@dataclass(slots=True, kw_only=True)
-class _Here:
-    """What is known of a frame of the interpreter; frames within it begin with the same."""
-
-    hosted: Hosted | None = None
-    run: Run | None = None
-    visit: Visit | None = None
-    branches: Sequence[Program] = ()
-    resumes: Visit | None = None
-    """The failed visit that the next state redrives."""
-
 
 _hosted: dict[str, Hosted] = {}
 _thread = threading.local()
@@ -108,31 +63,12 @@ def host(execution_arn: str, hosted: Hosted) -> None:
     _hosted[execution_arn] = hosted
 
 
-def _here(env: Environment) -> _Here:
-    here: _Here = env.__dict__.setdefault("_here", _Here())
-    return here
-
-
-def _known(value: _T | None) -> _T:
-    if value is None:
-        raise RuntimeError("the interpreter does not work as it did: a hook was not called")
-    return value
-
-
-def _visit(env: Environment) -> Visit:
-    return _known(_here(env).visit)
-
-
-def _terms(env: Environment) -> Hosted:
-    return _known(_here(env).hosted)
-
-
 # --- programs and states --------------------------------------------------------------------------------------
 
 
 def _evaluate_program(original: Callable[..., None], program: Program, env: Environment) -> None:
     """Run a chain of states: an execution's, or an item's within a map's visit."""
-    here = _here(env)
+    here = here_of(env)
     if here.visit is not None:
         here.run = _evaluate_part(original, program, env, here.visit)
         return
@@ -145,11 +81,11 @@ def _evaluate_program(original: Callable[..., None], program: Program, env: Envi
 
 def _evaluate_part(original: Callable[..., None], program: Program, env: Environment, outer: Visit) -> Run:
     """Run an item of a map, or a branch, within the visit to its state."""
-    branches = _here(env).branches
+    branches = here_of(env).branches
     index = next((number for number, branch in enumerate(branches) if branch is program), None)
     if index is None:
-        index = _known(env.states.context_object.context_object_data["Map"])["Item"]["Index"]
-    run = _here(env).run = Run(name=f"{outer.state}[{index}]", index=index)
+        index = known(env.states.context_object.context_object_data["Map"])["Item"]["Index"]
+    run = here_of(env).run = Run(name=f"{outer.state}[{index}]", index=index)
     before = outer.resumes.items_by_index().get(index) if outer.resumes else None
     outer.items.append(run)
     if before and before.status is Status.SUCCEEDED:
@@ -170,9 +106,9 @@ def _resumed(program: Program, env: Environment, before: Run | None) -> Program:
         return program
     failed = before.visits[-1]
     env.states.reset(copy.deepcopy(failed.input))
-    _here(env).resumes = failed
+    here_of(env).resumes = failed
     resumed = copy.copy(program)
-    _put(resumed, "start_at", StartAt(failed.state))
+    put(resumed, "start_at", StartAt(failed.state))
     return resumed
 
 
@@ -194,11 +130,11 @@ def _note_end(run: Run, env: Environment) -> None:
 
 
 def _evaluate_state(state: CommonStateField, env: Environment) -> None:
-    here = _here(env)
+    here = here_of(env)
     visit = Visit(state=state.name, input=copy.deepcopy(env.states.get_input()))
     visit.resumes, here.resumes = here.resumes, None
     outer, here.visit = here.visit, visit
-    _known(here.run).visits.append(visit)
+    known(here.run).visits.append(visit)
     try:
         EvalComponent.eval(state, env)
     except FailureEventException as error:
@@ -213,7 +149,7 @@ def _make_frame(
     original: Callable[..., Environment], cls: type, env: Environment, **how: object
 ) -> Environment:
     frame = original(cls, env=env, **how)
-    outer, here = _here(env), _here(frame)
+    outer, here = here_of(env), here_of(frame)
     here.hosted, here.visit, here.branches = outer.hosted, outer.visit, outer.branches
     return frame
 
@@ -223,8 +159,8 @@ def _make_frame(
 
 def _execute_function(env: Environment, parameters: Mapping[str, Json], **_: object) -> None:
     """Invoke a function for a task, of either form of its resource."""
-    _visit(env).calls += 1
-    answer = _terms(env).services.invoke(parameters["FunctionName"], parameters["Payload"])
+    visit_of(env).calls += 1
+    answer = terms_of(env).services.invoke(parameters["FunctionName"], parameters["Payload"])
     text = answer.payload.decode()
     if answer.function_error:
         raise lambda_eval_utils.LambdaFunctionErrorException(answer.function_error, text)
@@ -235,7 +171,7 @@ class _EventsClient:
     """The part of a client for EventBridge that tasks call, in the thread of the task."""
 
     def put_events(self, **request: Json) -> Json:
-        _terms(_thread.env).services.put_events(request["Entries"])
+        terms_of(_thread.env).services.put_events(request["Entries"])
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "local"} for _ in request["Entries"]]}
 
 
@@ -253,91 +189,11 @@ def _evaluate_events_task(
 
 
 def _wait_before_retry(original: Callable[..., None], retrier: object, env: Environment) -> None:
-    _thread.time_scale = _terms(env).time_scale
+    _thread.time_scale = terms_of(env).time_scale
     original(retrier, env)
 
 
-# --- maps and branches ----------------------------------------------------------------------------------------
-
-
-class _Pool(JobPool):
-    """The items of a map, of which those that succeeded before a redrive are done from the start."""
-
-    def __init__(self, job_program: Program, job_inputs: list[Json]) -> None:
-        super().__init__(job_program=job_program, job_inputs=job_inputs)
-        visit: Visit = _thread.visit
-        if visit.resumes is None:
-            return
-        for index, run in sorted(visit.resumes.items_by_index().items()):
-            if run.status is Status.SUCCEEDED:
-                visit.items.append(run)
-                self._closed_jobs.add(JobClosed(index, copy.deepcopy(run.output)))
-        done = {job.job_index for job in self._closed_jobs}
-        self._open_jobs[:] = [job for job in self._open_jobs if job.job_index not in done]
-
-
-def _run_inline_map(original: Callable[..., None], component: object, env: Environment) -> None:
-    _thread.visit = _begun_anew(_visit(env))
-    _visit(env).stops_together = True
-    original(component, env)
-
-
-def _run_branches(original: Callable[..., None], branches: BranchesDecl, env: Environment) -> None:
-    _begun_anew(_visit(env)).stops_together = True
-    _here(env).branches = branches.programs
-    original(branches, env)
-
-
-def _begun_anew(visit: Visit) -> Visit:
-    """Forget the items of an attempt that failed, but not how much they called."""
-    visit.calls += sum(run.calls() for run in visit.items)
-    visit.items.clear()
-    return visit
-
-
-def _run_distributed_map(
-    original: Callable[..., None],
-    component: object,
-    env: Environment,
-    eval_input: DistributedIterationComponentEvalInput,
-) -> None:
-    """Run the items, and fail if more of them failed than the state tolerates (docs: "Distributed Map")."""
-    _thread.visit = _begun_anew(_visit(env))
-    original(component, env, eval_input)
-    items = _visit(env).items_by_index()
-    failed = [run for run in items.values() if run.status is not Status.SUCCEEDED]
-    if not failed:
-        return
-    outputs = env.stack.pop()
-    count, percentage = eval_input.tolerated_failure_count, eval_input.tolerated_failure_percentage
-    limits = [count] if count else []
-    limits += [int(percentage * len(items) / 100)] if percentage else []
-    if len(failed) > min(limits, default=0):
-        raise _too_many_failed(env, failed, len(items))
-    # Step Functions gives the results of items that succeeded.
-    env.stack.append([output for n, output in enumerate(outputs) if items[n].status is Status.SUCCEEDED])
-
-
-def _too_many_failed(env: Environment, failed: Sequence[Run], total: int) -> FailureEventException:
-    name = StatesErrorName(typ=StatesErrorNameType.StatesExceedToleratedFailureThreshold)
-    first = failed[0]
-    cause = f"{len(failed)} of {total} items failed, first {first.name}: {first.error}"
-    details = {"mapRunFailedEventDetails": {"error": name.error_name, "cause": cause}}
-    return FailureEventException(
-        FailureEvent(
-            env=env,
-            error_name=name,
-            event_type=HistoryEventType.MapRunFailed,
-            event_details=cast("EventDetails", details),
-        )
-    )
-
-
 # --- fitting --------------------------------------------------------------------------------------------------
-
-
-def _put(owner: object, name: str, value: object) -> None:
-    setattr(owner, name, value)
 
 
 def _replace(owner: type, name: str, hook: Callable[..., None]) -> None:
@@ -347,7 +203,7 @@ def _replace(owner: type, name: str, hook: Callable[..., None]) -> None:
     def call(self: object, *args: object, **kwargs: object) -> None:
         hook(original, self, *args, **kwargs)
 
-    _put(owner, name, call)
+    put(owner, name, call)
 
 
 @functools.cache
@@ -355,19 +211,19 @@ def _install() -> None:
     """Fit the interpreter, once for the process; it has no configuration for any of this."""
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # failures are results here
     _replace(Program, "eval", _evaluate_program)
-    _put(CommonStateField, "eval", _evaluate_state)
+    put(CommonStateField, "eval", _evaluate_state)
     make_frame = vars(Environment)["as_inner_frame_of"].__func__
-    _put(Environment, "as_inner_frame_of", classmethod(functools.partial(_make_frame, make_frame)))
-    _put(lambda_eval_utils, "execute_lambda_function_integration", _execute_function)
-    _put(state_task_service_events, "boto_client_for", _client_for)
+    put(Environment, "as_inner_frame_of", classmethod(functools.partial(_make_frame, make_frame)))
+    put(lambda_eval_utils, "execute_lambda_function_integration", _execute_function)
+    put(state_task_service_events, "boto_client_for", _client_for)
     _replace(state_task_service_events.StateTaskServiceEvents, "_eval_service_task", _evaluate_events_task)
     _replace(retrier_decl.RetrierDecl, "_eval_body", _wait_before_retry)
     scaled = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds * _thread.time_scale))
-    _put(retrier_decl, "time", scaled)
+    put(retrier_decl, "time", scaled)
     for module in (inline_iteration_component, distributed_iteration_component):
-        _put(module, "JobPool", _Pool)
-    _replace(InlineIterationComponent, "_eval_body", _run_inline_map)
-    _replace(BranchesDecl, "_eval_body", _run_branches)
-    _replace(DistributedIterationComponent, "_map_run", _run_distributed_map)
+        put(module, "JobPool", maps.ItemPool)
+    _replace(InlineIterationComponent, "_eval_body", maps.run_inline_map)
+    _replace(BranchesDecl, "_eval_body", maps.run_branches)
+    _replace(DistributedIterationComponent, "_map_run", maps.run_distributed_map)
     # The generated parser takes longer than the states; what it makes has no state of its own.
-    _put(AmazonStateLanguageParser, "parse", staticmethod(functools.cache(AmazonStateLanguageParser.parse)))
+    put(AmazonStateLanguageParser, "parse", staticmethod(functools.cache(AmazonStateLanguageParser.parse)))

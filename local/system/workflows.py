@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from local.system.interpreter import Hosted, Services, host
+from local.system.frames import Hosted, Services
+from local.system.interpreter import host
 from local.system.record import Json, Run, Status
 from local.system.template import ACCOUNT, REGION
 

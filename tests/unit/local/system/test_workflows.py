@@ -171,15 +171,17 @@ def test_items_run_again_only_where_they_failed_when_an_execution_is_redriven():
     handlers = Handlers(check=check, index=index, begin=lambda document: document)
     states = {
         "Begin": task("begin", "M"),
-        "M": map_of({"Check": task("check", "Index"), "Index": task("index")}, "DISTRIBUTED"),
+        "M": map_of(
+            {"Check": task("check", "Index"), "Index": task("index")}, "DISTRIBUTED", MaxConcurrency=1
+        ),
     }
     workflows, execution = started(handlers, states, {"items": [1, 2, 3, 4]})
     assert execution.run.error == "States.ExceedToleratedFailureThreshold"
-    assert handlers.calls == {"begin": 1, "check": 4, "index": 4}
+    assert handlers.calls == {"begin": 1, "check": 3, "index": 3}, "no item begins after one has failed"
 
     workflows.redrive(execution).wait(20)
     assert execution.run.error == "States.ExceedToleratedFailureThreshold"
-    assert handlers.calls == {"begin": 1, "check": 4, "index": 5}
+    assert handlers.calls == {"begin": 1, "check": 3, "index": 4}
     broken.clear()
     workflows.redrive(execution).wait(20)
 

@@ -1,0 +1,130 @@
+"""Maps and branches in the interpreter: what is done before a redrive stays done, and how many items may fail.
+
+Between the evaluation of a map and the pool of its items, which the interpreter makes, lies nothing but a thread.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from moto.stepfunctions.parser.api import HistoryEventType
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    StatesErrorNameType,
+)
+from moto.stepfunctions.parser.asl.component.program.program import Program
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.distributed_iteration_component import (
+    DistributedIterationComponentEvalInput,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobClosed, JobPool
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+
+from local.system.frames import here_of, known, put, visit_of
+from local.system.record import Json, Run, Status, Visit
+
+_thread = threading.local()
+
+
+class ItemPool(JobPool):
+    """The items of a map, of which those that succeeded before a redrive are done from the start.
+
+    When more have failed than a distributed map tolerates, no other item begins.
+    """
+
+    def __init__(self, job_program: Program, job_inputs: list[Json]) -> None:
+        super().__init__(job_program=job_program, job_inputs=job_inputs)
+        self._visit = visit = known(cast("Visit | None", _thread.visit))
+        self._tolerated = _thread.tolerance(len(job_inputs))
+        if visit.resumes is None:
+            return
+        for index, run in sorted(visit.resumes.items_by_index().items()):
+            if run.status is Status.SUCCEEDED:
+                visit.items.append(run)
+                self._closed_jobs.add(JobClosed(index, copy.deepcopy(run.output)))
+        done = {job.job_index for job in self._closed_jobs}
+        self._open_jobs[:] = [job for job in self._open_jobs if job.job_index not in done]
+
+    def next_job(self) -> Json:
+        """Give an item to begin with; None if there is none."""
+        if len(_failed_items(self._visit)) > self._tolerated:
+            with self._mutex:
+                put(self, "_jobs_number", self._jobs_number - len(self._open_jobs))
+                self._open_jobs.clear()
+        return super().next_job()
+
+
+def _failed_items(visit: Visit) -> list[Run]:
+    return [run for run in list(visit.items) if run.status not in {Status.SUCCEEDED, Status.RUNNING}]
+
+
+def run_inline_map(original: Callable[..., None], component: object, env: Environment) -> None:
+    """Run the items of an inline map: one that fails ends all others."""
+    _thread.visit = _begun_anew(visit_of(env))
+    _thread.tolerance = lambda total: total  # an item that fails ends the map by itself
+    visit_of(env).stops_together = True
+    original(component, env)
+
+
+def run_branches(original: Callable[..., None], branches: BranchesDecl, env: Environment) -> None:
+    """Run the branches of a parallel state: one that fails ends all others."""
+    _begun_anew(visit_of(env)).stops_together = True
+    here_of(env).branches = branches.programs
+    original(branches, env)
+
+
+def _begun_anew(visit: Visit) -> Visit:
+    """Forget the items of an attempt that failed, but not how much they called."""
+    visit.calls += sum(run.calls() for run in visit.items)
+    visit.items.clear()
+    return visit
+
+
+def run_distributed_map(
+    original: Callable[..., None],
+    component: object,
+    env: Environment,
+    eval_input: DistributedIterationComponentEvalInput,
+) -> None:
+    """Run the items, and fail if more of them failed than the state tolerates (docs: "Distributed Map")."""
+    count, percentage = eval_input.tolerated_failure_count, eval_input.tolerated_failure_percentage
+
+    def tolerance(total: int) -> int:
+        limits = [count] if count else []
+        limits += [int(percentage * total / 100)] if percentage else []
+        return min(limits, default=0)
+
+    _thread.visit, _thread.tolerance = _begun_anew(visit_of(env)), tolerance
+    total = len(env.stack[-1])
+    original(component, env, eval_input)
+    failed = _failed_items(visit_of(env))
+    if len(failed) > tolerance(total):
+        raise _too_many_failed(env, failed, total)
+    if failed:
+        # Step Functions gives the results of items that succeeded.
+        failed_indexes = {run.index for run in failed}
+        outputs = env.stack.pop()
+        env.stack.append([output for n, output in enumerate(outputs) if n not in failed_indexes])
+
+
+def _too_many_failed(env: Environment, failed: Sequence[Run], total: int) -> FailureEventException:
+    name = StatesErrorName(typ=StatesErrorNameType.StatesExceedToleratedFailureThreshold)
+    first = failed[0]
+    cause = f"{len(failed)} of {total} items failed, first {first.name}: {first.error}"
+    details = {"mapRunFailedEventDetails": {"error": name.error_name, "cause": cause}}
+    return FailureEventException(
+        FailureEvent(
+            env=env,
+            error_name=name,
+            event_type=HistoryEventType.MapRunFailed,
+            event_details=cast("EventDetails", details),
+        )
+    )
