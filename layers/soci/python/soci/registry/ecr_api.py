@@ -31,6 +31,8 @@ class EcrImage:
     """Of the manifest."""
     artifact_type: str
     """Of what it holds: its artifact type or the type of its config; "" if unknown, as of an index."""
+    is_archived: bool = False
+    """Whether it is there, but cannot be read before it is restored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,15 @@ class EcrApi:
             arguments["nextToken"] = answer["nextToken"]
 
     def fetch_images(
-        self, repository: str, *, only_tagged: bool, mark: str | None, limit: int = MAX_PER_PAGE
+        self,
+        repository: str,
+        *,
+        only_tagged: bool,
+        mark: str | None,
+        limit: int = MAX_PER_PAGE,
+        with_archived: bool = False,
     ) -> ImagePage | None:
-        """Return a page of a repository's images, those that are archived left out; no mark: the first one.
+        """Return a page of a repository's images, without those that are archived unless asked; no mark: the first.
 
         A repository that is not there has no images. None: the mark is not, or no longer, one of this list.
 
@@ -74,8 +82,11 @@ class EcrApi:
 
         where = f"DescribeImages of {repository}"
         arguments: dict[str, Any] = {"repositoryName": repository, "maxResults": limit}
-        if only_tagged:
-            arguments["filter"] = {"tagStatus": "TAGGED"}
+        chosen = {"tagStatus": "TAGGED"} if only_tagged else {}
+        if with_archived:  # without a word about it, the API leaves them out
+            chosen["imageStatus"] = "ANY"
+        if chosen:
+            arguments["filter"] = chosen
         if mark is not None:
             arguments["nextToken"] = mark
         with self._errors(where):
@@ -88,11 +99,10 @@ class EcrApi:
                 if code == "InvalidParameterException" and mark is not None:
                     return None
                 raise
-        details = (
-            one for one in answer.get("imageDetails", ()) if one.get("imageStatus", _ACTIVE) == _ACTIVE
-        )
+        images = (_parse(one, where) for one in answer.get("imageDetails", ()))
         return ImagePage(
-            images=tuple(_parse(one, where) for one in details), next_mark=answer.get("nextToken")
+            images=tuple(one for one in images if with_archived or not one.is_archived),
+            next_mark=answer.get("nextToken"),
         )
 
     @cached_property
@@ -118,6 +128,7 @@ def _parse(detail: dict[str, Any], where: str) -> EcrImage:
             pushed_at=detail["imagePushedAt"],
             media_type=detail.get("imageManifestMediaType", ""),
             artifact_type=detail.get("artifactMediaType", ""),
+            is_archived=detail.get("imageStatus", _ACTIVE) != _ACTIVE,
         )
     except (KeyError, InvalidDocument) as error:
         raise InvalidResponse(f"{where}: {error}") from None
