@@ -140,6 +140,11 @@ def outcomes(executions: Sequence[Execution]) -> list[tuple[str, str | None]]:
     return [(execution.output["outcome"], execution.output["reason"]) for execution in executions]
 
 
+def worked(execution: Execution) -> bool:
+    """Whether anything was indexed or published, or tried to."""
+    return any(visit.state.startswith(("Index layer", "Publish")) for _, visit in execution.run.walk())
+
+
 def soci_index(*arguments: object) -> Any:
     """Run the command line and give its JSON."""
     command = [str(SOCI_INDEX), *map(str, arguments), "--json"]
@@ -192,7 +197,7 @@ def assert_sound(system: LocalSystem, repositories: Sequence[str]) -> None:
         is_ours = (output.get("repository"), output.get("tag"), output.get("digest")) in made
         if is_ours and output["origin"] == "push":
             assert output["reason"] == "own-artifact", output
-            assert execution.run.calls() == 1
+            assert not worked(execution)
 
 
 def entries_of(repository: Repository, reference: str) -> list[dict[str, Any]]:

