@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
+import zstandard
 
 from local.registry import (
     OBJECTS,
@@ -27,7 +29,7 @@ from local.registry import (
 )
 from local.registry.store import Repository, digest_of
 from soci import build
-from soci.errors import SociError
+from soci.errors import RegistryError, SociError
 from soci.fetch import Platforms, choose_images, fetch_image
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
@@ -36,22 +38,28 @@ from soci.oci.reference import RegistryRef
 from soci.registry.client import RegistryClient
 from soci.registry.credentials import Login
 from soci.registry.open import base_url, open_repository
+from soci.registry.repository import RegistryRepository
 from soci.registry.retry import Clock, RetryPolicy
 from soci.registry.scopes import Scopes
 from soci.registry.streaming import StreamSettings
 from soci.registry.transport import Timeouts, Transport
 from soci.registry.upload import Uploads
-from soci.settings import IndexSettings
-from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
+from soci.remove import ConvertedCopy, Target, fetch_removal, remove_index
+from soci.settings import IndexSettings, ZstdLayers
+from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
 
 KIB = 1 << 10
 LOGIN = BearerLogin("someone", "not-to-be-seen")
 SETTINGS = IndexSettings(span_size_bytes=64 * KIB, min_layer_size_bytes=0)
+RECOMPRESS = replace(SETTINGS, zstd_layers=ZstdLayers.RECOMPRESS)
 STREAMING = StreamSettings(parallel_ranges=3, range_size_bytes=16 * KIB)
 RETRIES = RetryPolicy(attempts=4, clock=Clock(sleep=lambda _: None, random=lambda: 0.0))
 TIMEOUTS = Timeouts(connect_seconds=2, read_seconds=0.25)
 PART_BYTES = 16 * KIB
 SOURCE_TAG, TAG = "1.0", "1.0-soci"
+SMALL_LAYERS = [tar_of(file("data", noise(size, str(size)))) for size in (9_000, 5_000)]
+SMALL_IMAGE = image_of(gzip_of(SMALL_LAYERS[0]))
+ZSTD_IMAGE = image_of(zstandard.compress(SMALL_LAYERS[0]), gzip_of(SMALL_LAYERS[1]))
 LAYERS = [gzip_of(tar_of(file("data", noise(size, str(size))))) for size in (60_000, 30_000, 500)]
 IMAGE = image_of(*LAYERS)
 BLOB = noise(3 * PART_BYTES + 1, "blob")
@@ -92,6 +100,18 @@ FROM_THEN_ON: dict[str, Fault] = {
     "503 from then on": Answer(503),
 }
 FAULTS = {**ONCE, **FROM_THEN_ON}
+SOME_FAULTS = (
+    "reset before",
+    "reset, answer lost",
+    "wrong byte in the request",
+    "401",
+    "503",
+    "reset from then on",
+)
+"""For recipes that send the same kinds of requests as a conversion, in another order.
+
+Removing reads lists of tags and referrers besides, which have no digest: a wrong byte in those shows to nobody.
+"""
 
 OUTCOMES = ("recovered", "refused", "wrong")
 
@@ -178,26 +198,18 @@ def registry() -> Iterator[Registry]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory) -> str:
-    """The digest that the same recipe gives in an OCI layout."""
-    layout = layout_of(tmp_path_factory.mktemp("image") / "layout", IMAGE, tag=SOURCE_TAG)
-    place = OciLayout(layout, tag=SOURCE_TAG)
-    return convert(place)
-
-
-def convert(place) -> str:
-    """Convert the image within its place; returns the digest."""
+def run_recipe(recipe: Callable[[build.Run], build.BuildResult], place, settings: IndexSettings) -> str:
+    """Index the image within its place; returns the digest."""
     image = fetch_image(place)
     chosen = choose_images(image, Platforms.ALL)
-    result = build.convert(
+    result = recipe(
         build.Run(
             source=place,
             sink=place,
             image=image,
             chosen=chosen,
-            settings=SETTINGS,
-            tag=TAG,
+            settings=settings,
+            tag=TAG if recipe is build.convert else None,
             jobs=2,
             progress=NoProgress(),
         )
@@ -206,12 +218,46 @@ def convert(place) -> str:
     return str(result.root.digest)
 
 
-def convert_in(registry: Registry) -> str:
-    """Convert the image in the registry, with a client that knows nothing yet."""
-    reference = RegistryRef(host=registry.host, repository="app", tag=SOURCE_TAG)
-    return convert(
-        open_repository(reference, streaming=STREAMING, retries=RETRIES, timeouts=TIMEOUTS, logins=OneLogin())
+def digest_in_layout(
+    recipe: Callable[[build.Run], build.BuildResult],
+    image: Image,
+    directory: Path,
+    settings: IndexSettings = SETTINGS,
+) -> str:
+    """The digest that a recipe gives in an OCI layout."""
+    return run_recipe(
+        recipe, OciLayout(layout_of(directory, image, tag=SOURCE_TAG), tag=SOURCE_TAG), settings
     )
+
+
+def repository_in(registry: Registry, tag: str = SOURCE_TAG) -> RegistryRepository:
+    """Open the registry's repository with a client that knows nothing yet."""
+    reference = RegistryRef(host=registry.host, repository="app", tag=tag)
+    return open_repository(
+        reference, streaming=STREAMING, retries=RETRIES, timeouts=TIMEOUTS, logins=OneLogin()
+    )
+
+
+def convert_in(registry: Registry) -> str:
+    return run_recipe(build.convert, repository_in(registry), SETTINGS)
+
+
+def recompress_in(registry: Registry) -> str:
+    return run_recipe(build.convert, repository_in(registry), RECOMPRESS)
+
+
+def create_in(registry: Registry) -> str:
+    return run_recipe(build.create_index, repository_in(registry), SETTINGS)
+
+
+def remove_in(registry: Registry) -> None:
+    """Take both indexes away; whatever is left to do is an error, too."""
+    store = repository_in(registry)
+    copy = ConvertedCopy(source=repository_in(registry, TAG), tag=TAG)
+    target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, copy=copy)
+    removal = fetch_removal(target)
+    if not removal.is_empty and not (result := remove_index(target, removal)).is_done:
+        raise RegistryError(f"{result.left_alone} {[one.error for one in result.refused]}")
 
 
 def upload_to(registry: Registry) -> None:
@@ -227,15 +273,22 @@ def upload_to(registry: Registry) -> None:
     uploads.push(Digest.parse(digest_of(BLOB)), [BLOB], part_bytes=PART_BYTES)
 
 
-def restock(registry: Registry) -> None:
-    """Bring it back to the beginning: the image, no request, no fault."""
+def repository_of(image: Image) -> Repository:
+    """What a repository holds that has one image."""
+    repository = Repository()
+    for digest, blob in image.blobs.items():
+        if digest != image.root.digest:
+            repository.put_blob(blob)
+    repository.put_manifest(image.document, tag=SOURCE_TAG)
+    return repository
+
+
+def restock(registry: Registry, content: Repository) -> None:
+    """Bring it back to the beginning: what was there, no request, no fault."""
     app = registry.repository("app")
-    for content in (app.blobs, app.manifests, app.tags, app.uploads):
-        content.clear()
-    for digest, blob in IMAGE.blobs.items():
-        if digest != IMAGE.root.digest:
-            app.put_blob(blob)
-    app.put_manifest(IMAGE.document, tag=SOURCE_TAG)
+    for kind in ("blobs", "manifests", "tags", "uploads"):
+        getattr(app, kind).clear()
+        getattr(app, kind).update(getattr(content, kind))
     registry.heal()
     registry.forget_requests()
 
@@ -254,25 +307,61 @@ def missing_of(app: Repository, digest: str) -> list[str]:
 class Trial:
     """Something that is done in the registry's repository, and how to tell that it is done, or not at all."""
 
+    start: Repository
     run: Callable[[Registry], object]
     is_done: Callable[[Repository], bool]
     is_undone: Callable[[Repository], bool]
 
 
-def conversion(expected: str) -> Trial:
+def conversion(expected: str, image: Image, run: Callable[[Registry], object]) -> Trial:
     """The image is converted under its tag, and the tag that it came from stays."""
+    source = {SOURCE_TAG: str(image.root.digest)}
 
     def is_done(app: Repository) -> bool:
-        is_source_there = app.tags[SOURCE_TAG] == str(IMAGE.root.digest)
-        return is_source_there and app.tags.get(TAG) == expected and missing_of(app, expected) == []
+        return app.tags == {**source, TAG: expected} and missing_of(app, expected) == []
+
+    return Trial(
+        start=repository_of(image), run=run, is_done=is_done, is_undone=lambda app: app.tags == source
+    )
+
+
+def creation(expected: str) -> Trial:
+    """The image has its index of version 1, with all that it lists."""
+    root = str(SMALL_IMAGE.root.digest)
+
+    def found(app: Repository) -> list[str]:
+        return [one.digest for one in app.referrers(root)]
+
+    return Trial(
+        start=repository_of(SMALL_IMAGE),
+        run=create_in,
+        is_done=lambda app: found(app) == [expected] and missing_of(app, expected) == [],
+        is_undone=lambda app: found(app) == [],
+    )
+
+
+def removal(registry: Registry) -> Trial:
+    """Both indexes are gone, or on their way: the copy is whole or has no tag, and the image is whole."""
+    bare = repository_of(SMALL_IMAGE)
+    restock(registry, bare)
+    convert_in(registry)
+    create_in(registry)
+    app = registry.repository("app")
+    start = Repository(blobs=dict(app.blobs), manifests=dict(app.manifests), tags=dict(app.tags))
+
+    def is_done(app: Repository) -> bool:
+        left = app.manifests.keys() & start.manifests.keys()
+        return (left, app.tags) == (bare.manifests.keys(), bare.tags)
 
     def is_undone(app: Repository) -> bool:
-        return app.tags == {SOURCE_TAG: str(IMAGE.root.digest)}
+        tagged = [app.tags[tag] for tag in (SOURCE_TAG, TAG) if tag in app.tags]
+        return SOURCE_TAG in app.tags and not any(missing_of(app, digest) for digest in tagged)
 
-    return Trial(run=convert_in, is_done=is_done, is_undone=is_undone)
+    return Trial(start=start, run=remove_in, is_done=is_done, is_undone=is_undone)
 
 
 UPLOAD = Trial(
+    start=repository_of(IMAGE),
     run=upload_to,
     is_done=lambda app: app.blobs.get(digest_of(BLOB)) == BLOB,
     is_undone=lambda app: digest_of(BLOB) not in app.blobs,
@@ -281,11 +370,11 @@ UPLOAD = Trial(
 
 def fail_each(registry: Registry, trial: Trial, fault: str, row: Row) -> None:
     """Let the fault happen at each request that a run makes, in turn."""
-    restock(registry)
+    restock(registry, trial.start)
     trial.run(registry)
     assert trial.is_done(registry.repository("app"))
     for number in range(1, len(registry.requests) + 1):
-        restock(registry)
+        restock(registry, trial.start)
         if fault in ONCE:
             registry.fail(ONCE[fault], number=number)
         else:
@@ -328,12 +417,8 @@ def secrets_in(texts: Iterable[str]) -> list[str]:
     return [secret for secret in secrets if secret in together]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, expected, table, logged, fault):
-    row = Row(f"convert: {fault}")
-    table.append(row)
-
-    fail_each(registry, conversion(expected), fault, row)
+def check(registry: Registry, trial: Trial, row: Row, logged: list[str], fault: str) -> None:
+    fail_each(registry, trial, fault, row)
 
     assert row.wrong == []
     assert row.refused == [] or fault not in OVERCOME
@@ -341,10 +426,42 @@ def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, expec
     assert all(len(error.splitlines()) == 1 for error in row.refused)
 
 
+def row_in(table: list[Row], name: str) -> Row:
+    table.append(Row(name))
+    return table[-1]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, table, logged, tmp_path, fault):
+    expected = digest_in_layout(build.convert, IMAGE, tmp_path)
+    trial = conversion(expected, IMAGE, convert_in)
+
+    check(registry, trial, row_in(table, f"convert: {fault}"), logged, fault)
+
+
+@pytest.mark.parametrize("fault", SOME_FAULTS)
+def test_whatever_fails_a_recompression_ends_well_or_leaves_nothing(registry, table, logged, tmp_path, fault):
+    expected = digest_in_layout(build.convert, ZSTD_IMAGE, tmp_path, RECOMPRESS)
+    trial = conversion(expected, ZSTD_IMAGE, recompress_in)
+
+    check(registry, trial, row_in(table, f"convert --zstd: {fault}"), logged, fault)
+
+
+@pytest.mark.parametrize("fault", SOME_FAULTS)
+def test_whatever_fails_an_index_of_version_1_is_whole_or_not_there(registry, table, logged, tmp_path, fault):
+    trial = creation(digest_in_layout(build.create_index, SMALL_IMAGE, tmp_path))
+
+    check(registry, trial, row_in(table, f"create: {fault}"), logged, fault)
+
+
+@pytest.mark.parametrize("fault", SOME_FAULTS)
+def test_whatever_fails_a_removal_the_same_again_takes_away_what_is_left(registry, table, logged, fault):
+    check(registry, removal(registry), row_in(table, f"remove: {fault}"), logged, fault)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_fails_a_blob_in_parts_is_whole_or_not_there(registry, table, logged, fault):
-    row = Row(f"upload: {fault}")
-    table.append(row)
+    row = row_in(table, f"upload: {fault}")
 
     fail_each(registry, UPLOAD, fault, row)
 
