@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -37,10 +37,12 @@ class Part:
     handler: str = "handler.handler"
     size: FunctionSize
     grants: Sequence[Grant]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside what all functions have."""
 
 
 class Functions(Construct):
-    """Four functions: what to index, one layer, the whole index, and pages of images for a re-index."""
+    """What to index, one layer, the whole index, pages of images for a re-index, and what came of an image."""
 
     def __init__(
         self,
@@ -65,11 +67,12 @@ class Functions(Construct):
             self._layer("CoreLayer", assets.core_layer, "soci: the core of the SOCI index builder"),
             self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
         ]
-        parts = _parts(deployment, settings.rules.repositories)
+        parts = _parts(deployment, settings.rules.repositories, Stack.of(self).stack_name)
         self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
         self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
         self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
         self.image_lister = self._function("ImageLister", parts["ImageLister"])
+        self.outcome_recorder = self._function("OutcomeRecorder", parts["OutcomeRecorder"])
 
     def _layer(self, name: str, folder: Path, description: str) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(
@@ -97,7 +100,7 @@ class Functions(Construct):
             memory_size=part.size.memory_mib,
             timeout=Duration.seconds(part.size.timeout_seconds),
             reserved_concurrent_executions=part.size.reserved_concurrency,
-            environment=self._environment,
+            environment={**self._environment, **part.environment},
             environment_encryption=self._key,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
@@ -129,7 +132,7 @@ class Functions(Construct):
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 
 
-def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part]:
+def _parts(deployment: Deployment, repositories: NamePatterns, stack_name: str) -> dict[str, Part]:
     return {
         "ImageFilter": Part(
             description="Decides whether an image is indexed, and which layers of it",
@@ -157,7 +160,26 @@ def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part
             size=deployment.image_lister,
             grants=permissions.listing(repositories),
         ),
+        "OutcomeRecorder": Part(
+            description="Records what came of an image, and tells EventBridge",
+            folder="outcome_recorder",
+            size=deployment.outcome_recorder,
+            grants=permissions.telling(),
+            environment={"SOCI_STACK": stack_name, "SOCI_FUNCTION_SIZES": _sizes(deployment)},
+        ),
     }
+
+
+def _sizes(deployment: Deployment) -> str:
+    """Return what a recorded outcome is priced by: see `soci.service.cost.FunctionSizes`."""
+    sizes = {
+        "architecture": str(deployment.lambda_architecture),
+        "image_filter": deployment.image_filter.memory_mib,
+        "index_layer": deployment.index_layer.memory_mib,
+        "publish_index": deployment.publish_index.memory_mib,
+        "outcome_recorder": deployment.outcome_recorder.memory_mib,
+    }
+    return json.dumps(sizes, separators=(",", ":"))
 
 
 def compact_settings(settings: Configuration) -> str:

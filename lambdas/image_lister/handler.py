@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from functools import cache
 
 from aws_lambda_powertools import Logger
@@ -18,7 +19,7 @@ from soci.errors import SociError
 from soci.service.configuration import Configuration
 from soci.service.listing import Lister
 from soci.service.registry import RegistryPlace
-from soci.service.reindex import next_step
+from soci.service.reindex import metrics_of, next_step
 
 logger = Logger(service="soci-index-builder")
 
@@ -43,7 +44,8 @@ def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG00
         logger.error("no page", extra={"request": event.get("request")} | failure)  # noqa: TRY400 - Lambda logs the trace
         raise
     told = ("request", "cursor", "summary", "done")
-    logger.info("listed", extra={name: state[name] for name in told} | _counts(state))
+    metrics = metrics_of(state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))
+    logger.info("listed", extra={name: state[name] for name in told} | _counts(state) | metrics)
     return state
 
 

@@ -33,6 +33,7 @@ FUNCTIONS = {
     "IndexLayer": "handler.index_layer",
     "PublishIndex": "handler.publish_index",
     "ImageLister": "handler.handler",
+    "OutcomeRecorder": "handler.handler",
 }
 WITHOUT_RESOURCES = {
     "ecr:GetAuthorizationToken",
@@ -267,7 +268,7 @@ def test_functions_read_the_settings_that_were_checked_here(context):
     for one in resources(template_of(context), "AWS::Lambda::Function").values():
         variables = one["Environment"]["Variables"]
         assert Configuration.from_document(json.loads(variables["SOCI_SETTINGS"])) == settings
-        assert set(variables) == {"SOCI_SETTINGS", "SOCI_REGISTRY"}
+        assert set(variables) == {"SOCI_SETTINGS", "SOCI_REGISTRY", "SOCI_STACK"}
 
 
 def test_settings_that_do_not_fit_into_a_functions_environment_are_refused():

@@ -44,6 +44,7 @@ def functions(here, registry):
         **variables_for(registry),
         "SOCI_SETTINGS": json.dumps(Configuration.from_document(SETTINGS).to_document()),
         "SOCI_REGISTRY": registry.host,
+        "SOCI_STACK": "soci-index-builder",
     }
     with ExitStack() as stack:
         yield {
@@ -156,6 +157,7 @@ def modules_loaded_by(assets, function, registry):
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "SOCI_REGISTRY": registry.host,
+        "SOCI_STACK": "soci-index-builder",
     }
     command = [sys.executable, "-S", "-P", "-s", "-c", LOADED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

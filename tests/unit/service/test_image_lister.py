@@ -37,6 +37,7 @@ def registry():
 def handler(registry, monkeypatch):
     monkeypatch.setenv("SOCI_REGISTRY", registry.host)
     monkeypatch.setenv("SOCI_SETTINGS", json.dumps(Configuration().to_document()))
+    monkeypatch.setenv("SOCI_STACK", "soci-index-builder")
     spec = importlib.util.spec_from_file_location("image_lister_handler", HANDLER)
     assert spec is not None
     assert spec.loader is not None
@@ -119,3 +120,37 @@ def test_an_error_goes_through_and_is_told_of(handler, log):
 
     (line,) = map(json.loads, log.getvalue().splitlines())
     assert (line["level"], line["error"]) == ("ERROR", "InvalidRequest")
+
+
+def run_to_the_end(handler, request, *outcomes):
+    """Re-index images with these outcomes."""
+    state = handler({"request": request})
+    while not state["done"]:
+        images = zip(state["images"], outcomes, strict=False)
+        state["results"] = [{**image, "outcome": outcome, "reason": "r"} for image, outcome in images]
+        state = handler(state)
+
+
+def test_the_schedule_is_told_once_how_many_images_were_missed(registry, handler, log):
+    stock(registry, "app", 4)
+    request = {"repositories": ["*"], "scheduled": True}
+    run_to_the_end(handler, request, "indexed", "tagged", "skipped", "indexed")
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line.get("ImagesMissed") for line in lines] == [None, 2]
+    (directive,) = lines[-1]["_aws"]["CloudWatchMetrics"]
+    assert directive["Metrics"] == [{"Name": "ImagesMissed", "Unit": "Count"}]
+    assert (directive["Dimensions"], lines[-1]["stack"]) == ([["stack"]], "soci-index-builder")
+
+
+def test_a_schedule_that_finds_nothing_missing_says_so(handler, log):
+    handler({"request": {"repositories": ["*"], "scheduled": True}})
+
+    assert json.loads(log.getvalue())["ImagesMissed"] == 0
+
+
+def test_what_is_missing_when_somebody_asks_by_hand_is_no_metric(registry, handler, log):
+    stock(registry, "app", 1)
+    run_to_the_end(handler, {"repositories": ["*"]}, "indexed")
+
+    assert "ImagesMissed" not in log.getvalue()

@@ -324,6 +324,8 @@ def test_a_repository_that_goes_while_it_is_listed_is_no_error(memory):
         ("2026-01-31", ["app:day", "app:later"]),
         ("2026-01-31T00:00:01Z", ["app:later"]),
         ("2026-01-31T02:00:00+02:00", ["app:day", "app:later"]),
+        ("2026-02-03 - 3 days", ["app:day", "app:later"]),
+        ("2026-02-01T03:17:00Z - 27 hours", ["app:later"]),
         (None, ["app:before", "app:day", "app:later"]),
     ],
 )
@@ -337,6 +339,16 @@ def test_images_that_were_pushed_before_are_left_out(memory, since, expected):
         app.put_manifest(bare(tag), tag=tag, pushed_at=datetime.fromisoformat(time).timestamp())
 
     assert sorted(listed(memory, pushed_since=since)) == expected
+
+
+def test_images_that_may_still_be_worked_on_can_be_left_out(memory):
+    app = memory.registry.repository("app")
+    for tag, time in [("old", "2026-01-27"), ("done", "2026-01-30"), ("new", "2026-01-31T03:00")]:
+        at = datetime.fromisoformat(f"{time}+00:00" if "T" in time else f"{time}T00:00+00:00")
+        app.put_manifest(bare(tag), tag=tag, pushed_at=at.timestamp())
+
+    now = "2026-01-31T06:00:00Z"
+    assert listed(memory, pushed_since=f"{now} - 3 days", pushed_before=f"{now} - 3 hours") == ["app:done"]
 
 
 def test_each_request_says_whether_it_is_forced(memory):

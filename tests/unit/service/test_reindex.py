@@ -236,6 +236,22 @@ def test_a_step_that_is_taken_twice_gives_the_same():
         ),
         ({"repositories": ["app"], "pushed_since": "2026-01-31T99"}, "request.pushed_since: "),
         (
+            {"repositories": ["app"], "pushed_since": "2026-01-31 - 3 weeks"},
+            "request.pushed_since: got '2026-01-31 - 3 weeks', want a date",
+        ),
+        (
+            {"repositories": ["app"], "pushed_since": "0001-01-01 - 1 days"},
+            "request.pushed_since: got 0001-01-01 - 1 days, want a date",
+        ),
+        (
+            {"repositories": ["app"], "pushed_before": "2026-02-30"},
+            "request.pushed_before: got 2026-02-30, want a date",
+        ),
+        (
+            {"repositories": ["app"], "pushed_since": "2026-01-31", "pushed_before": "2026-01-31 - 1 hours"},
+            "request.pushed_before: got 2026-01-31 - 1 hours, want later than pushed_since, 2026-01-31",
+        ),
+        (
             {"repositories": ["app"], "only_missing": "yes"},
             "request.only_missing: got yes, want true or false",
         ),

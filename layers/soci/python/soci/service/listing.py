@@ -256,7 +256,7 @@ class _Search:
         found = [
             Candidate(repository=place.repository, image=image, tag=tag, force=self.request.force)
             for image in page.images
-            if self.request.since is None or image.pushed_at >= self.request.since
+            if self.request.means_push_at(image.pushed_at)
             for tag in self._names(image, place.repository)
         ]
         rest = (one for one in found if place.after is None or one.key > place.after)

@@ -3,7 +3,7 @@
 A metric lies in NAMESPACE under one or several sets of dimensions. Each value of a dimension is a metric of its own in
 CloudWatch, and is paid for as one; so their values come from closed lists, and what names an image stands in the log.
 
-The line that records an outcome carries its metrics along: `embedded` gives the members that CloudWatch reads
+A line of the log carries its metrics along: `embedded` gives the members that CloudWatch reads
 (CloudWatch user guide, "Specification: Embedded metric format").
 """
 
@@ -82,8 +82,21 @@ ESTIMATED_COST = Metric(
     unit=Unit.NONE,
     meaning="what an image cost in US dollars, by list prices",
 )
+IMAGES_MISSED = Metric(
+    name="ImagesMissed",
+    unit=Unit.COUNT,
+    meaning="images that a scheduled re-index found without an index, and indexed",
+)
 
-METRICS = (IMAGES, IMAGES_PUSHED, PUSH_TO_INDEX, BYTES_STREAMED, BYTES_REUSED, ESTIMATED_COST)
+METRICS = (
+    IMAGES,
+    IMAGES_PUSHED,
+    PUSH_TO_INDEX,
+    BYTES_STREAMED,
+    BYTES_REUSED,
+    ESTIMATED_COST,
+    IMAGES_MISSED,
+)
 
 Value = int | float
 

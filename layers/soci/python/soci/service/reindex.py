@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from soci.oci.fields import Fields
+from soci.service import metrics
 from soci.service.listing import Page, Place
+from soci.service.outcomes import Outcome
 from soci.service.reindex_request import ReindexRequest
 from soci.service.summary import FailedImage, Summary, are_too_many, failures_of
 
@@ -110,6 +112,19 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
     if has_ended and not page.images and listed.failed:
         listed = replace(listed, cursor=replace(listed.cursor, is_retry=True))
     return listed.answer(page.images, is_done=has_ended and not page.images)
+
+
+def metrics_of(state: Document, *, stack: str, timestamp_ms: int) -> Document:
+    """Return what makes the line about a state carry metrics: at the end of a re-index that a schedule asked for.
+
+    What somebody asks for by hand is no surprise if it is missing, so nothing is counted then.
+    """
+    after = _read(Fields(state, "re-index"), state)
+    if not after.request.scheduled or state["done"] is not True or after.failed:
+        return {}
+    missed = after.summary.outcomes.get(Outcome.INDEXED, 0)
+    dimensions = {metrics.Dimension.STACK: stack}
+    return metrics.embedded({metrics.IMAGES_MISSED: missed}, dimensions, timestamp_ms=timestamp_ms)
 
 
 def _read(fields: Fields, document: object) -> _State:

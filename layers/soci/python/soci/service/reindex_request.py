@@ -1,10 +1,14 @@
-"""Which images of the account's repositories to index: the input of a re-index by hand."""
+"""Which images of the account's repositories to index: the input of a re-index, by hand or by a schedule.
+
+Times may be given as some days or hours before a time: a schedule knows the time and cannot reckon with it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -14,8 +18,10 @@ from soci.service.declared import Declared, Flag, ListOf, Nullable, Setting, Tex
 EVERY_NAME = ("*",)
 _WILDCARDS = frozenset("*?[")
 _GLOB = Text(pattern=r"\S{1,300}", accepted="globs")
+_AGO = re.compile(r" - (?P<count>\d{1,4}) (?P<unit>days|hours)")
 _TIME = Text(
-    pattern=r"\d{4}-\d\d-\d\d([T ].{1,40})?", accepted="a date, 2026-01-31, or a time, 2026-01-31T12:00:00Z"
+    pattern=rf"\d{{4}}-\d\d-\d\d([T ]\S{{1,40}})?({_AGO.pattern})?",
+    accepted="a date, 2026-01-31, a time, 2026-01-31T12:00:00Z, or some days or hours before it, 2026-01-31 - 3 days",
 )
 
 
@@ -32,10 +38,16 @@ class ReindexRequest(Declared):
     pushed_since: Annotated[
         str | None, Setting(Nullable(_TIME), "leave out images that were pushed before; UTC")
     ] = None
+    pushed_before: Annotated[
+        str | None, Setting(Nullable(_TIME), "leave out images that were pushed then or later; UTC")
+    ] = None
     only_missing: Annotated[
         bool, Setting(Flag(), "leave out images that have an index, with whatever settings it was made")
     ] = False
     force: Annotated[bool, Setting(Flag(), "index again what has an index with the same settings")] = False
+    scheduled: Annotated[
+        bool, Setting(Flag(), "a schedule asks, and wants to know how many images had been missed")
+    ] = False
 
     @classmethod
     def parse(cls, document: object) -> ReindexRequest:
@@ -47,8 +59,12 @@ class ReindexRequest(Declared):
 
     def conflicts(self) -> Iterable[str]:
         """See `Declared`."""
-        if self.pushed_since is not None and _parse_time(self.pushed_since) is None:
-            yield f"pushed_since: got {self.pushed_since}, want {_TIME.accepted}"
+        times = {"pushed_since": self.pushed_since, "pushed_before": self.pushed_before}
+        no_time = [name for name, text in times.items() if text is not None and _parse_time(text) is None]
+        if no_time:
+            yield f"{no_time[0]}: got {times[no_time[0]]}, want {_TIME.accepted}"
+        elif self.since is not None and self.before is not None and self.since >= self.before:
+            yield f"pushed_before: got {self.pushed_before}, want later than pushed_since, {self.pushed_since}"
         elif self.only_missing and self.force:
             yield "force: got true, want false with only_missing, which leaves out what has an index"
 
@@ -56,6 +72,15 @@ class ReindexRequest(Declared):
     def since(self) -> datetime | None:
         """The earliest time of a push that is meant."""
         return None if self.pushed_since is None else _parse_time(self.pushed_since)
+
+    @property
+    def before(self) -> datetime | None:
+        """The time before which all pushes are that are meant."""
+        return None if self.pushed_before is None else _parse_time(self.pushed_before)
+
+    def means_push_at(self, time: datetime) -> bool:
+        """Tell whether an image that was pushed then is meant."""
+        return (self.since is None or time >= self.since) and (self.before is None or time < self.before)
 
     @property
     def takes_untagged(self) -> bool:
@@ -82,8 +107,10 @@ class ReindexRequest(Declared):
 
 
 def _parse_time(text: str) -> datetime | None:
+    ago = _AGO.search(text)
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
+        time = datetime.fromisoformat(text[: ago.start()] if ago else text)
+        time = time if time.tzinfo else time.replace(tzinfo=UTC)
+        return time - timedelta(**{ago["unit"]: int(ago["count"])}) if ago else time
+    except (ValueError, OverflowError):  # the year 0 is none
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
