@@ -61,13 +61,14 @@ class Functions(Construct):
         self._environment = {
             "SOCI_SETTINGS": compact_settings(settings),
             "SOCI_REGISTRY": f"{Aws.ACCOUNT_ID}.dkr.ecr.{Aws.REGION}.{Aws.URL_SUFFIX}",
+            "SOCI_STACK": Stack.of(self).stack_name,
         }
         self._architecture = lambda_.Architecture.custom(deployment.lambda_architecture)
         self._layers = [
             self._layer("CoreLayer", assets.core_layer, "soci: the core of the SOCI index builder"),
             self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
         ]
-        parts = _parts(deployment, settings.rules.repositories, Stack.of(self).stack_name)
+        parts = _parts(deployment, settings.rules.repositories)
         self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
         self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
         self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
@@ -132,7 +133,7 @@ class Functions(Construct):
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 
 
-def _parts(deployment: Deployment, repositories: NamePatterns, stack_name: str) -> dict[str, Part]:
+def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part]:
     return {
         "ImageFilter": Part(
             description="Decides whether an image is indexed, and which layers of it",
@@ -165,7 +166,7 @@ def _parts(deployment: Deployment, repositories: NamePatterns, stack_name: str) 
             folder="outcome_recorder",
             size=deployment.outcome_recorder,
             grants=permissions.telling(),
-            environment={"SOCI_STACK": stack_name, "SOCI_FUNCTION_SIZES": _sizes(deployment)},
+            environment={"SOCI_FUNCTION_SIZES": _sizes(deployment)},
         ),
     }
 

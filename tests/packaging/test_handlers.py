@@ -157,7 +157,6 @@ def modules_loaded_by(assets, function, registry):
         "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "SOCI_REGISTRY": registry.host,
-        "SOCI_STACK": "soci-index-builder",
     }
     command = [sys.executable, "-S", "-P", "-s", "-c", LOADED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
