@@ -351,7 +351,7 @@ def removal(registry: Registry) -> Trial:
 
     def is_done(app: Repository) -> bool:
         left = app.manifests.keys() & start.manifests.keys()
-        return (left, app.tags) == (bare.manifests.keys(), bare.tags)
+        return left == bare.manifests.keys() and app.tags == bare.tags
 
     def is_undone(app: Repository) -> bool:
         tagged = [app.tags[tag] for tag in (SOURCE_TAG, TAG) if tag in app.tags]

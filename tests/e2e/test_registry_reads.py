@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 import zstandard
 
-from local.registry import Behaviour, Registry
+from local.registry import OBJECTS, REGISTRY, Behaviour, Registry
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
+from soci.oci.digest import digest_of
+from soci.oci.reference import parse_reference
+from soci.open import open_source
 from soci.verify import verify_image
+from soci.ztoc.decode import decode_ztoc
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
+from tests.image_files import skopeo, skopeo_copy
+from tests.registries import REGISTRIES, running_registry
 
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")
 SMALL_FILE = b"name=value\n"
@@ -28,7 +34,7 @@ def soci_index(*arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_small_file_of_a_hundred_megabytes_costs_the_documents_the_ztoc_and_one_span():
+def test_a_small_file_of_a_hundred_megabytes_costs_three_documents_the_ztoc_and_one_span():
     layer = gzip_of(
         tar_of(
             file("before", noise(60 << 20)), file("etc/app.conf", SMALL_FILE), file("after", noise(44 << 20))
@@ -47,15 +53,30 @@ def test_a_small_file_of_a_hundred_megabytes_costs_the_documents_the_ztoc_and_on
 
         read = soci_index("cat", f"{registry.host}/app:1-soci", "/etc/app.conf")
 
-        requests = [seen for seen in registry.requests if seen.method == "GET"]
-        ztoc = converted["layers"][0]["ztoc"]
-        kinds = [seen.path.split("/")[3] for seen in requests if seen.path.startswith("/v2/app/")]
+        ztoc = decode_ztoc(app.blobs[converted["layers"][0]["ztoc"]["digest"]])
+        requests = [(seen.origin, seen.method, seen.path.split("/")[-1]) for seen in registry.requests]
+        sent = {seen.path.split("/")[-1]: seen.sent_bytes for seen in registry.requests}
 
+    [of_file] = [one for one in ztoc.files if one.name == b"etc/app.conf"]
+    start, end = of_file.uncompressed_offset, of_file.uncompressed_offset + of_file.uncompressed_size
+    [span] = [
+        one for one in ztoc.compression.spans if one.uncompressed_start < end and one.uncompressed_end > start
+    ]
+    [manifest_entry, index_entry] = json.loads(app.manifests[app.tags["1-soci"]].data)["manifests"]
+    layer_digest, ztoc_digest = str(digest_of(layer)), converted["layers"][0]["ztoc"]["digest"]
     assert len(layer) > 100 << 20
     assert read["sha256"] == hashlib.sha256(SMALL_FILE).hexdigest()
-    assert kinds.count("manifests") == 3, "the image index, the image manifest, the SOCI index"
-    assert sum(seen.sent_bytes for seen in requests) < ztoc["size_bytes"] + (10 << 20), "at most two spans"
-    assert {seen.method for seen in registry.requests} == {"GET"}
+    assert requests == [
+        (REGISTRY, "GET", "1-soci"),
+        (REGISTRY, "GET", manifest_entry["digest"]),
+        (REGISTRY, "GET", index_entry["digest"]),
+        (REGISTRY, "GET", ztoc_digest),
+        (OBJECTS, "GET", ztoc_digest),
+        (REGISTRY, "GET", layer_digest),
+        (OBJECTS, "GET", layer_digest),
+    ]
+    assert sent[ztoc_digest] == len(app.blobs[ztoc_digest])
+    assert sent[layer_digest] == span.end - span.start
 
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
@@ -79,6 +100,34 @@ def test_skopeo_unpacks_the_recompressed_image_to_the_same_tars(tmp_path, docker
     report = verify_image(OciLayout(layout, tag="latest-soci"), compare_files=True)
     assert report.is_sound, report.findings
     assert report.counts.ztocs == 2
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_an_image_is_recompressed_where_it_lies_and_its_index_is_taken_away_again(tmp_path, kind):
+    tars = [tar_of(file("bin/app", noise(6 << 20, "app"))), tar_of(file("etc/conf", b"x" * 500_000))]
+    image = image_of(zstandard.compress(tars[0]), gzip_of(tars[1]))
+    (tmp_path / "registry").mkdir()
+    with running_registry(kind, tmp_path / "registry") as host:
+        name = f"{host}/app"
+        skopeo_copy(f"oci:{layout_of(tmp_path / 'layout', image)}:latest", f"{name}:1")
+        soci_index("convert", f"{name}:1", "--zstd", "recompress", "--min-layer-size", 0)
+
+        report = verify_image(open_source(parse_reference(f"{name}:1-soci")), compare_files=True)
+        skopeo("copy", "-q", "--src-tls-verify=false", f"docker://{name}:1-soci", f"dir:{tmp_path / 'copy'}")
+        removed = soci_index("remove", f"{name}:1")
+        untouched = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}:1")
+
+    manifest = json.loads((tmp_path / "copy/manifest.json").read_bytes())
+    layers = [
+        (tmp_path / "copy" / one["digest"].partition(":")[2]).read_bytes() for one in manifest["layers"]
+    ]
+    assert report.findings == ()
+    assert (report.counts.ztocs, report.counts.files) == (2, 2)
+    assert [layer[:2] for layer in layers] == [b"\x1f\x8b"] * 2
+    assert [unpacked(layer) for layer in layers] == tars
+    assert manifest["config"]["digest"] == json.loads(image.document)["config"]["digest"]
+    assert (removed["tags"], len(removed["manifests"])) == (["1-soci"], 3)
+    assert untouched.encode() == image.document
 
 
 def unpacked(layer: bytes) -> bytes:
