@@ -15,17 +15,8 @@ from soci.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
 from soci.service.configuration import Configuration
 from soci.service.layer import index_one_layer
-from soci.service.messages import (
-    Action,
-    Decision,
-    ImageRequest,
-    LayerCompression,
-    LayerItem,
-    LayerJob,
-    PlatformPlan,
-    Published,
-    PublishJob,
-)
+from soci.service.layer_messages import LayerCompression, LayerItem, LayerJob
+from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Published, PublishJob
 from soci.service.outcomes import ImageReason
 from soci.service.publish import publish_image
 from soci.ztoc.model import CompressionAlgorithm

@@ -17,7 +17,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from soci.errors import SociError
 from soci.service.configuration import Configuration
 from soci.service.layer import index_one_layer
-from soci.service.messages import LayerJob, PublishJob
+from soci.service.layer_messages import LayerJob
+from soci.service.messages import PublishJob
 from soci.service.publish import publish_image
 from soci.service.registry import RegistryPlace
 
@@ -32,7 +33,7 @@ def _environment() -> tuple[Configuration, RegistryPlace]:
     return settings, RegistryPlace(os.environ["SOCI_REGISTRY"])
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(correlation_id_path="correlation_id")
 def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
     """Build and push the zTOC of one layer: a `LayerJob` in, a `LayerOutcome` out."""
     job = LayerJob.from_document(event)
@@ -40,7 +41,7 @@ def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: A
     return _logged("layer", what, lambda: index_one_layer(job, *_environment()).to_document())
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(correlation_id_path="correlation_id")
 def publish_index(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
     """Publish the index of an image: a `PublishJob` in, a `Published` out, the output of the execution."""
     job = PublishJob.from_document(event)

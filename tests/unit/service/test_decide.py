@@ -16,7 +16,8 @@ from soci.oci.platform import Platform
 from soci.reasons import Reason
 from soci.service.configuration import Configuration
 from soci.service.decide import decide
-from soci.service.messages import Action, LayerCompression
+from soci.service.layer_messages import LayerCompression
+from soci.service.messages import Action
 from soci.service.outcomes import ImageReason
 from soci.service.requests import parse_request
 from tests.builders import (

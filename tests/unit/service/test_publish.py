@@ -34,11 +34,11 @@ from soci.reasons import Reason
 from soci.registry.open import FirstLogin
 from soci.registry.retry import RetryPolicy
 from soci.service.configuration import Configuration
+from soci.service.layer_messages import LayerOutcome, Reused
 from soci.service.messages import (
     Action,
     Decision,
     ImageRequest,
-    LayerOutcome,
     Published,
     PublishJob,
     ReadBack,
@@ -634,19 +634,15 @@ class TestZtocs:
             publish_image(replace(job, outcomes=(wrong,)), configured(), place)
 
 
-def test_a_gzip_copy_of_something_else_is_refused(place):
-    zstd = zstandard.compress(tar_of(file("a", noise(100_000))))
-    place.push(image_of(BASE, zstd, layer_types={1: media_types.OCI_LAYER_ZSTD}))
-    configuration = configured(zstd_layers="recompress")
-    job = place.indexed(configuration)
-    outcomes = tuple(
-        replace(one, copy=replace(one.copy, diff_id=digest_of(b"other"))) if one.copy else one
-        for one in job.outcomes
-    )
+def test_how_much_was_streamed_and_how_much_was_spared_is_told(place):
+    place.push(TWO)
+    job = place.indexed(configured())
+    (base,) = [one for one in job.outcomes if one.layer == digest_of(BASE)]
+    outcomes = tuple(replace(one, reused=Reused.HERE) if one is base else one for one in job.outcomes)
 
-    with pytest.raises(DigestMismatch, match="the image's config says"):
-        publish_image(replace(job, outcomes=outcomes), configuration, place)
-    assert place.names("latest-soci") is None
+    published = publish_image(replace(job, outcomes=outcomes), configured(), place)
+
+    assert (published.streamed_bytes, published.reused_bytes) == (len(AMD) + len(ARM), len(BASE))
 
 
 def test_patterns_that_match_no_file_are_told_of(place):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from soci.errors import BlobMissing, InvalidDocument
+from soci.errors import BlobMissing
 from soci.fetch import Image, PlatformImage
 from soci.filesystem import FileSystem
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
@@ -21,7 +21,6 @@ from soci.layer_files import entries_of_layer
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.image_config import ImageConfig
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.ports import ImageSource
 from soci.reasons import LeftOut, Reason
@@ -110,16 +109,8 @@ def assemble_platform(
     )
 
 
-def assemble_converted(
-    source: ImageSource, image: Image, platforms: Sequence[AssembledPlatform]
-) -> ConvertedImage | None:
-    """Make the documents of the SOCI-enabled image; None when no platform has an index.
-
-    Raises:
-        DigestMismatch: a gzip copy unpacks to something else than the image's config says.
-        InvalidDocument: a config lists another number of layers.
-        SourceError: a config could not be read.
-    """
+def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> ConvertedImage | None:
+    """Make the documents of the SOCI-enabled image; None when no platform has an index."""
     made = [
         PlatformIndex(
             image_manifest=one.image.descriptor.digest, platform=one.image.platform, index=one.index
@@ -129,8 +120,6 @@ def assemble_converted(
     ]
     if not made:
         return None
-    for one in platforms:
-        _check_copies(source, one)
     return convert_image(index_of(image), converted_manifests(image, platforms), made)
 
 
@@ -143,20 +132,6 @@ def converted_manifests(image: Image, platforms: Sequence[AssembledPlatform]) ->
 def index_of(image: Image) -> ImageIndex:
     """Return the index of an image; of a single image the one that its conversion starts with."""
     return image.index or index_of_single(image.root, image.images[0].platform)
-
-
-def _check_copies(source: ImageSource, platform: AssembledPlatform) -> None:
-    """Check that gzip copies unpack to what the image's config says of the layers they stand for."""
-    manifest, parts = platform.image.manifest, platform.parts
-    if not any(part.copy for part in parts):
-        return
-    what = f"config {manifest.config.digest}"
-    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
-    if len(diff_ids) != len(parts):
-        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(parts)} layers")
-    for part, diff_id in zip(parts, diff_ids, strict=True):
-        if part.copy is not None:
-            part.copy.check_diff_id(diff_id)
 
 
 def _prefetch(

@@ -23,6 +23,7 @@ from soci.errors import InvalidOption
 from soci.fetch import Image, PlatformImage
 from soci.index.manifest import IndexVersion, LayerZtoc
 from soci.index_layers import LayerResult, Progress, abort_copies, index_layers
+from soci.layer_copies import fetch_diff_ids
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import plan_layers
@@ -109,9 +110,10 @@ def convert(run: Run) -> BuildResult:
 
 def _publish_converted(run: Run, results: tuple[PlatformResult, ...]) -> BuildResult:
     source, sink, image = run.source, run.sink, run.image
-    converted = assemble_converted(source, image, results)
+    converted = assemble_converted(image, results)
     if converted is None:
         return BuildResult(platforms=results, root=None)
+    _check_copies(source, results)
     _commit_copies(sink, results)
     if sink is not source:
         _copy_rest(run, results)
@@ -196,6 +198,16 @@ def _giving_up_copies(layers: Iterable[LayerResult]) -> Iterator[None]:
     except BaseException:
         abort_copies(layers)
         raise
+
+
+def _check_copies(source: ImageSource, results: Sequence[PlatformResult]) -> None:
+    """Check that gzip copies unpack to what the images' configs say of the layers they stand for."""
+    for result in results:
+        if any(layer.written for layer in result.layers):
+            diff_ids = fetch_diff_ids(source, result.image.manifest)
+            for layer, diff_id in zip(result.layers, diff_ids, strict=True):
+                if layer.written is not None:
+                    layer.written.check_diff_id(diff_id)
 
 
 def _commit_copies(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:

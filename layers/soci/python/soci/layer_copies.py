@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from soci.errors import DigestMismatch
+from soci.errors import DigestMismatch, InvalidDocument
 from soci.layer.gzip_copy import GzipCopy
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.image_config import ImageConfig
 from soci.oci.integrity import checked
+from soci.oci.manifest import ImageManifest
 from soci.plan import plan_task
-from soci.ports import ArtifactSink, Upload
+from soci.ports import ArtifactSink, ImageSource, Upload
 from soci.reasons import LeftOut
 from soci.settings import IndexSettings
 from soci.ztoc.builder import IndexedLayer, LayerIndexer
@@ -30,8 +32,6 @@ class LayerCopy:
     """The zstd layer."""
     digest: Digest
     size: int
-    diff_id: Digest
-    """Of the tar inside, the same as that of the layer copied."""
 
     def describe(self, layer: Descriptor) -> Descriptor:
         """Return what stands for a layer in the converted image."""
@@ -46,20 +46,19 @@ class LayerCopy:
             annotations=kept,
         )
 
-    def check_diff_id(self, expected: Digest) -> None:
-        """Raise DigestMismatch unless the tar inside is the one that the image's config lists."""
-        if self.diff_id != expected:
-            raise DigestMismatch(
-                f"layer {self.of} unpacks to {self.diff_id}, the image's config says {expected}"
-            )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenCopy:
     """A copy whose bytes are written, but are not there under their digest before `commit`."""
 
     copy: LayerCopy
+    diff_id: Digest
+    """Of the tar inside, the same as that of the layer copied."""
     upload: Upload
+
+    def check_diff_id(self, expected: Digest) -> None:
+        """Raise DigestMismatch unless the tar inside is the one that the image's config lists."""
+        check_diff_id(self.copy.of, self.diff_id, expected)
 
     def commit(self, sink: ArtifactSink, layer: Descriptor) -> None:
         """Let the copy appear, unless an equal one is there; `layer` describes it."""
@@ -96,6 +95,25 @@ def copy_and_index(
         of=layer.digest,
         digest=outcome.layer_digest,
         size=outcome.compressed_bytes,
-        diff_id=copy.diff_id,
     )
-    return outcome, WrittenCopy(copy=made, upload=upload)
+    return outcome, WrittenCopy(copy=made, diff_id=copy.diff_id, upload=upload)
+
+
+def check_diff_id(layer: Digest, found: Digest, expected: Digest) -> None:
+    """Raise DigestMismatch unless a layer unpacks to what the image's config says."""
+    if found != expected:
+        raise DigestMismatch(f"layer {layer} unpacks to {found}, the image's config says {expected}")
+
+
+def fetch_diff_ids(source: ImageSource, manifest: ImageManifest) -> tuple[Digest, ...]:
+    """Return what an image's config says of each of its layers: the digest of the tar inside.
+
+    Raises:
+        InvalidDocument: the config lists another number of layers.
+        SourceError: it could not be read.
+    """
+    what = f"config {manifest.config.digest}"
+    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
+    if len(diff_ids) != len(layers := manifest.layers or ()):
+        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(layers)} layers")
+    return diff_ids

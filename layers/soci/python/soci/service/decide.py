@@ -23,14 +23,8 @@ from soci.ports import ImageSource
 from soci.reasons import LeftOut
 from soci.service.configuration import Configuration
 from soci.service.existing import PlannedImage, has_v1, has_v2
-from soci.service.messages import (
-    Action,
-    Decision,
-    ImageRequest,
-    LayerCompression,
-    LayerItem,
-    PlatformPlan,
-)
+from soci.service.layer_messages import OUTCOME_BYTES, LayerCompression, LayerItem
+from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
 from soci.service.recognise import Content, is_soci_enabled, recognise, recognise_manifest
 from soci.service.rules import Verdict, judge_names, judge_platform, original_tag, promised_copy_tag
@@ -50,9 +44,6 @@ _GONE = (NotInImage, BlobMissing)
 
 STATE_LIMIT_BYTES = 256 * 1024
 """What the input or output of a state may have (Step Functions, service quotas)."""
-
-_OUTCOME_BYTES = {LayerCompression.GZIP: 290, LayerCompression.NONE: 290, LayerCompression.ZSTD: 395}
-"""What `LayerOutcome` has in JSON at most, but for rare letters in a detail."""
 
 _MOST_TELLING = (
     ImageReason.NO_LAYER_TO_INDEX,
@@ -269,7 +260,7 @@ def _if_it_fits(decision: Decision) -> Decision:
     Only images made to do harm, or for a dozen platforms of a hundred layers each, have such plans.
     """
     document = json.dumps(replace(decision, layers=()).to_document(), separators=(",", ":"))
-    outcomes_bytes = sum(_OUTCOME_BYTES[layer.compression] for layer in decision.layers)
+    outcomes_bytes = sum(OUTCOME_BYTES[layer.compression] for layer in decision.layers)
     if len(document) + outcomes_bytes <= STATE_LIMIT_BYTES:
         return decision
     detail = f"{len(decision.layers)} layers to index, {len(decision.platforms)} platforms"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 from soci.errors import BlobMissing
 from soci.fetch import fetch_image
 from soci.index_layers import LayerResult, index_layers
-from soci.layer_copies import LayerCopy
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import PlannedLayer, Recompress
-from soci.ports import ImageOpener, ImageSource, ImageStore
+from soci.ports import ImageOpener, ImageSource
 from soci.push import push_ztoc
 from soci.reasons import LeftOut, Reason
+from soci.reuse import ReuseKey, reuse_key
 from soci.service.configuration import Configuration
-from soci.service.messages import GzipCopyMade, LayerCompression, LayerJob, LayerOutcome
+from soci.service.layer_messages import GzipCopyMade, LayerCompression, LayerJob, LayerOutcome
+from soci.service.reuse import Entry, LayerPlace, NothingKnown, ZtocCatalog, fetch_diff_ids_of, reuse
 from soci.ztoc.model import CompressionAlgorithm
 
 _DECISIONS: dict[LayerCompression, tuple[str, CompressionAlgorithm | Recompress]] = {
@@ -24,21 +28,28 @@ _DECISIONS: dict[LayerCompression, tuple[str, CompressionAlgorithm | Recompress]
 }
 
 
-class _Silence:
-    """A `Progress` for where nobody watches."""
+class _Count:
+    """A `Progress` for where nobody watches: it only counts."""
+
+    read_bytes = 0
 
     def start(self, layer: Descriptor) -> None:
         pass
 
-    def advance(self, layer: Descriptor, size_bytes: int) -> None:
-        pass
+    def advance(self, layer: Descriptor, size_bytes: int) -> None:  # noqa: ARG002 - a port's method
+        self.read_bytes += size_bytes
 
     def finish(self, layer: Descriptor) -> None:
         pass
 
 
-def index_one_layer(job: LayerJob, configuration: Configuration, open_image: ImageOpener) -> LayerOutcome:
-    """Build a layer's zTOC and push it; of a zstd layer, the gzip copy as well.
+def index_one_layer(
+    job: LayerJob,
+    configuration: Configuration,
+    open_image: ImageOpener,
+    catalog: ZtocCatalog | None = None,
+) -> LayerOutcome:
+    """Have a layer's zTOC in its repository, and of a zstd layer the gzip copy: made before, or made now.
 
     Doing it twice, even at the same time, gives the same bytes under the same digests.
 
@@ -46,43 +57,59 @@ def index_one_layer(job: LayerJob, configuration: Configuration, open_image: Ima
         DamagedLayer, IntegrityError: the layer is broken or not what it should be.
         SourceError: the repository could not be read or written.
     """
-    store = open_image(job.repository, str(job.image))
+    started = time.perf_counter()
+    catalog = catalog or NothingKnown()
+    place = _place_of(job, configuration, open_image)
+    key = reuse_key(place.planned, place.settings)
+    outcome = reuse(place, key, catalog) or _make(place, key, catalog)
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def _place_of(job: LayerJob, configuration: Configuration, open_image: ImageOpener) -> LayerPlace:
     media_type, decision = _DECISIONS[job.layer.compression]
     layer = Descriptor(media_type=media_type, digest=job.layer.digest, size=job.layer.size)
-    planned = PlannedLayer(descriptor=layer, decision=decision)
-    try:
-        result = index_layers(
-            store, [planned], configuration.index.settings, sink=store, jobs=1, progress=_Silence()
-        )[planned]
-    except BlobMissing:
-        if not _may_lie_elsewhere(store, layer.digest):
-            raise
-        return LayerOutcome(layer=layer.digest, left_out=LeftOut(reason=Reason.FOREIGN))
-    return _push(store, layer.digest, result)
-
-
-def _push(store: ImageStore, layer: Digest, result: LayerResult) -> LayerOutcome:
-    if isinstance(result.outcome, LeftOut):
-        return LayerOutcome(layer=layer, left_out=result.outcome, seconds=result.seconds)
-    if result.written is not None:
-        try:
-            result.written.commit(store, result.descriptor)
-        except BaseException:
-            result.written.upload.abort()
-            raise
-    push_ztoc(store, result.outcome)
-    return LayerOutcome(
-        layer=layer,
-        ztoc=result.outcome.digest,
-        size=len(result.outcome.ztoc),
-        needs_xattrs=result.outcome.needs_xattrs,
-        seconds=result.seconds,
-        copy=_copy_made(result.copy) if result.copy else None,
+    return LayerPlace(
+        planned=PlannedLayer(descriptor=layer, decision=decision),
+        settings=configuration.index.settings,
+        repository=job.repository,
+        image=job.image,
+        store=open_image(job.repository, str(job.image)),
+        open_image=open_image,
     )
 
 
-def _copy_made(copy: LayerCopy) -> GzipCopyMade:
-    return GzipCopyMade(digest=copy.digest, size=copy.size, diff_id=copy.diff_id)
+def _make(place: LayerPlace, key: ReuseKey, catalog: ZtocCatalog) -> LayerOutcome:
+    """Stream the layer, push what comes of it, and let the catalog know."""
+    layer, count = place.planned.descriptor.digest, _Count()
+    try:
+        result = index_layers(
+            place.store, [place.planned], place.settings, sink=place.store, jobs=1, progress=count
+        )[place.planned]
+    except BlobMissing:
+        if not _may_lie_elsewhere(place.store, layer):
+            raise
+        return LayerOutcome(layer=layer, left_out=LeftOut(reason=Reason.FOREIGN))
+    if isinstance(result.outcome, LeftOut):
+        return LayerOutcome(layer=layer, left_out=result.outcome, read_bytes=count.read_bytes)
+    copy = _commit_copy(place, result)
+    push_ztoc(place.store, result.outcome)
+    ztoc, size = result.outcome.digest, len(result.outcome.ztoc)
+    catalog.record(key, Entry(ztoc=ztoc, size=size, repositories=(place.repository,), copy=copy))
+    return LayerOutcome(layer=layer, ztoc=ztoc, size=size, copy=copy)
+
+
+def _commit_copy(place: LayerPlace, result: LayerResult) -> GzipCopyMade | None:
+    """Let the gzip copy of a zstd layer appear, if it unpacks to what the image's config says."""
+    if result.written is None:
+        return None
+    try:
+        for expected in fetch_diff_ids_of(place.store, place.planned.descriptor.digest):
+            result.written.check_diff_id(expected)
+        result.written.commit(place.store, result.descriptor)
+    except BaseException:
+        result.written.upload.abort()
+        raise
+    return GzipCopyMade(digest=result.written.copy.digest, size=result.written.copy.size)
 
 
 def _may_lie_elsewhere(source: ImageSource, layer: Digest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from soci.assemble import (
@@ -75,29 +75,43 @@ def make_documents(
     v1_settings = replace(settings, zstd_layers=ZstdLayers.LEAVE_OUT)  # version 1 leaves images as they are
     v1: _Layers = [(one.image, one.parts(v1_settings)) for one in platforms] if index.makes_v1 else []
     v2: _Layers = [(one.image, one.parts(settings)) for one in platforms] if index.makes_v2 else []
-    pairs = set(_pairs(v1)) | set(_pairs(v2))
-    for_each(
-        pairs,
+    needs_xattrs = for_each(
+        set(_pairs(v1)) | set(_pairs(v2)),
         lambda pair: check_as_planned(store, pair, settings),
         span_size_bytes=settings.span_size_bytes,
     )
+    v1, v2 = _with_xattrs(v1, needs_xattrs), _with_xattrs(v2, needs_xattrs)
     made_v2 = _assemble(store, v2, settings, IndexVersion.V2)
-    converted = assemble_converted(store, image, made_v2)
+    converted = assemble_converted(image, made_v2)
     if index.makes_v1 and is_replaced and converted is not None:
         v1 = list(_layers_of_converted(converted, made_v2, v1_settings))
     return Made(
         v1=_assemble(store, v1, v1_settings, IndexVersion.V1),
         v2=made_v2,
         converted=converted,
-        ztoc_bytes=sum({pair.ztoc.digest: pair.ztoc.size for pair in pairs}.values()),
+        ztoc_bytes=sum({pair.ztoc.digest: pair.ztoc.size for pair in needs_xattrs}.values()),
     )
 
 
 def _pairs(layers: _Layers) -> Iterator[LayerAndZtoc]:
     for _, parts in layers:
-        for part in parts:
-            if isinstance(part.outcome, LayerZtoc):
-                yield LayerAndZtoc(layer=part.descriptor, ztoc=part.outcome.ztoc)
+        yield from (_pair(part.outcome) for part in parts if isinstance(part.outcome, LayerZtoc))
+
+
+def _pair(one: LayerZtoc) -> LayerAndZtoc:
+    return LayerAndZtoc(layer=one.layer, ztoc=one.ztoc)
+
+
+def _with_xattrs(layers: _Layers, needs_xattrs: Mapping[LayerAndZtoc, bool]) -> _Layers:
+    """Enter what the zTOCs themselves say of extended attributes."""
+
+    def entered(part: LayerPart) -> LayerPart:
+        if not isinstance(part.outcome, LayerZtoc):
+            return part
+        needs = needs_xattrs[_pair(part.outcome)]
+        return replace(part, outcome=replace(part.outcome, needs_xattrs=needs))
+
+    return [(image, [entered(part) for part in parts]) for image, parts in layers]
 
 
 def _assemble(

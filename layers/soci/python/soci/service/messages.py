@@ -17,12 +17,10 @@ from typing import Self
 
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
-from soci.reasons import LeftOut, Reason
-from soci.service.outcomes import ImageReason, Outcome
+from soci.reasons import Reason
+from soci.service.layer_messages import LayerItem, LayerOutcome
+from soci.service.outcomes import ImageReason, Outcome, bounded
 from soci.tagging import TagLeftAlone
-
-DETAIL_CHARACTERS = 160
-"""Of a text that explains a reason."""
 
 
 class Origin(StrEnum):
@@ -44,14 +42,6 @@ class Action(StrEnum):
     SKIP = "skip"
 
 
-class LayerCompression(StrEnum):
-    """How a layer is to be read; zstd is copied to gzip."""
-
-    GZIP = "gzip"
-    NONE = "none"
-    ZSTD = "zstd"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
     """An image that may have to be indexed."""
@@ -65,6 +55,8 @@ class ImageRequest:
     origin: Origin = Origin.CONSOLE
     pushed_at: str | None = None
     """When the event says that it happened, RFC 3339."""
+    correlation_id: str | None = None
+    """Stands in every line of the log about this image: the id of the event, else the name of the execution."""
     media_type: str = ""
     artifact_type: str = ""
     """Both as the event gives them, which it need not."""
@@ -83,6 +75,7 @@ class ImageRequest:
             "force": self.force,
             "origin": str(self.origin),
             "pushed_at": self.pushed_at,
+            "correlation_id": self.correlation_id,
         }
 
     @classmethod
@@ -95,29 +88,7 @@ class ImageRequest:
             force=fields.boolean("force"),
             origin=fields.choice("origin", Origin),
             pushed_at=fields.string("pushed_at") or None,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerItem:
-    """A layer to index."""
-
-    digest: Digest
-    size: int
-    """In bytes, compressed."""
-    compression: LayerCompression
-
-    def to_document(self) -> dict[str, object]:
-        """Return an item of the map over layers."""
-        return {"digest": str(self.digest), "size": self.size, "compression": str(self.compression)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> LayerItem:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        return cls(
-            digest=fields.digest("digest"),
-            size=fields.size("size"),
-            compression=fields.choice("compression", LayerCompression),
+            correlation_id=fields.string("correlation_id") or None,
         )
 
 
@@ -200,95 +171,6 @@ class Decision:
             reason=fields.choice("reason", ImageReason) if fields.has("reason") else None,
             detail=fields.string("detail"),
             platforms=tuple(PlatformPlan.from_fields(child) for child in fields.children("platforms") or ()),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerJob:
-    """One round of the map over layers."""
-
-    repository: str
-    image: Digest
-    """The root of the image that the layer belongs to."""
-    layer: LayerItem
-
-    def to_document(self) -> dict[str, object]:
-        """Return the input of `index_layer`."""
-        image = {"repository": self.repository, "digest": str(self.image)}
-        return {"image": image, "layer": self.layer.to_document()}
-
-    @classmethod
-    def from_document(cls, document: object) -> LayerJob:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        fields = Fields(document, "layer job")
-        image = fields.child("image")
-        return cls(
-            repository=image.string("repository"),
-            image=image.digest("digest"),
-            layer=LayerItem.from_fields(fields.child("layer")),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GzipCopyMade:
-    """The gzip copy of a zstd layer; it is in the repository, and nothing refers to it yet."""
-
-    digest: Digest
-    size: int
-    diff_id: Digest
-    """Of the tar inside."""
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> GzipCopyMade:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        return cls(digest=fields.digest("digest"), size=fields.size("size"), diff_id=fields.digest("diff_id"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerOutcome:
-    """What came of a layer: its zTOC, which is in the repository, or the reason why it has none."""
-
-    layer: Digest
-    ztoc: Digest | None = None
-    size: int = 0
-    """Of the zTOC in bytes."""
-    needs_xattrs: bool = False
-    seconds: float = 0.0
-    copy: GzipCopyMade | None = None
-    left_out: LeftOut | None = None
-
-    def to_document(self) -> dict[str, object]:
-        """Return the answer of `index_layer`."""
-        document: dict[str, object] = {"layer": str(self.layer)}
-        if self.left_out is not None:
-            detail = bounded(self.left_out.detail)
-            return document | {"left_out": str(self.left_out.reason)} | ({"detail": detail} if detail else {})
-        document |= {"ztoc": str(self.ztoc), "size": self.size, "seconds": round(self.seconds, 1)}
-        if self.needs_xattrs:
-            document["needs_xattrs"] = True
-        if self.copy is not None:
-            document["copy"] = {
-                "digest": str(self.copy.digest),
-                "size": self.copy.size,
-                "diff_id": str(self.copy.diff_id),
-            }
-        return document
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> LayerOutcome:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        layer = fields.digest("layer")
-        if fields.has("left_out"):
-            reason = fields.choice("left_out", Reason)
-            return cls(layer=layer, left_out=LeftOut(reason=reason, detail=fields.string("detail")))
-        copy = fields.optional_child("copy")
-        return cls(
-            layer=layer,
-            ztoc=fields.digest("ztoc"),
-            size=fields.size("size"),
-            needs_xattrs=fields.boolean("needs_xattrs"),
-            seconds=fields.number("seconds"),
-            copy=GzipCopyMade.from_fields(copy) if copy else None,
         )
 
 
@@ -376,6 +258,10 @@ class Published:
     """The index manifests of version 1; None when it was not asked for."""
     platforms: tuple[PublishedPlatform, ...] = ()
     ztoc_bytes: int = 0
+    streamed_bytes: int = 0
+    """Of the layers, as far as they had to be read."""
+    reused_bytes: int = 0
+    """Of layers whose zTOC had been made before."""
     read_back: ReadBack = field(default_factory=ReadBack)
 
     def to_document(self) -> dict[str, object]:
@@ -389,10 +275,7 @@ class Published:
             "v1": None if self.v1 is None else {"indexes": [str(digest) for digest in self.v1]},
             "platforms": [platform.to_document() for platform in self.platforms],
             "ztoc_bytes": self.ztoc_bytes,
+            "streamed_bytes": self.streamed_bytes,
+            "reused_bytes": self.reused_bytes,
             "read_back": asdict(self.read_back),
         }
-
-
-def bounded(text: str) -> str:
-    """Shorten a text to what a message has room for."""
-    return text if len(text) <= DETAIL_CHARACTERS else f"{text[: DETAIL_CHARACTERS - 3]}..."

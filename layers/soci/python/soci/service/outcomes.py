@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+DETAIL_CHARACTERS = 160
+"""Of a text that explains a reason."""
+
 
 class Outcome(StrEnum):
     """What came of an image."""
@@ -62,3 +65,8 @@ _SENTENCES = {
     ImageReason.PLAN_TOO_LARGE: "The image has more layers and platforms than an execution can keep track of.",
     ImageReason.ALREADY_INDEXED: "The image has an index that was made with the same settings.",
 }
+
+
+def bounded(text: str) -> str:
+    """Shorten a text to what a message has room for."""
+    return text if len(text) <= DETAIL_CHARACTERS else f"{text[: DETAIL_CHARACTERS - 3]}..."

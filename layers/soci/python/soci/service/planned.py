@@ -19,7 +19,8 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import PlannedLayer, Recompress, plan_layers
 from soci.reasons import LeftOut
-from soci.service.messages import GzipCopyMade, LayerOutcome, PlatformPlan, PublishJob
+from soci.service.layer_messages import GzipCopyMade, LayerOutcome
+from soci.service.messages import PlatformPlan, PublishJob
 from soci.settings import IndexSettings
 
 _NAMED_AT_MOST = 3
@@ -56,13 +57,13 @@ class PlatformLayers:
         ztoc = Descriptor(media_type=media_types.ZTOC, digest=outcome.ztoc, size=outcome.size)
         return LayerPart(
             descriptor=described,
-            outcome=LayerZtoc(layer=described, ztoc=ztoc, needs_xattrs=outcome.needs_xattrs),
+            outcome=LayerZtoc(layer=described, ztoc=ztoc, needs_xattrs=True),  # until the zTOC has been read
             copy=copy,
         )
 
 
 def _copy_of(layer: Digest, made: GzipCopyMade) -> LayerCopy:
-    return LayerCopy(of=layer, digest=made.digest, size=made.size, diff_id=made.diff_id)
+    return LayerCopy(of=layer, digest=made.digest, size=made.size)
 
 
 def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> tuple[PlatformLayers, ...]:
@@ -79,6 +80,18 @@ def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> t
     if unused:
         raise _invalid(_names("layers that no platform has", unused))
     return matched
+
+
+def streamed_bytes(platforms: Iterable[PlatformLayers]) -> tuple[int, int]:
+    """Return how many bytes of the layers had to be read, and how many were spared since their zTOCs were there."""
+    sizes = {
+        layer.digest: (layer.size, one.outcomes[layer.digest])
+        for one in platforms
+        for layer in one.image.manifest.layers or ()
+        if layer.digest in one.outcomes
+    }
+    streamed = sum(outcome.streamed_bytes(size) for size, outcome in sizes.values())
+    return streamed, sum(size for size, outcome in sizes.values() if outcome.reused)
 
 
 def _match(

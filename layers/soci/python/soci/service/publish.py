@@ -35,7 +35,7 @@ from soci.service.messages import (
     PublishJob,
 )
 from soci.service.outcomes import ImageReason, Outcome
-from soci.service.planned import match_platforms
+from soci.service.planned import match_platforms, streamed_bytes
 from soci.service.read_back import read_back
 from soci.service.rules import promised_copy_tag
 from soci.tagging import push_tagged
@@ -90,12 +90,15 @@ def publish_image(job: PublishJob, configuration: Configuration, open_image: Ima
         return _publish_nothing(place, store, store.fetch_root(), nothing)
     image = fetch_image(store)
     platforms = match_platforms(image, job, configuration.index.settings)
+    streamed, reused = streamed_bytes(platforms)
     made = make_documents(store, image, platforms, configuration.index, is_replaced=place.moves_tag)
     published = Published(
         outcome=Outcome.INDEXED,
         request=request,
         platforms=_describe_platforms(job, made),
         ztoc_bytes=made.ztoc_bytes,
+        streamed_bytes=streamed,
+        reused_bytes=reused,
     )
     if made.converted is None and not made.v1_indexes:
         reason = ImageReason.NO_LAYER_TO_INDEX

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from soci.errors import InvalidZtoc
 from soci.image import fetch_ztoc
-from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci.descriptor import Descriptor
-from soci.plan import algorithm_of
 from soci.ports import ImageSource
-from soci.settings import IndexSettings
-from soci.ztoc.checks import check_ztoc
-from soci.ztoc.decode import decode_build_tool, decode_compression_info
-from soci.ztoc.extract import SpanReader
+from soci.reuse import check_as_made, read_spans
+from soci.settings import IndexSettings, Optimization
+from soci.ztoc.decode import decode_compression_info, decode_needs_xattrs
+
+T = TypeVar("T")
 
 AT_A_TIME = 4
 """Most of the time goes into waiting for the registry."""
@@ -40,48 +40,36 @@ class LayerAndZtoc:
 
 
 def for_each(
-    pairs: Iterable[LayerAndZtoc], work: Callable[[LayerAndZtoc], object], *, span_size_bytes: int
-) -> None:
+    pairs: Iterable[LayerAndZtoc], work: Callable[[LayerAndZtoc], T], *, span_size_bytes: int
+) -> dict[LayerAndZtoc, T]:
     """Do something that holds a zTOC and one span, for each; several at a time, but for large ones.
 
-    Raises what the work raises, the first time that it does; what was not begun by then is not done.
+    Gives what came of each. Raises what the work raises, the first time that it does; what was not begun by then is
+    not done.
     """
     each = sorted(pairs, key=lambda pair: -pair.ztoc.size)
     large = [pair for pair in each if pair.ztoc.size + span_size_bytes > LARGE_BYTES]
-    for pair in large:
-        work(pair)
+    small = each[len(large) :]
+    done = {pair: work(pair) for pair in large}
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for _ in pool.map(work, each[len(large) :]):
-            pass
+        return done | dict(zip(small, pool.map(work, small), strict=True))
 
 
-def check_as_planned(source: ImageSource, pair: LayerAndZtoc, settings: IndexSettings) -> None:
+def check_as_planned(source: ImageSource, pair: LayerAndZtoc, settings: IndexSettings) -> bool:
     """Check that a zTOC is there, is of this layer and these settings, and that a lazy reader takes it.
+
+    Gives whether readers need the layer's extended attributes, if the settings want to tell them otherwise.
 
     Raises:
         InvalidZtoc: it is not; the message names it and its layer.
         IntegrityError, SourceError: it could not be read, or its bytes are not those of its digest.
     """
-    layer = pair.layer
     data = fetch_ztoc(source, pair.ztoc)
-    head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
     try:
-        info = decode_compression_info(data)
-        build_tool = decode_build_tool(data)
-        left_out = check_ztoc(data, head=head)
+        check_as_made(source, pair.layer, data, settings)
+        return Optimization.XATTR not in settings.optimizations or decode_needs_xattrs(data)
     except InvalidZtoc as error:
         raise InvalidZtoc(f"{pair}: {error}") from None
-    facts = (
-        ("compression", info.algorithm, algorithm_of(layer)),
-        ("bytes of layer", info.spans[-1].end if info.spans else 0, layer.size),
-        ("span size in bytes", info.span_size_bytes, settings.span_size_bytes),
-        ("build tool", build_tool, settings.build_tool_identifier),
-    )
-    for what, got, want in facts:
-        if got != want:
-            raise InvalidZtoc(f"{pair}: {what}: it has {got}, want {want}")
-    if left_out is not None:
-        raise InvalidZtoc(f"{pair}: a lazy reader refuses it: {left_out}")
 
 
 def read_middle_span(source: ImageSource, pair: LayerAndZtoc) -> None:
@@ -92,9 +80,5 @@ def read_middle_span(source: ImageSource, pair: LayerAndZtoc) -> None:
         SourceError: one of them could not be fetched.
     """
     info = decode_compression_info(fetch_ztoc(source, pair.ztoc))
-    reader = SpanReader(
-        info, lambda start, end: source.fetch_range(pair.layer, start, end), name=f"layer {pair.layer.digest}"
-    )
     if info.spans:
-        for _ in reader.read_span(len(info.spans) // 2):
-            pass
+        read_spans(source, pair.layer, info, [len(info.spans) // 2])

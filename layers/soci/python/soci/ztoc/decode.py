@@ -13,7 +13,7 @@ from soci.oci.digest import Digest
 from soci.ztoc.checkpoints import decode_gzip_checkpoints, decode_plain_checkpoints
 from soci.ztoc.flatbuffer import TableReader, read_bytes
 from soci.ztoc.model import VERSION, CompressionAlgorithm, CompressionInfo, FileEntry, Span, Ztoc
-from soci.ztoc.toc import SLOT_COUNT, TYPE_NAMES
+from soci.ztoc.toc import OPAQUE_MARKER, SLOT_COUNT, TYPE_NAMES, XATTR_PREFIX
 
 _FILE_SLOTS = "IIqqIqIIIIIqqI"
 """The `struct` code of each slot of FileMetadata; `I` is a reference but for uid and gid."""
@@ -162,6 +162,15 @@ def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
             device_minor=values[12],
             xattrs=xattrs,
         )
+
+
+def decode_needs_xattrs(data: bytes | bytearray | memoryview) -> bool:
+    """Tell whether a file has extended attributes or marks a directory as opaque. Raises InvalidZtoc."""
+    return any(
+        read_text(data, row, 0).endswith(OPAQUE_MARKER)
+        or any(key.startswith(XATTR_PREFIX) for key, _ in _xattrs(data, row))
+        for row in scan_files(data)
+    )
 
 
 class _Layout(NamedTuple):
