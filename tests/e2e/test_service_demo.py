@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
@@ -54,33 +56,40 @@ def test_the_demonstration_tells_what_happened_and_its_figures_add_up(tmp_path):
 
 def test_an_interrupt_ends_the_demonstration_and_all_its_processes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    demo = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "local.demo"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    assert demo.stdout is not None
-    seen = []
-    for line in demo.stdout:
-        seen.append(line)
-        if "its event arrives" in line:
-            break
-    assert seen[-1].endswith("its event arrives\n"), "".join(seen)
-    started = processes_of(demo.pid)
-    demo.send_signal(signal.SIGINT)
-    rest = demo.communicate(timeout=30)[0]
+    ) as demo:
+        assert demo.stdout is not None
+        try:
+            before = list(iter_until(demo.stdout, "its event arrives"))
+            started = processes_of(demo.pid)
+            demo.send_signal(signal.SIGINT)
+            rest = demo.communicate(timeout=60)[0]
+        finally:
+            demo.kill()
 
-    assert demo.returncode == INTERRUPTED, rest
+    assert demo.returncode == INTERRUPTED, "".join(before) + rest
     assert "Traceback" not in rest
+    assert started, "functions were at work"
     deadline = time.monotonic() + 10
     while (
         alive := [pid for pid in started if Path(f"/proc/{pid}").exists()]
     ) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive == []
+
+
+def iter_until(lines: Iterable[str], text: str) -> Iterator[str]:
+    """Yield lines up to the one that has a text."""
+    for line in lines:
+        yield line
+        if text in line:
+            return
 
 
 def processes_of(parent: int) -> set[int]:
@@ -90,7 +99,8 @@ def processes_of(parent: int) -> set[int]:
     while todo:
         pid = todo.pop()
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            below = {int(child) for child in children.read_text().split()}
-            todo += below - found
-            found |= below
+            with contextlib.suppress(OSError):  # a thread or a process that has just ended
+                below = {int(child) for child in children.read_text().split()}
+                todo += below - found
+                found |= below
     return found
