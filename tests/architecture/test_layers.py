@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "remove": {*IMAGES, "tagging"},
     "verify": {*IMAGES, "index_layers", "layer_files"},
     "service": {*RECIPES, "push", "registry"},
-    "inventory": {*VALUES, "registry", "service"},
+    "inventory": {*VALUES, "ports", "registry"},
     "status": {*RECIPES, "inventory", "service"},
     "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status"},
     "__main__": {"cli"},

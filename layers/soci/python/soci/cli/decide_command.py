@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from soci.cli import options
+from soci.cli.documents import SettingsOption, read_json, read_settings
 from soci.cli.terminal import print_json, print_lines, print_table, short, size_text
-from soci.errors import InvalidOption, InvalidRequest
-from soci.layout.extents import storage_errors
 from soci.oci.reference import DockerArchiveRef, Reference, parse_reference
 from soci.open import open_source
 from soci.ports import ImageSource
@@ -24,8 +21,6 @@ from soci.service.outcomes import ImageReason
 from soci.service.requests import parse_request
 from soci.service.rules import judge_names
 
-DEFAULT_SETTINGS = Path("cdk.json")
-_FILE_LIMIT_BYTES = 1 << 20
 _ACTIONS: dict[Action | None, str] = {
     None: "passes the rules on names; the image itself decides: name one with --image",
     Action.INDEX: "would be indexed",
@@ -40,13 +35,7 @@ def decide(
         typer.Argument(metavar="EVENT.json", help="An event of the registry, or a request by hand, as JSON."),
     ],
     *,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A cdk.json or a settings document; without it ./cdk.json if there is one, else the defaults.",
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     image: Annotated[
         str | None,
         typer.Option(
@@ -57,8 +46,8 @@ def decide(
     as_json: options.JsonOption = False,
 ) -> None:
     """Tell what the deployed filter would do about an event, and why."""
-    request = parse_request(_read_json(event))
-    configuration = _read_settings(settings)
+    request = parse_request(read_json(event))
+    configuration = read_settings(settings)
     if image is None:
         _report_names(request, configuration, as_json=as_json)
         return
@@ -87,30 +76,6 @@ class _StandIn:
         if isinstance(self.reference, DockerArchiveRef):  # these have whole names for tags
             return open_source(replace(self.reference, tag=f"{repository}:{reference}"))
         return open_source(replace(self.reference, tag=reference, digest=None))
-
-
-def _read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
-    with storage_errors(path), path.open("rb") as file:
-        data = file.read(_FILE_LIMIT_BYTES + 1)
-    if len(data) > _FILE_LIMIT_BYTES:
-        raise InvalidRequest(f"{path}: more than {_FILE_LIMIT_BYTES} bytes")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{path}: not valid JSON: {error}") from None
-
-
-def _read_settings(path: Path | None) -> Configuration:
-    if path is None and not DEFAULT_SETTINGS.is_file():
-        return Configuration()
-    document = _read_json(path or DEFAULT_SETTINGS)
-    where = ""
-    if isinstance(document, Mapping) and isinstance(context := document.get("context"), Mapping):
-        document, where = context.get("settings", {}), "settings"
-    try:
-        return Configuration.from_document(document, where)
-    except InvalidOption as error:
-        raise InvalidOption(f"{path or DEFAULT_SETTINGS}: {error}") from None
 
 
 def _report_names(request: ImageRequest, configuration: Configuration, *, as_json: bool) -> None:

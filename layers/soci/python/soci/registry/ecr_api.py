@@ -31,6 +31,8 @@ class EcrImage:
     """Of the manifest."""
     artifact_type: str
     """Of what it holds: its artifact type or the type of its config; "" if unknown, as of an index."""
+    subject: Digest | None = None
+    """The manifest that this one refers to, if it is a referrer."""
     is_archived: bool = False
     """Whether it is there, but cannot be read before it is restored."""
 
@@ -128,6 +130,7 @@ def _parse(detail: dict[str, Any], where: str) -> EcrImage:
             pushed_at=detail["imagePushedAt"],
             media_type=detail.get("imageManifestMediaType", ""),
             artifact_type=detail.get("artifactMediaType", ""),
+            subject=Digest.parse(subject) if (subject := detail.get("subjectManifestDigest")) else None,
             is_archived=detail.get("imageStatus", _ACTIVE) != _ACTIVE,
         )
     except (KeyError, InvalidDocument) as error:

@@ -1,0 +1,211 @@
+"""The state of every image of a repository: what the builder would do about it, and what is there.
+
+The builder's own decision is asked (`soci.service.decide`), so that both always agree. What it does not say, since
+it only has to know whether to index, is found beside it: which versions, of which platforms, of which image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+
+from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.fetch import Image, fetch_image
+from soci.inventory import Inventory, Listed
+from soci.oci import media_types
+from soci.oci.digest import Digest
+from soci.service.configuration import Configuration, Index, TagPolicy
+from soci.service.decide import SourceOpener, decide
+from soci.service.messages import Action, Decision, ImageRequest
+from soci.service.outcomes import ImageReason
+from soci.service.recognise import is_soci_enabled
+from soci.service.rules import image_size_bytes, original_tag
+from soci.status.facts import (
+    ConvertedCopy,
+    FindReferrer,
+    PlatformFacts,
+    Version,
+    ask_referrers,
+    find_copy,
+    find_platforms,
+)
+from soci.status.states import ImageStatus, IndexState
+
+_AT_A_TIME = 8
+_MAKES: Mapping[Version, Callable[[Index], bool]] = {
+    Version.V1: lambda index: index.makes_v1,
+    Version.V2: lambda index: index.makes_v2,
+}
+_GONE = (NotInImage, BlobMissing)
+
+
+def fetch_status(inventory: Inventory, repository: str, configuration: Configuration) -> list[ImageStatus]:
+    """Tell the state of each tagged image of a repository, the newest first, then by tag.
+
+    A tag that only names the SOCI-enabled copy of another one has no line of its own.
+
+    Raises:
+        SourceError: the registry cannot be asked.
+    """
+    listed = list(inventory.fetch_images(repository, only_tagged=False))
+    survey = _Survey(
+        repository=repository,
+        configuration=configuration,
+        open_image=inventory.open_image,
+        digests={tag: one.digest for one in listed for tag in one.tags},
+        find_referrer=_listed_referrers(listed) if inventory.has_api else ask_referrers,
+    )
+    tasks = [(one, tag) for one in listed for tag in one.tags]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        found = [status for status in pool.map(survey.look_at, tasks) if status is not None]
+    return sorted(found, key=lambda one: (-one.pushed_at.timestamp() if one.pushed_at else 0.0, one.tag))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is of an image."""
+
+    tag: str
+    image: Image
+    platforms: tuple[PlatformFacts, ...]
+    copy: ConvertedCopy | None = None
+    has_old_copy: bool = False
+    """Whether what lies under the copy's tag was made of another image."""
+
+    @property
+    def index_tag(self) -> str | None:
+        """Which tag a task has to name."""
+        return self.copy.tag if self.copy else self.tag if is_soci_enabled(self.image) else None
+
+    @property
+    def index_digest(self) -> Digest | None:
+        """The SOCI-enabled image itself."""
+        root = self.image.root.digest
+        return self.copy.digest if self.copy else root if is_soci_enabled(self.image) else None
+
+    def versions_of(self, one: PlatformFacts) -> frozenset[Version]:
+        """Add up the image's own indexes and its copy's."""
+        twins = self.copy.platforms if self.copy else ()
+        twin = next(
+            (two for two in twins if two.config == one.config and two.platform.matches(one.platform)), None
+        )
+        return one.versions | (twin.versions & {Version.V2} if twin else frozenset())
+
+    @property
+    def problem(self) -> str:
+        """Why an index that is named cannot be used."""
+        looked_at = (*self.platforms, *(self.copy.platforms if self.copy else ()))
+        return next((one.problem for one in looked_at if one.problem), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """One repository. Shared by threads."""
+
+    repository: str
+    configuration: Configuration
+    open_image: SourceOpener
+    digests: Mapping[str, Digest]
+    """By tag."""
+    find_referrer: FindReferrer
+
+    def look_at(self, task: tuple[Listed, str]) -> ImageStatus | None:
+        """Tell the state of an image under a tag; None for what belongs to the line of another tag."""
+        listed, tag = task
+        blank = ImageStatus(
+            repository=self.repository,
+            tag=tag,
+            digest=listed.digest,
+            state=IndexState.BROKEN,
+            platforms={},
+            pushed_at=listed.pushed_at,
+        )
+        open_image = cache(self.open_image)  # what one look has read the other need not read again
+        try:
+            return self._look_at(blank, open_image)
+        except (IntegrityError, *_GONE) as error:
+            return replace(blank, detail=str(error))
+
+    def _look_at(self, blank: ImageStatus, open_image: SourceOpener) -> ImageStatus | None:
+        request = ImageRequest(repository=self.repository, tag=blank.tag)
+        original = original_tag(request, self.configuration)
+        if original is not None:
+            copy = find_copy(open_image, self.repository, blank.tag)
+            if copy is not None:
+                return None if original in self.digests else _orphan(blank, copy)
+            if self.digests.get(original) == blank.digest:
+                return None  # the tag was promised, and there was nothing to index
+        decision = decide(request, self.configuration, open_image)
+        if decision.reason is ImageReason.NOT_AN_IMAGE:
+            return replace(blank, state=IndexState.LEFT_OUT, reason=decision.reason, detail=decision.detail)
+        found = self._find(blank.tag, open_image)
+        state = self._state(decision, found)
+        is_left_out = state is IndexState.LEFT_OUT
+        return replace(
+            blank,
+            state=state,
+            platforms={str(one.image.platform): found.versions_of(one) for one in found.platforms},
+            index_tag=found.index_tag,
+            index_digest=found.index_digest,
+            size_bytes=max((image_size_bytes(one.image.manifest) for one in found.platforms), default=None),
+            reason=decision.reason if is_left_out else None,
+            detail=decision.detail if is_left_out else found.problem,
+        )
+
+    def _find(self, tag: str, open_image: SourceOpener) -> _Found:
+        source = open_image(self.repository, tag)
+        image = fetch_image(source)
+        own = _Found(tag=tag, image=image, platforms=find_platforms(source, image, self.find_referrer))
+        tagging = self.configuration.tagging
+        if is_soci_enabled(image) or tagging.policy is not TagPolicy.SUFFIX:
+            return own
+        copy = find_copy(open_image, self.repository, tag + tagging.suffix)
+        if copy is None:
+            return own
+        return replace(own, copy=copy) if copy.is_of(image) else replace(own, has_old_copy=True)
+
+    def _state(self, decision: Decision, found: _Found) -> IndexState:
+        """Name what there is. The decision knows what is meant; see `decide`."""
+        versions = [found.versions_of(one) for one in found.platforms]
+        if found.problem:
+            return IndexState.BROKEN
+        if decision.reason is ImageReason.ALREADY_INDEXED:
+            return IndexState.INDEXED
+        if decision.action is not Action.INDEX:
+            return IndexState.INDEXED if any(versions) else IndexState.LEFT_OUT
+        if found.has_old_copy:
+            return IndexState.OUTDATED
+        meant = {plan.digest for plan in decision.platforms if plan.reason is None}
+        versions = [found.versions_of(one) for one in found.platforms if one.image.descriptor.digest in meant]
+        return self._state_of_meant(versions)
+
+    def _state_of_meant(self, versions: Sequence[frozenset[Version]]) -> IndexState:
+        """Name the state of an image by the versions that each platform has that is meant to be indexed."""
+        index = self.configuration.index
+        wanted = {version for version, makes in _MAKES.items() if makes(index)}
+        if all(wanted <= there for there in versions):
+            return IndexState.OTHER_SETTINGS
+        if any(wanted & there for there in versions):
+            return IndexState.PARTLY
+        if self.configuration.tagging.policy is TagPolicy.DIGEST_ONLY and Version.V2 in wanted:
+            return IndexState.UNKNOWN
+        return IndexState.V1_ONLY if any(versions) and Version.V2 in wanted else IndexState.MISSING
+
+
+def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
+    """Look indexes of version 1 up in the list: ECR's quota for referrers is a few requests per second."""
+    found = {one.subject: one.digest for one in listed if one.artifact_type == media_types.SOCI_INDEX_V1}
+    return lambda _, image: found.get(image)
+
+
+def _orphan(blank: ImageStatus, copy: ConvertedCopy) -> ImageStatus:
+    return replace(
+        blank,
+        state=IndexState.ORPHAN,
+        platforms={str(one.image.platform): one.versions for one in copy.platforms},
+        index_tag=copy.tag,
+        index_digest=copy.digest,
+        size_bytes=max((image_size_bytes(one.image.manifest) for one in copy.platforms), default=None),
+    )

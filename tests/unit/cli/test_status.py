@@ -1,0 +1,231 @@
+"""`status` over the in-memory registry: by ECR's API, and by tags as any other registry is asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local.registry import Answer
+from soci.cli.status_command import age_text
+from soci.status.states import IndexState
+from tests.aws_environment import as_aws
+from tests.builders import with_soci_index
+from tests.unit.service.places import SMALL, InMemory, by_hand, configuration, in_memory, index
+from tests.unit.status.forty import EXPECTED, SETTINGS, app, both, put_forty
+
+
+@pytest.fixture
+def place():
+    with in_memory() as place, as_aws(place.registry):
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory without a cdk.json."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(SETTINGS.to_document()))
+    return path
+
+
+def flags(place: InMemory, settings: object) -> tuple[object, ...]:
+    return ("--settings", settings, "--ecr-host", place.registry.host)
+
+
+def test_forty_images_in_every_state_are_told_apart(soci_index, place, settings):
+    put_forty(place)
+
+    document = soci_index("status", f"{place.registry.host}/*", *flags(place, settings), "--json").document
+
+    found = {image["tag"]: image["state"] for image in document["images"]}
+    assert len(found) == sum(EXPECTED.values()) == 40
+    wrong = {tag: state for tag, state in found.items() if not tag.removeprefix("dev-").startswith(state)}
+    assert not wrong
+    assert document["summary"] == {str(state): number for state, number in EXPECTED.items()}
+    assert set(EXPECTED) == set(IndexState) - {IndexState.UNKNOWN}
+
+
+def test_another_registry_is_asked_by_tags_and_tells_the_same_but_for_the_age(soci_index, place, settings):
+    put_forty(place)
+    by_api = soci_index("status", f"{place.registry.host}/*", *flags(place, settings), "--json").document
+    place.registry.forget_requests()
+
+    names = [f"{place.registry.host}/{name}" for name in ("app", "team/api")]
+    by_tags = soci_index("status", *names, "--settings", settings, "--json").document
+
+    def facts(document):
+        return {
+            (image["repository"], image["tag"]): {
+                key: value for key, value in image.items() if key not in ("pushed_at", "age_seconds")
+            }
+            for image in document["images"]
+        }
+
+    assert facts(by_tags) == facts(by_api)
+    assert {image["age_seconds"] for image in by_tags["images"]} == {None}
+    assert not any(seen.aws_action for seen in place.registry.requests)
+
+
+def test_the_table_names_the_tag_to_deploy_and_explains_each_state_once(soci_index, place, settings):
+    put_forty(place)
+
+    lines = soci_index("status", f"{place.registry.host}/*", *flags(place, settings)).stdout.splitlines()
+
+    assert lines[0].split() == [
+        *("REPOSITORY", "TAG", "STATE", "VERSION", "INDEX", "AGE", "SIZE", "REASON"),
+    ]
+    rows = {line.split()[1]: line.split() for line in lines[1:41]}
+    assert rows["indexed-0"][:6] == ["app", "indexed-0", "indexed", "v2", "indexed-0-soci", "now"]
+    assert rows["v1-only-0"][2:5] == ["v1-only", "v1", "-"]
+    assert rows["partly-0"][-2:] == ["without:", "linux/arm64"]
+    assert rows["dev-left-out-3"][-2:] == ["tag-excluded:", "dev-left-out-3"]
+    assert lines[41] == "40 images: " + ", ".join(f"{number} {state}" for state, number in EXPECTED.items())
+    assert [line.split(":")[0].strip() for line in lines[42:]] == [
+        state for state in IndexState if state in EXPECTED and state is not IndexState.INDEXED
+    ]
+
+
+def test_one_state_alone_may_be_asked_for(soci_index, place, settings):
+    put_forty(place)
+    asked = ("status", f"{place.registry.host}/app", *flags(place, settings), "--only", "missing")
+
+    document = soci_index(*asked, "--json").document
+
+    assert Counter(image["state"] for image in document["images"]) == {"missing": 5}
+    assert document["summary"]["indexed"] == 6
+
+
+def test_the_newest_image_comes_first_with_its_age(soci_index, place, settings):
+    now = datetime.now(UTC)
+    there = place.registry.repository("app")
+    for days, tag in ((3, "old"), (1, "new")):
+        place.put("app", app(tag), tag)
+        data = there.manifests[there.tags[tag]].data
+        there.put_manifest(data, pushed_at=(now - timedelta(days=days)).timestamp())
+
+    result = soci_index("status", f"{place.registry.host}/app", *flags(place, settings))
+
+    assert [line.split()[1:2] + line.split()[5:7] for line in result.stdout.splitlines()[1:3]] == [
+        ["new", "1", "d"],
+        ["old", "3", "d"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "now"), (60, "1 min"), (7_199, "1 h"), (86_400, "1 d"), (1e7, "115 d")]
+)
+def test_ages_have_one_unit(seconds, text):
+    assert age_text(seconds) == text
+
+
+def states(soci_index, place, tmp_path, **sections) -> dict[str, str]:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(configuration(**sections).to_document()))
+    result = soci_index("status", f"{place.registry.host}/app", *flags(place, path), "--json")
+    return {image["tag"]: image["state"] for image in result.document["images"]}
+
+
+def test_under_replace_the_tag_itself_is_the_index(soci_index, place, tmp_path):
+    settings = configuration(tagging={"policy": "replace"})
+    for tag in ("1", "2"):
+        place.put("app", app(tag), tag)
+    index(place, by_hand("app", "1"), settings)
+
+    found = states(soci_index, place, tmp_path, tagging={"policy": "replace"})
+
+    assert found == {"1": "indexed", "2": "missing"}
+
+
+def test_under_digest_only_nobody_knows_from_the_tag(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    index(place, by_hand("app", "1"), configuration(tagging={"policy": "digest-only"}))
+
+    assert states(soci_index, place, tmp_path, tagging={"policy": "digest-only"}) == {"1": "unknown"}
+
+
+def test_with_both_versions_asked_for_one_of_them_is_a_part(soci_index, place, tmp_path):
+    place.put("app", both("1"), "1")
+    place.put("app", both("2"), "2")
+    index(place, by_hand("app", "1"), configuration())
+    index(place, by_hand("app", "2"), configuration(index={"version": "both"}))
+
+    found = states(soci_index, place, tmp_path, index={"version": "both"})
+
+    assert found == {"1": "partly", "2": "indexed"}
+
+
+def test_an_index_made_elsewhere_under_the_tag_itself_is_one_of_other_settings(soci_index, place, tmp_path):
+    place.put("app", with_soci_index(app("1")), "1")
+
+    assert states(soci_index, place, tmp_path) == {"1": "other-settings"}
+
+
+def test_a_tag_of_a_user_that_ends_in_the_suffix_is_an_image_like_others(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    place.put("app", app("2"), "1-soci")
+
+    assert states(soci_index, place, tmp_path) == {"1": "missing", "1-soci": "missing"}
+
+
+def test_an_image_that_cannot_be_read_does_not_hide_the_others(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    place.put("app", app("2"), "2")
+    there = place.registry.repository("app")
+    del there.blobs[there.manifests[there.tags["2"]].document["config"]["digest"]]
+
+    assert states(soci_index, place, tmp_path) == {"1": "missing", "2": "broken"}
+
+
+def test_a_registry_that_fails_is_an_error(soci_index, place, settings):
+    place.put("app", app("1"), "1")
+    place.registry.fail(Answer(403), where=lambda seen: "/manifests/" in seen.path, times=None)
+
+    result = soci_index("status", f"{place.registry.host}/app", *flags(place, settings), status=1)
+
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("{host}/none", "{host}/none: there is no such repository"),
+        ("{host}/team-*", "{host}/team-*: there is no such repository"),
+        ("{host}/app:1", "want a repository of a registry"),
+        ("oci:app", "want a repository of a registry"),
+        ("registry.example.com/app-*", "patterns are for registries of ECR"),
+        ("no host/*", "image name"),
+    ],
+)
+def test_a_repository_that_cannot_be_is_named(soci_index, place, settings, name, problem):
+    place.registry.repository("app")
+    host = place.registry.host
+    status = 1 if "no such repository" in problem else 2
+
+    result = soci_index("status", name.format(host=host), *flags(place, settings), status=status)
+
+    assert problem.format(host=host) in result.stderr
+
+
+def test_a_repository_without_tags_has_nothing_to_tell(soci_index, place, settings):
+    place.registry.repository("app")
+
+    assert soci_index("status", f"{place.registry.host}/app", *flags(place, settings)).stdout == "0 images\n"
+
+
+def test_settings_are_those_of_the_service_unless_a_file_is_named(soci_index, place, tmp_path, monkeypatch):
+    place.put("app", app("1"), "1")
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"settings": SMALL}}))
+    monkeypatch.setenv("SOCI_REGISTRY", place.registry.host)
+
+    document = soci_index("status", f"{place.registry.host}/app", "--json").document
+
+    assert [image["state"] for image in document["images"]] == ["missing"]
+    assert document["images"][0]["age_seconds"] is not None
