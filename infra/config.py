@@ -112,6 +112,13 @@ class ImageListerSize(FunctionSize):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeRecorderSize(FunctionSize):
+    """Writes a line, and tells EventBridge."""
+
+    timeout_seconds: Timeout = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network(Declared):
     """The VPC of the functions, by the IDs of what is in it; without any they run outside of VPCs."""
 
@@ -140,6 +147,7 @@ class Deployment(Declared):
     index_layer: IndexLayerSize = field(default_factory=IndexLayerSize)
     publish_index: PublishIndexSize = field(default_factory=PublishIndexSize)
     image_lister: ImageListerSize = field(default_factory=ImageListerSize)
+    outcome_recorder: OutcomeRecorderSize = field(default_factory=OutcomeRecorderSize)
     layers_at_a_time: Annotated[
         int,
         Setting(Integer(minimum=1, maximum=40), "layers of one image that are indexed side by side"),

@@ -1,4 +1,7 @@
-"""What starts IndexImage by itself: a rule for each kind of event, and the queue of what could not be delivered."""
+"""Rules on the account's event bus: what starts IndexImage by itself, and what tells of executions that failed.
+
+What could not be delivered lies in one queue.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -14,6 +18,7 @@ from infra import permissions
 from infra.event_patterns import SOURCE, event_patterns
 from infra.permissions import Grant
 from soci.service.configuration import Rules
+from soci.service.record import ENDED_IN_FAILURE, STATUS_CHANGE
 
 RETRY_ATTEMPTS = 185
 RETRY_HOURS = 24
@@ -29,6 +34,7 @@ class ImageEvents(Construct):
         name: str,
         *,
         index_image: sfn.StateMachine,
+        outcome_recorder: lambda_.IFunction,
         rules: Rules,
         key: kms.IKey | None,
     ) -> None:
@@ -63,3 +69,25 @@ class ImageEvents(Construct):
                 ),
                 targets=[target],
             )
+        self._record_failures(index_image, outcome_recorder)
+
+    def _record_failures(self, index_image: sfn.StateMachine, outcome_recorder: lambda_.IFunction) -> None:
+        """Have failures recorded from outside: an execution that fails has no last state."""
+        events.Rule(
+            self,
+            "Failure",
+            description=f"Records executions of {index_image.node.id} that failed, timed out or were stopped",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=[STATUS_CHANGE],
+                detail={"status": [*ENDED_IN_FAILURE], "stateMachineArn": [index_image.state_machine_arn]},
+            ),
+            targets=[
+                targets.LambdaFunction(
+                    outcome_recorder,
+                    dead_letter_queue=self.undelivered,
+                    retry_attempts=RETRY_ATTEMPTS,
+                    max_event_age=Duration.hours(RETRY_HOURS),
+                )
+            ],
+        )

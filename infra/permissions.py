@@ -6,8 +6,8 @@ A pattern of the rules is a pattern of an ARN just so: IAM knows `*` and `?` and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aws_cdk import Acknowledgment, Aws, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -26,11 +26,17 @@ class Grant:
     resources: tuple[str, ...]
     why_wide: str = ""
     denied: bool = False
+    conditions: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def statement(self) -> iam.PolicyStatement:
         """Return it as a statement of a policy."""
         effect = iam.Effect.DENY if self.denied else iam.Effect.ALLOW
-        return iam.PolicyStatement(effect=effect, actions=[*self.actions], resources=[*self.resources])
+        return iam.PolicyStatement(
+            effect=effect,
+            actions=[*self.actions],
+            resources=[*self.resources],
+            conditions=dict(self.conditions) or None,
+        )
 
 
 LOGIN = Grant(
@@ -105,6 +111,12 @@ def listing(repositories: NamePatterns) -> list[Grant]:
         ),
         *_on(repositories, (*_READ, "ecr:DescribeImages")),
     ]
+
+
+def telling() -> list[Grant]:
+    """Grant telling the account's default event bus what came of images."""
+    bus = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/default"
+    return [Grant(actions=("events:PutEvents",), resources=(bus,))]
 
 
 def repository_arn(pattern: str) -> str:

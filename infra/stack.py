@@ -32,7 +32,12 @@ class SociStack(Stack):
         )
         workflows = Workflows(self, "Workflows", functions=functions, deployment=deployment, key=key)
         ImageEvents(
-            self, "ImageEvents", index_image=workflows.index_image, rules=config.settings.rules, key=key
+            self,
+            "ImageEvents",
+            index_image=workflows.index_image,
+            outcome_recorder=functions.outcome_recorder,
+            rules=config.settings.rules,
+            key=key,
         )
         if deployment.permissions_boundary_arn:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(

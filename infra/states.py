@@ -1,16 +1,17 @@
 """The state machines as documents in the Amazon States Language: plain values, nothing of the CDK.
 
     IndexImage
-        Filter ─> Index it? ─ index ─> Index layers (a map, one layer each) ─> Publish
-                            ├ tag ───────────────────────────────────────────> Publish
-                            └ skip ─> Skipped
+        Filter ─> Index it? ─ index ─> Index layers (a map, one layer each) ─> Publish ─> Record
+                            ├ tag ───────────────────────────────────────────> Publish ─> Record
+                            └ skip ────────────────────────────────────────────────────> Record
     ReindexRepositories
         Begin ─> List images ─> What next? ─ a page ─> Index images (a distributed map) ─> List images
                                            ├ done, some failed ─> Retry failed (likewise) ─> List images
                                            └ done ─> Summary
 
 One function writes the chain of IndexImage, and each item of both distributed maps runs the same chain. A name has to
-be unique in a whole machine, so the copies carry a mark.
+be unique in a whole machine, so the copies carry a mark. Record tells what came of the image and changes nothing: the
+output is what the state before it gave.
 
 What may be tried again is what the error itself says (`retryable` in `soci.errors`) and what Lambda says of its own
 service. All else fails at once and in its place, where a redrive starts.
@@ -61,6 +62,7 @@ class Tasks:
     index_layer: Task
     publish_index: Task
     image_lister: Task
+    outcome_recorder: Task
 
 
 def index_image(tasks: Tasks, *, layers_at_a_time: int, timeout_seconds: int) -> State:
@@ -100,7 +102,7 @@ def reindex_repositories(
             "Default": "List images",
         },
         "Index images": _map_of_images(
-            "images", _one_image_caught(every_image), images_at_a_time, then="List images"
+            "images", _one_image_caught(every_image, tasks), images_at_a_time, then="List images"
         ),
         "Retry failed": _map_of_images(
             "failed", _one_image(failed_image, mark=" again"), images_at_a_time, then="List images"
@@ -129,14 +131,15 @@ def _descendants(kind: type[SociError]) -> Iterator[type[SociError]]:
 
 def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
     """From a request to its outcome; what it gives has OUTCOME_FIELDS at its top."""
-    layers, publish, skipped = f"Index layers{mark}", f"Publish{mark}", f"Skipped{mark}"
+    layers, publish, record = f"Index layers{mark}", f"Publish{mark}", f"Record{mark}"
+    asked: State = {"request.$": "$", "execution.$": "$$.Execution.Name"}
     states: States = {
-        f"Filter{mark}": _invoke(tasks, tasks.image_filter, then=f"Index it?{mark}"),
+        f"Filter{mark}": _invoke(tasks, tasks.image_filter, payload=asked, then=f"Index it?{mark}"),
         f"Index it?{mark}": {
             "Type": "Choice",
             "Choices": [
                 {"Variable": "$.action", "StringEquals": action, "Next": target}
-                for action, target in (("index", layers), ("tag", publish), ("skip", skipped))
+                for action, target in (("index", layers), ("tag", publish), ("skip", record))
             ],  # no default: an action that is not known fails
         },
         layers: {
@@ -145,6 +148,7 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
             "ItemSelector": {
                 "image": {"repository.$": "$.repository", "digest.$": "$.digest"},
                 "layer.$": "$$.Map.Item.Value",
+                "correlation_id.$": "$.correlation_id",
             },
             "MaxConcurrency": layers_at_a_time,
             "ItemProcessor": {
@@ -155,18 +159,31 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
             "ResultPath": "$.layers",
             "Next": publish,
         },
-        publish: _invoke(tasks, tasks.publish_index),
-        skipped: {"Type": "Succeed"},
+        publish: _invoke(tasks, tasks.publish_index, then=record),
+        record: _record(tasks, {"result.$": "$"}),
     }
     return {"StartAt": f"Filter{mark}", "States": states}
 
 
-def _invoke(tasks: Tasks, task: Task, *, then: str | None = None) -> State:
-    """Call a function with the state; what it answers is the next state."""
+def _record(tasks: Tasks, what: State, *, then: str | None = None) -> State:
+    """Have an outcome told, and pass on what came in."""
+    execution: State = {
+        "id.$": "$$.Execution.Id",
+        "started_at.$": "$$.Execution.StartTime",
+        "ended_at.$": "$$.State.EnteredTime",
+    }
+    state = _invoke(tasks, tasks.outcome_recorder, payload={**what, "execution": execution}, then=then)
+    del state["OutputPath"]
+    return {**state, "ResultPath": None}
+
+
+def _invoke(tasks: Tasks, task: Task, *, payload: State | None = None, then: str | None = None) -> State:
+    """Call a function with the state, or with what is made of it; what it answers is the next state."""
+    sent: State = {"Payload": payload} if payload else {"Payload.$": "$"}
     return {
         "Type": "Task",
         "Resource": f"arn:{tasks.partition}:states:::lambda:invoke",
-        "Parameters": {"FunctionName": task.function_arn, "Payload.$": "$"},
+        "Parameters": {"FunctionName": task.function_arn, **sent},
         "OutputPath": "$.Payload",
         "TimeoutSeconds": task.timeout_seconds + TASK_MARGIN_SECONDS,
         "Retry": [
@@ -230,15 +247,21 @@ def _one_image(chain: State, *, mark: str = "", catch: State | None = None) -> S
     }
 
 
-def _one_image_caught(chain: State) -> States:
+def _one_image_caught(chain: State, tasks: Tasks) -> States:
     """Likewise, but a failure is an outcome, so that the other images go on.
 
-    Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
+    Its cause, of which nothing bounds the length, stays in the history of the item's own execution. That a failure
+    could not be told must not end all the others.
     """
+    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then="Failure")
     return {
         **_one_image(
-            chain, catch={"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Failure"}
+            chain, catch={"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Record failure"}
         ),
+        "Record failure": {
+            **told,
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failure"}],
+        },
         "Failure": {
             "Type": "Pass",
             "Parameters": {

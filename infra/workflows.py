@@ -2,7 +2,7 @@
 
 Their definitions lie in the template as `DefinitionString`, in which ARNs are joined in by reference. Their logical
 IDs, and those of the functions, are what they are called here (IndexImage, ReindexRepositories, ImageFilter,
-IndexLayer, PublishIndex, ImageLister), so that a reader of the template finds them.
+IndexLayer, PublishIndex, ImageLister, OutcomeRecorder), so that a reader of the template finds them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,14 @@ class Workflows(Construct):
             index_layer=_task(functions.index_layer, deployment.index_layer),
             publish_index=_task(functions.publish_index, deployment.publish_index),
             image_lister=_task(functions.image_lister, deployment.image_lister),
+            outcome_recorder=_task(functions.outcome_recorder, deployment.outcome_recorder),
         )
-        indexing = [functions.image_filter, functions.index_layer, functions.publish_index]
+        indexing = [
+            functions.image_filter,
+            functions.index_layer,
+            functions.publish_index,
+            functions.outcome_recorder,
+        ]
         self.index_image = self._machine(
             "IndexImage",
             states.index_image(

@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 _LOCK = _ROOT / "layers/dependencies/requirements.txt"
 _CORE = _ROOT / "layers/soci/python/soci"
 _NOT_IN_LAMBDA = ("cli", "__main__.py")  # the command line, which needs typer and rich
-_FUNCTIONS = ("image_filter", "index_builder", "image_lister")
+_FUNCTIONS = ("image_filter", "index_builder", "image_lister", "outcome_recorder")
 _RECIPE = tuple(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
 """What decides how a tree is made, beside its inputs: this package, as it stands when it is loaded."""
 

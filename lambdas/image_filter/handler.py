@@ -32,10 +32,10 @@ def _environment() -> tuple[Configuration, RegistryPlace]:
     return settings, RegistryPlace(os.environ["SOCI_REGISTRY"])
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(correlation_id_path="request.id || execution")
 def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
-    """Decide on an image: an event of the registry or a request by hand in, a `Decision` out."""
-    request = parse_request(event)
+    """Decide on an image: what started an execution, and the execution's name, in; a `Decision` out."""
+    request = parse_request(event.get("request"), event.get("execution"))
     try:
         decision = decide(request, *_environment())
     except SociError as error:

@@ -42,7 +42,7 @@ EVERYTHING = {
 
 def make_stack(context: Mapping[str, Any]) -> SociStack:
     folder = Path(tempfile.mkdtemp())
-    functions = ("image_filter", "index_builder", "image_lister")
+    functions = ("image_filter", "index_builder", "image_lister", "outcome_recorder")
     for name in ("dependencies", "core", *functions):
         (folder / name).mkdir()
         (folder / name / "handler.py").write_text(f"# {name}\n")

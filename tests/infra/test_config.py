@@ -35,6 +35,7 @@ def test_the_default_functions_deploy_in_a_new_account():
         deployment.index_layer,
         deployment.publish_index,
         deployment.image_lister,
+        deployment.outcome_recorder,
     ]
 
     assert all(size.memory_mib <= 3008 for size in sizes)

@@ -302,7 +302,7 @@ def test_assets_are_layers_and_functions_for_lambda(tmp_path, capsys):
 
     assert (assets.dependencies_layer / "python" / "pure.py").is_file()
     assert (assets.core_layer / "python" / "soci" / "service" / "configuration.py").is_file()
-    assert set(assets.functions) == {"image_filter", "index_builder", "image_lister"}
+    assert set(assets.functions) == {"image_filter", "index_builder", "image_lister", "outcome_recorder"}
     for folder in assets.functions.values():
         assert (folder / "handler.py").is_file()
     assert "of 150.00 MiB allowed (sha256 " in capsys.readouterr().err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 
 import pytest
 
@@ -19,6 +20,7 @@ TASKS = Tasks(
     index_layer=Task(function_arn=f"{LAMBDA}index_layer", timeout_seconds=60),
     publish_index=Task(function_arn=f"{LAMBDA}publish_index", timeout_seconds=60),
     image_lister=Task(function_arn=f"{LAMBDA}image_lister", timeout_seconds=60),
+    outcome_recorder=Task(function_arn=f"{LAMBDA}outcome_recorder", timeout_seconds=60),
 )
 DEFINITIONS = {
     "IndexImage": states.index_image(TASKS, layers_at_a_time=2, timeout_seconds=600),
@@ -42,6 +44,8 @@ class Account:
         self.pages = pages
         self.failures = dict(failures)
         self.calls = []
+        self.recorded = []
+        self.fails_to_record = False
         self.workflows = Workflows(DEFINITIONS, self, time_scale=0)
 
     def invoke(self, function, payload):
@@ -61,7 +65,7 @@ class Account:
         return self.workflows.start(machine, input_).wait(60)
 
     def image_filter(self, document):
-        request = parse_request(document)
+        request = parse_request(document["request"], document["execution"])
         remaining, error = self.failures.get(request.repository, (0, ""))
         if remaining:
             self.failures[request.repository] = (remaining - 1, error)
@@ -79,11 +83,21 @@ class Account:
         }
 
     def index_layer(self, document):
-        return {"layer": document["layer"]["digest"], "of": document["image"]}
+        return {
+            "layer": document["layer"]["digest"],
+            "of": document["image"],
+            "for": document["correlation_id"],
+        }
 
     def publish_index(self, document):
         outcome = "tagged" if document["action"] == "tag" else "indexed"
         return {**document, "outcome": outcome}
+
+    def outcome_recorder(self, document):
+        self.recorded.append(document)
+        if self.fails_to_record:
+            raise FunctionFailed("EventRefused")
+        return {"told": "something"}
 
     def image_lister(self, document):
         page = document["cursor"] or 0
@@ -118,17 +132,25 @@ def test_an_image_goes_through_filter_layers_and_publication():
         "image_filter",
         *["index_layer"] * 3,
         "publish_index",
+        "outcome_recorder",
     ]
     assert execution.output["outcome"] == "indexed"
     assert execution.output["layers"] == [
-        {"layer": f"layer-{number}", "of": {"repository": "app", "digest": "sha256:root"}}
+        {
+            "layer": f"layer-{number}",
+            "of": {"repository": "app", "digest": "sha256:root"},
+            "for": execution.name,
+        }
         for number in range(3)
     ]
 
 
 @pytest.mark.parametrize(
     ("repository", "called", "outcome"),
-    [("small", ["image_filter", "publish_index"], "tagged"), ("own", ["image_filter"], "skipped")],
+    [
+        ("small", ["image_filter", "publish_index", "outcome_recorder"], "tagged"),
+        ("own", ["image_filter", "outcome_recorder"], "skipped"),
+    ],
 )
 def test_an_image_with_nothing_to_index_calls_no_more_than_needed(repository, called, outcome):
     account = Account()
@@ -198,7 +220,9 @@ def test_a_failed_image_does_not_stop_the_others_and_is_tried_again_at_the_end()
 
     assert execution.status is Status.SUCCEEDED
     assert execution.output == {"failed": 1, "indexed": 2, "skipped": 1}
-    filtered = [document["repository"] for name, document in account.calls if name == "image_filter"]
+    filtered = [
+        document["request"]["repository"] for name, document in account.calls if name == "image_filter"
+    ]
     assert sorted(filtered[:3]) == ["app", "bad", "own"]
     assert filtered[3:] == ["bad"]
 
@@ -212,7 +236,13 @@ def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_takes_up_ther
 
     assert [run.status for run in redriven.attempts] == [Status.FAILED, Status.SUCCEEDED]
     again = [name for name, _ in account.calls[calls_before:]]
-    assert again == ["image_filter", *["index_layer"] * 3, "publish_index", "image_lister"]
+    assert again == [
+        "image_filter",
+        *["index_layer"] * 3,
+        "publish_index",
+        "outcome_recorder",
+        "image_lister",
+    ]
 
 
 def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
@@ -225,3 +255,50 @@ def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
     assert result == {**image("bad"), "outcome": "failed", "reason": "GzipError"}
     assert "for a reason" not in detail  # the cause has no bound; the item's own execution keeps it
     assert parse_request(result).repository == "bad"
+
+
+def test_what_is_recorded_is_the_output_and_the_execution_that_gave_it():
+    account = Account()
+
+    execution = account.run("IndexImage", image("app"))
+
+    (told,) = account.recorded
+    assert told["result"] == execution.output
+    assert told["execution"]["id"].endswith(f":{execution.name}")
+    started, ended = (datetime.fromisoformat(told["execution"][name]) for name in ("started_at", "ended_at"))
+    assert started <= ended
+
+
+def test_every_image_of_a_reindex_is_recorded_the_failed_one_with_its_error():
+    account = Account([image("bad"), image("app")], bad=(2, "GzipError"))
+
+    account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    told = {"error" if "error" in one else one["result"]["outcome"]: one for one in account.recorded}
+    assert told.keys() == {"error", "indexed"}
+    assert told["error"]["request"] == image("bad")
+    assert told["error"]["error"]["Error"] == "GzipError"
+    assert "for a reason" in told["error"]["error"]["Cause"]
+
+
+def test_an_outcome_that_cannot_be_recorded_fails_the_execution_there_and_is_recorded_by_a_redrive():
+    account = Account()
+    account.fails_to_record = True
+
+    execution = account.run("IndexImage", image("app"))
+    calls_before = len(account.calls)
+    account.fails_to_record = False
+    redriven = account.workflows.redrive(execution).wait(60)
+
+    assert [run.error for run in redriven.attempts] == ["EventRefused", None]
+    assert [name for name, _ in account.calls[calls_before:]] == ["outcome_recorder"]
+
+
+def test_a_failure_that_cannot_be_recorded_is_counted_all_the_same():
+    account = Account([image("bad")], bad=(1, "GzipError"))
+    account.fails_to_record = True
+
+    account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    results = [document["results"] for name, document in account.calls if name == "image_lister"]
+    assert [one["reason"] for one in results[1]] == ["GzipError"]

@@ -18,6 +18,7 @@ TASKS = Tasks(
     index_layer=Task(function_arn=f"{LAMBDA}layer", timeout_seconds=900),
     publish_index=Task(function_arn=f"{LAMBDA}publish", timeout_seconds=300),
     image_lister=Task(function_arn=f"{LAMBDA}lister", timeout_seconds=100),
+    outcome_recorder=Task(function_arn=f"{LAMBDA}recorder", timeout_seconds=60),
 )
 INDEX = states.index_image(TASKS, layers_at_a_time=4, timeout_seconds=3600)
 REINDEX = states.reindex_repositories(TASKS, layers_at_a_time=4, images_at_a_time=6, timeout_seconds=7200)
@@ -59,7 +60,13 @@ def test_names_are_unique_in_a_whole_machine_and_short_enough(machine):
 
 @each_machine
 def test_a_task_outlasts_its_function_and_not_the_machine(machine):
-    functions = [TASKS.image_filter, TASKS.index_layer, TASKS.publish_index, TASKS.image_lister]
+    functions = [
+        TASKS.image_filter,
+        TASKS.index_layer,
+        TASKS.publish_index,
+        TASKS.image_lister,
+        TASKS.outcome_recorder,
+    ]
     timeouts = {function.function_arn: function.timeout_seconds for function in functions}
 
     for task in tasks_of(machine):
@@ -68,7 +75,7 @@ def test_a_task_outlasts_its_function_and_not_the_machine(machine):
 
 
 def test_what_may_be_retried_is_what_the_errors_say_of_themselves():
-    assert states.retryable_errors() == ["RegistryUnavailable", "Throttled"]
+    assert states.retryable_errors() == ["EventBusUnavailable", "RegistryUnavailable", "Throttled"]
     assert errors.Throttled.retryable
     assert errors.RegistryUnavailable.retryable
 
@@ -78,6 +85,7 @@ def test_every_task_retries_these_and_lambdas_own_failures_with_jitter(machine):
     for task in tasks_of(machine):
         retried = {name for retry in task["Retry"] for name in retry["ErrorEquals"]}
         assert retried == {
+            "EventBusUnavailable",
             "RegistryUnavailable",
             "Throttled",
             "Lambda.TooManyRequestsException",
@@ -112,7 +120,31 @@ def test_a_page_of_a_reindex_and_its_retry_run_the_chain_of_a_push():
 def test_a_page_catches_every_failure_and_its_retry_none():
     catching = [name for name, state in all_states(REINDEX) if "Catch" in state]
 
-    assert catching == ["Index one image"]
+    assert catching == ["Index one image", "Record failure"]
+
+
+@each_machine
+def test_every_way_through_the_chain_ends_where_the_outcome_is_recorded(machine):
+    recorders = {
+        name: state
+        for name, state in all_states(machine)
+        if state.get("Parameters", {}).get("FunctionName") == TASKS.outcome_recorder.function_arn
+    }
+    chains = (
+        [machine]
+        if "Filter" in machine["States"]
+        else [branch for _, state in all_states(machine) for branch in state.get("Branches", [])]
+    )
+
+    for chain in chains:
+        ends = [
+            name for name, state in chain["States"].items() if "Next" not in state and "Choices" not in state
+        ]
+        assert len(ends) == 1
+        assert recorders.keys() >= {*ends}
+    for state in recorders.values():
+        assert state["ResultPath"] is None, "what is recorded is passed on as it is"
+        assert "OutputPath" not in state
 
 
 def test_items_of_a_reindex_are_executions_of_their_own_and_bounded():
@@ -143,6 +175,7 @@ def test_other_partitions_have_arns_of_their_own(partition):
         index_layer=task,
         publish_index=task,
         image_lister=task,
+        outcome_recorder=task,
     )
     text = json.dumps(states.index_image(tasks, layers_at_a_time=1, timeout_seconds=1))
 

@@ -69,6 +69,6 @@ def test_what_is_uploaded_is_what_packaging_built_for_lambda(assembly):
     layers = {path.parent for path in assembly.glob("asset.*/python")}
     handlers = sorted(assembly.glob("asset.*/handler.py"))
     assert len(layers) == 2
-    assert len(handlers) == 3
+    assert len(handlers) == 4
     assert [path for layer in layers for path in layer.glob("python/soci/service")]
     assert [path.name for layer in layers for path in layer.rglob("*aarch64*.so")]

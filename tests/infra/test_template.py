@@ -11,6 +11,7 @@ from infra import states
 from infra.config import InvalidConfig
 from infra.functions import MAX_SETTINGS_BYTES
 from soci.service.configuration import Configuration
+from soci.service.cost import FunctionSizes
 from tests.infra.stacks import (
     BOUNDARY_ARN,
     EVERYTHING,
@@ -128,7 +129,7 @@ def test_excluded_repositories_are_out_of_reach_although_a_chosen_pattern_takes_
         if statement["Effect"] == "Deny"
     ]
 
-    assert len(denied) == len(FUNCTIONS)
+    assert len(denied) == len(FUNCTIONS) - 1  # the one that records has nothing to do with the registry
     assert {resolved(statement["Resource"]) for statement in denied} == {f"{REPOSITORY}team/lambda-*"}
 
 
@@ -145,6 +146,39 @@ def test_a_machine_may_call_its_own_functions_and_start_its_own_items():
     assert ("lambda:InvokeFunction", resolved({"Ref": "ImageLister"})) not in allowed(
         template_of({}), "IndexImage"
     )
+
+
+def test_what_records_outcomes_may_tell_the_default_event_bus_and_nothing_else():
+    told = {
+        (action, resource)
+        for action, resource in allowed(template_of({}), "OutcomeRecorder")
+        if not action.startswith(("logs:", "xray:"))
+    }
+
+    assert told == {("events:PutEvents", "arn:aws:events:eu-central-1:123456789012:event-bus/default")}
+
+
+@each_context
+def test_an_execution_that_ends_without_a_last_state_is_recorded_by_a_rule(context):
+    (rule,) = [
+        rule
+        for rule in resources(template_of(context), "AWS::Events::Rule").values()
+        if rule["EventPattern"]["source"] == ["aws.states"]
+    ]
+
+    assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
+    assert rule["EventPattern"]["detail"] == {
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+        "stateMachineArn": [{"Ref": "IndexImage"}],
+    }
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["OutcomeRecorder", "Arn"]}]
+
+
+def test_a_recorded_outcome_is_priced_by_what_was_deployed():
+    variables = resources(template_of(EVERYTHING), "AWS::Lambda::Function")["OutcomeRecorder"]["Environment"]
+    sizes = FunctionSizes.from_document(json.loads(variables["Variables"]["SOCI_FUNCTION_SIZES"]))
+
+    assert (sizes.architecture, sizes.index_layer, sizes.publish_index) == ("x86_64", 10240, 1769)
 
 
 def test_events_may_start_index_image_and_nothing_else():
@@ -167,7 +201,11 @@ def test_nothing_is_public(context):
     template = template_of(context)
     kinds = {resource["Type"] for resource in template["Resources"].values()}
 
-    assert not kinds & {"AWS::Lambda::Url", "AWS::Lambda::Permission", "AWS::ApiGateway::RestApi"}
+    assert not kinds & {"AWS::Lambda::Url", "AWS::ApiGateway::RestApi"}
+    for permission in resources(template, "AWS::Lambda::Permission").values():
+        assert permission["Principal"] == "events.amazonaws.com"
+        (rule, attribute) = permission["SourceArn"]["Fn::GetAtt"]
+        assert (template["Resources"][rule]["Type"], attribute) == ("AWS::Events::Rule", "Arn")
     for policy in resources(template, "AWS::SQS::QueuePolicy").values():
         for statement in policy["PolicyDocument"]["Statement"]:
             assert statement["Effect"] == "Deny" or "Service" in statement["Principal"]
@@ -213,7 +251,6 @@ def test_the_queue_refuses_what_is_not_encrypted_on_the_way(context):
 def test_events_that_cannot_be_delivered_are_tried_for_a_day_and_then_kept(context):
     for rule in resources(template_of(context), "AWS::Events::Rule").values():
         (target,) = rule["Targets"]
-        assert target["Arn"] == {"Ref": "IndexImage"}
         assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
         assert "DeadLetterConfig" in target
 
@@ -350,7 +387,8 @@ def test_two_stacks_fit_in_one_account():
             resource["Properties"][key]
             for resource in template["Resources"].values()
             for key in name_keys & resource["Properties"].keys()
-            if resource["Type"] != "AWS::IAM::Policy"  # such a name is one within its role
+            # the name of a policy is one within its role; a permission names the function that it is for
+            if resource["Type"] not in {"AWS::IAM::Policy", "AWS::Lambda::Permission"}
         }
 
     assert names("one")

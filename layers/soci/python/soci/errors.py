@@ -20,6 +20,8 @@
     │   ├── SizeMismatch          content is longer or shorter than declared
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
+    ├── EventRefused              the event bus does not take what is to be told
+    │   └── EventBusUnavailable   no connection, a time-out, or too many at once (retryable)
     ├── Stopped                   given up because other work failed or was ended: nobody waits for it
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
         ├── ZstdError             the zstd stream: damaged, not zstd, or in need of too large a window
@@ -126,6 +128,16 @@ class InvalidDocument(IntegrityError):
 
 class InvalidZtoc(IntegrityError):
     """A zTOC or checkpoint blob does not decode, or breaks a rule of the reader (formats.md 8.3)."""
+
+
+class EventRefused(SociError):
+    """The event bus does not take what came of an image: no right, or not what it takes."""
+
+
+class EventBusUnavailable(EventRefused):
+    """The event bus did not answer, or had no room, and still so after several attempts."""
+
+    retryable = True
 
 
 class Stopped(SociError):

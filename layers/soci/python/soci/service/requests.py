@@ -8,7 +8,7 @@ untagged images have an empty tag, and only some name media types.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soci.errors import InvalidDocument, InvalidReference, InvalidRequest
 from soci.oci.digest import Digest
@@ -43,13 +43,16 @@ EVENT_KINDS: Mapping[str, _EventKind] = {
 """By detail type."""
 
 
-def parse_request(document: object) -> ImageRequest:
+def parse_request(document: object, execution: object = None) -> ImageRequest:
     """Read an event, or a request by hand: `{"repository", "tag" or "digest", "force"}`.
+
+    `execution` is the name of the one that it started, by which a request is known that has no id of its own.
 
     Raises:
         InvalidRequest: naming every field that is missing, unknown or wrong.
     """
     reader = _Reader(problems=[])
+    name = reader.text(execution, "execution")
     if not isinstance(document, Mapping):
         reader.problems.append(f"got {_shown(document)}, want an event or a request, which are objects")
         request = None
@@ -59,7 +62,7 @@ def parse_request(document: object) -> ImageRequest:
         request = _parse_console_request(document, reader)
     if reader.problems or request is None:
         raise InvalidRequest(f"request: {'; '.join(reader.problems)}")
-    return request
+    return replace(request, correlation_id=request.correlation_id or name or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,7 @@ def _parse_event(event: Mapping[object, object], reader: _Reader) -> ImageReques
         digest=reader.digest(detail.get("image-digest"), "detail.image-digest"),
         origin=kind.origin,
         pushed_at=reader.text(event.get("time"), "time") or None,
+        correlation_id=reader.text(event.get("id"), "id") or None,
         media_type=reader.text(detail.get("manifest-media-type"), "detail.manifest-media-type"),
         artifact_type=reader.text(detail.get("artifact-media-type"), "detail.artifact-media-type"),
     )

@@ -1,0 +1,95 @@
+"""What an image cost, in US dollars by list prices: an estimate to compare images and settings by, not an invoice.
+
+Prices are those of us-east-1 without discounts and free tiers. Not counted: logs, traces, the table of zTOCs, and
+requests to the registry, which cost nothing within a region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soci.oci.fields import Fields
+
+USD_PER_GB_SECOND: Mapping[str, float] = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
+USD_PER_REQUEST = 0.20 / 1_000_000
+USD_PER_TRANSITION = 25 / 1_000_000
+USD_PER_EVENT = 1 / 1_000_000
+
+SHORT_CALL_SECONDS = 0.5
+"""Of the functions that decide and record, whose time nobody measures: they ask the registry a few questions."""
+
+_MIB_PER_GB = 1024
+_STATES_OF_EVERY_IMAGE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What was done for an image, beside deciding on it and recording it."""
+
+    layers: int = 0
+    """How often the function that indexes a layer was called, repetitions left out."""
+    layer_seconds: float = 0.0
+    """Of all layers together."""
+    publish_seconds: float = 0.0
+
+    def to_document(self) -> dict[str, object]:
+        """Return it as part of an execution's output."""
+        return {
+            "layers": self.layers,
+            "layer_seconds": round(self.layer_seconds, 1),
+            "publish_seconds": round(self.publish_seconds, 1),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Work:
+        """Read it back. Raises `InvalidDocument` that names the path."""
+        return cls(
+            layers=fields.size("layers"),
+            layer_seconds=fields.number("layer_seconds"),
+            publish_seconds=fields.number("publish_seconds"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSizes:
+    """Memory of the functions in MiB, and their processor."""
+
+    architecture: str
+    image_filter: int
+    index_layer: int
+    publish_index: int
+    outcome_recorder: int
+
+    @classmethod
+    def from_document(cls, document: object) -> FunctionSizes:
+        """Read them. Raises `InvalidDocument` that names the path."""
+        fields = Fields(document, "function sizes")
+        architecture = fields.string("architecture")
+        if architecture not in USD_PER_GB_SECOND:
+            raise fields.invalid("architecture", f"expected one of {', '.join(USD_PER_GB_SECOND)}")
+        return cls(
+            architecture=architecture,
+            image_filter=fields.size("image_filter"),
+            index_layer=fields.size("index_layer"),
+            publish_index=fields.size("publish_index"),
+            outcome_recorder=fields.size("outcome_recorder"),
+        )
+
+
+def estimate_usd(work: Work, sizes: FunctionSizes) -> float:
+    """Return what the functions, states and the event about an image cost."""
+    is_published = work.publish_seconds > 0
+    mib_seconds = (
+        SHORT_CALL_SECONDS * (sizes.image_filter + sizes.outcome_recorder)
+        + work.layer_seconds * sizes.index_layer
+        + work.publish_seconds * sizes.publish_index
+    )
+    requests = 2 + work.layers + is_published
+    transitions = _STATES_OF_EVERY_IMAGE + is_published + (1 + work.layers if work.layers else 0)
+    return (
+        mib_seconds / _MIB_PER_GB * USD_PER_GB_SECOND[sizes.architecture]
+        + requests * USD_PER_REQUEST
+        + transitions * USD_PER_TRANSITION
+        + USD_PER_EVENT
+    )
