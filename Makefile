@@ -8,6 +8,7 @@ LAMBDA := --python-platform aarch64-manylinux_2_28 --python-version 3.13 # no ma
 python := $(VENV)/bin/python
 node := PATH="$(abspath $(VENV)/bin):$$PATH" # programs of npm, and the CDK, find the Node.js of the lock
 stamp := $(VENV)/.up-to-date
+side_by_side := -n 2 --dist loadfile # what a file sets up once stays with it
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
@@ -41,7 +42,7 @@ test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs som
 check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
 	@# Not end to end: Python cannot start a trace in two threads at once, and the fault table starts thousands.
 	$(python) -m pytest tests/e2e
-	$(python) -m pytest --ignore=tests/e2e --cov --cov-report=term-missing:skip-covered
+	$(python) -m pytest --ignore=tests/e2e $(side_by_side) --cov --cov-report=term-missing:skip-covered
 
 lint: venv ## Lint, and check the format.
 	$(python) -m ruff check
