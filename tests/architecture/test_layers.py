@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "service": {*RECIPES, "push", "registry"},
     "inventory": {*VALUES, "ports", "registry"},
     "status": {*RECIPES, "inventory", "service"},
-    "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status"},
+    "tasks": {*RECIPES, "inventory", "service", "status"},
+    "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status", "tasks"},
     "__main__": {"cli"},
 }
 MODULES = core_modules()

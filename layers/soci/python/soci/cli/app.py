@@ -15,7 +15,14 @@ from typing import Annotated
 import typer
 
 from soci import __version__
-from soci.cli import build_commands, decide_command, read_commands, remove_command, status_command
+from soci.cli import (
+    build_commands,
+    check_task_command,
+    decide_command,
+    read_commands,
+    remove_command,
+    status_command,
+)
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine
@@ -47,6 +54,7 @@ for command in (
     remove_command.remove,
     decide_command.decide,
     status_command.status,
+    check_task_command.check_task,
 ):
     app.command()(command)
 
