@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from soci.oci.digest import Digest
 from soci.plan import PlannedLayer, plan_layer
 from soci.reasons import LeftOut, Reason
 from soci.settings import MultiMember
+from soci.stopping import pause
 from soci.ztoc.builder import IndexedLayer
 from tests.builders import (
     Image,
@@ -270,3 +272,23 @@ def test_threads_end_with_the_work():
         index(LayerSource(GOOD[:-9], *LAYERS), *map(gzip_layer, (GOOD[:-9], *LAYERS)), jobs=4)
 
     assert threading.active_count() == before
+
+
+class StuckSource(LayerSource):
+    """Serves the larger layers at once, and waits after the first chunk of a smaller one."""
+
+    def _chunks(self, descriptor: Descriptor, data: bytes) -> Iterator[bytes]:
+        for chunk in super()._chunks(descriptor, data):
+            yield chunk
+            if descriptor.size < 20_000:
+                pause(30)
+
+
+def test_a_damaged_layer_does_not_wait_for_one_that_is_stuck():
+    damaged, stuck = gzip_of(noise(30_000)), gzip_of(tar_of(file("a", noise(10_000))), level=0)
+    started = time.monotonic()
+
+    with pytest.raises(TarError):
+        index(StuckSource(damaged, stuck), *map(gzip_layer, (damaged, stuck)), jobs=2)
+
+    assert time.monotonic() - started < 10
