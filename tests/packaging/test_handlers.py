@@ -69,8 +69,9 @@ def push(registry, repository, *layers, tag):
 
 
 def event_of(repository, digest, tag):
+    """A push, as the first state of an execution hands it over."""
     detail = {"repository-name": repository, "image-digest": str(digest), "image-tag": tag}
-    return {**EVENT, "detail": EVENT["detail"] | detail}
+    return {"request": {**EVENT, "detail": EVENT["detail"] | detail}, "execution": "an-execution"}
 
 
 def test_an_event_becomes_an_index_through_the_packaged_functions(functions, registry):
@@ -103,7 +104,7 @@ def test_the_lister_pages_through_the_registry(functions, registry):
 
 def test_an_error_reaches_the_workflow_by_the_name_of_its_class(functions):
     with pytest.raises(LambdaError, match="repository") as caught:
-        functions["image_filter"].invoke({"tag": "1.4"})
+        functions["image_filter"].invoke({"request": {"tag": "1.4"}})
 
     assert caught.value.error_type == "InvalidRequest"
 

@@ -64,8 +64,13 @@ def push_event() -> dict[str, Any]:
     return document
 
 
+def started_by(request: Any) -> dict[str, Any]:
+    """What the first state of an execution hands over."""
+    return {"request": request, "execution": "nightly-7"}
+
+
 def test_a_push_gets_an_answer_and_leaves_one_line_in_the_log(function, log):
-    answer = function.handler(push_event(), Context())
+    answer = function.handler(started_by(push_event()), Context())
 
     assert (answer["action"], answer["repository"], answer["tag"]) == ("index", "team/app", "1.4")
     assert json.loads(json.dumps(answer)) == answer
@@ -75,14 +80,23 @@ def test_a_push_gets_an_answer_and_leaves_one_line_in_the_log(function, log):
 
 
 def test_an_image_by_hand_gets_the_same_answer_but_for_its_origin(function):
-    asked_for = function.handler({"repository": "team/app", "tag": "1.4"}, Context())
-    pushed = function.handler(push_event(), Context())
+    asked_for = function.handler(started_by({"repository": "team/app", "tag": "1.4"}), Context())
+    pushed = function.handler(started_by(push_event()), Context())
 
-    assert asked_for | {"origin": "push", "pushed_at": pushed["pushed_at"]} == pushed
+    of_the_event = {name: pushed[name] for name in ("pushed_at", "correlation_id")}
+    assert asked_for | {"origin": "push", **of_the_event} == pushed
+
+
+def test_what_a_push_starts_is_known_by_the_id_of_its_event_all_else_by_the_execution(function, log):
+    pushed = function.handler(started_by(push_event()), Context())
+    asked_for = function.handler(started_by({"repository": "team/app", "tag": "1.4"}), Context())
+
+    assert (pushed["correlation_id"], asked_for["correlation_id"]) == (push_event()["id"], "nightly-7")
+    assert [line["correlation_id"] for line in log()] == [push_event()["id"], "nightly-7"]
 
 
 def test_a_skipped_image_has_its_reason_in_answer_and_log(function, log):
-    answer = function.handler(event("push-empty-tag"), Context())
+    answer = function.handler(started_by(event("push-empty-tag")), Context())
 
     assert (answer["outcome"], answer["reason"]) == ("skipped", "untagged")
     assert log()[0]["reason"] == "untagged"
@@ -90,21 +104,21 @@ def test_a_skipped_image_has_its_reason_in_answer_and_log(function, log):
 
 def test_a_warm_function_does_not_log_in_again(function, registry):
     for _ in range(3):
-        function.handler(push_event(), Context())
+        function.handler(started_by(push_event()), Context())
 
     assert [one.aws_action for one in registry.requests if one.aws_action] == ["GetAuthorizationToken"]
 
 
 def test_what_is_no_request_is_an_error_that_names_the_field(function):
     with pytest.raises(InvalidRequest, match="repository: got nothing"):
-        function.handler({"tag": "1.4"}, Context())
+        function.handler(started_by({"tag": "1.4"}), Context())
 
 
 def test_a_registry_that_refuses_is_an_error_in_log_and_workflow(function, registry, log):
     registry.fail(Answer(403), where=lambda seen: "/manifests/" in seen.path, times=None)
 
     with pytest.raises(RegistryError):
-        function.handler(push_event(), Context())
+        function.handler(started_by(push_event()), Context())
 
     [line] = log()
     assert (line["level"], line["repository"]) == ("ERROR", "team/app")

@@ -7,6 +7,7 @@ import pytest
 from soci.errors import InvalidDocument
 from soci.oci.digest import Digest, digest_of
 from soci.reasons import LeftOut, Reason
+from soci.service.cost import Work
 from soci.service.layer_messages import (
     GzipCopyMade,
     LayerCompression,
@@ -45,6 +46,7 @@ REQUEST = ImageRequest(
     force=True,
     origin=Origin.REPLICATION,
     pushed_at="2026-03-14T09:26:53Z",
+    correlation_id="4a8b9e1c-0d6f-4f62-8f0a-2f3f0c9b7d11",
 )
 LAYERS = (
     LayerItem(digest=digest("a"), size=200, compression=LayerCompression.GZIP),
@@ -177,6 +179,7 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
         streamed_bytes=6,
         reused_bytes=7,
         read_back=ReadBack(manifests=1, ztocs=2, spans=3),
+        work=Work(layers=2, layer_seconds=3.14, publish_seconds=0.21),
     )
 
     document = through_json(published.to_document())
@@ -201,6 +204,7 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
         "streamed_bytes": 6,
         "reused_bytes": 7,
         "read_back": {"manifests": 1, "ztocs": 2, "spans": 3},
+        "work": {"layers": 2, "layer_seconds": 3.1, "publish_seconds": 0.2},
     }
 
 

@@ -18,6 +18,7 @@ from typing import Self
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.reasons import Reason
+from soci.service.cost import Work
 from soci.service.layer_messages import LayerItem, LayerOutcome
 from soci.service.outcomes import ImageReason, Outcome, bounded
 from soci.tagging import TagLeftAlone
@@ -263,6 +264,7 @@ class Published:
     reused_bytes: int = 0
     """Of layers whose zTOC had been made before."""
     read_back: ReadBack = field(default_factory=ReadBack)
+    work: Work = field(default_factory=Work, compare=False)
 
     def to_document(self) -> dict[str, object]:
         """Return the answer of `publish_index`."""
@@ -278,4 +280,5 @@ class Published:
             "streamed_bytes": self.streamed_bytes,
             "reused_bytes": self.reused_bytes,
             "read_back": asdict(self.read_back),
+            "work": self.work.to_document(),
         }

@@ -12,6 +12,7 @@ All of it may happen twice or at the same time: the same layers and settings giv
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from soci.ports import ImageOpener, ImageStore
 from soci.push import push_converted, push_indexes
 from soci.reasons import LeftOut
 from soci.service.configuration import Configuration
+from soci.service.cost import Work
 from soci.service.making import Made, make_documents
 from soci.service.messages import (
     Action,
@@ -77,6 +79,17 @@ def publish_image(job: PublishJob, configuration: Configuration, open_image: Ima
         InvalidDocument: the layers are not those that the image's plan asks for; the message names them.
         IntegrityError, SourceError: a zTOC, or what was published, is not there or not as it should be.
     """
+    started = time.perf_counter()
+    published = _publish_decided(job, configuration, open_image)
+    work = Work(
+        layers=len(job.outcomes),
+        layer_seconds=sum(one.seconds for one in job.outcomes),
+        publish_seconds=time.perf_counter() - started,
+    )
+    return replace(published, work=work)
+
+
+def _publish_decided(job: PublishJob, configuration: Configuration, open_image: ImageOpener) -> Published:
     request = job.decision.request
     if request.digest is None or job.decision.action is Action.SKIP:
         raise InvalidDocument(
