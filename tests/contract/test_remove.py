@@ -413,3 +413,34 @@ def test_what_an_untagged_index_lists_is_kept_by_the_registry_and_the_same_call_
             one for one in registry.repository("app").manifests.values() if "soci" in one.artifact_type
         ]
         assert set(registry.repository("app").tags) == {"1.0"}
+
+
+def test_where_tags_may_not_move_they_can_go(tmp_path):
+    with Registry(Behaviour(rates={}, immutable_tags=True)) as registry:
+        place = in_memory(registry, iter(["app"])).new()
+        for tag in ("1.0", "latest"):
+            place.put(ONE, tag, tmp_path / tag)
+        before = place.manifests()
+        for tag in ("1.0", "latest"):
+            place.index(tag, convert)
+
+        assert place.remove("1.0").is_done
+        assert set(registry.repository("app").tags) == {"1.0", "latest", "latest-soci"}
+        assert place.remove("latest").is_done
+
+        assert place.manifests() == before
+
+
+def test_a_tag_that_may_not_move_keeps_its_index_and_says_so(tmp_path):
+    behaviour = Behaviour(rates={}, immutable_tags=True)
+    with Registry(behaviour) as registry:
+        place = in_memory(registry, iter(["app"])).new()
+        place.put(ONE, "source", tmp_path / "image")
+        place.index("source", convert, to="1.0")
+        tags = dict(registry.repository("app").tags)
+
+        result = place.remove("1.0")
+
+        assert result.left_alone is TagLeftAlone.IMMUTABLE
+        assert registry.repository("app").tags == tags
+        assert place.is_whole("1.0", tmp_path)
