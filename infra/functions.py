@@ -19,6 +19,7 @@ from infra.config import Deployment, FunctionSize, InvalidConfig, Network
 from infra.log_groups import log_group_for
 from infra.packaging import Assets
 from infra.permissions import Grant
+from infra.reuse import ZtocTable
 from soci.service.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584
@@ -68,7 +69,8 @@ class Functions(Construct):
             self._layer("CoreLayer", assets.core_layer, "soci: the core of the SOCI index builder"),
             self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
         ]
-        parts = _parts(deployment, settings.rules.repositories)
+        self.ztoc_table = ZtocTable(self, "Ztocs", key=key)
+        parts = _parts(deployment, settings.rules.repositories, self.ztoc_table)
         self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
         self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
         self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
@@ -133,7 +135,7 @@ class Functions(Construct):
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 
 
-def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part]:
+def _parts(deployment: Deployment, repositories: NamePatterns, ztoc_table: ZtocTable) -> dict[str, Part]:
     return {
         "ImageFilter": Part(
             description="Decides whether an image is indexed, and which layers of it",
@@ -146,7 +148,8 @@ def _parts(deployment: Deployment, repositories: NamePatterns) -> dict[str, Part
             folder="index_builder",
             handler="handler.index_layer",
             size=deployment.index_layer,
-            grants=permissions.uploading(repositories),
+            grants=[*permissions.uploading(repositories), *ztoc_table.grants()],
+            environment=ztoc_table.environment,
         ),
         "PublishIndex": Part(
             description="Publishes the index of an image and reads it back",

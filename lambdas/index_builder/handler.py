@@ -6,39 +6,38 @@ Errors pass through: the workflow knows by their names which to try again. Each 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from functools import cache
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
-from soci.service.configuration import Configuration
-from soci.service.layer import index_one_layer
+from soci.service.builder import Builder
 from soci.service.layer_messages import LayerJob
 from soci.service.messages import PublishJob
-from soci.service.publish import publish_image
-from soci.service.registry import RegistryPlace
 
 logger = Logger(service="soci-index-builder")
 Document = dict[str, object]
+copy_config_to_registered_loggers(
+    logger, include={"soci"}
+)  # what is known of a zTOC may be wrong, and is then told
 
 
 @cache
-def _environment() -> tuple[Configuration, RegistryPlace]:
-    """Read what the function was deployed with; login and connections last as long as the process."""
-    settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
-    return settings, RegistryPlace(os.environ["SOCI_REGISTRY"])
+def _builder() -> Builder:
+    return Builder.from_environment(os.environ)
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
 def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
     """Build and push the zTOC of one layer: a `LayerJob` in, a `LayerOutcome` out."""
     job = LayerJob.from_document(event)
-    what: Document = {"repository": job.repository, "image": str(job.image), "layer": str(job.layer.digest)}
-    return _logged("layer", what, lambda: index_one_layer(job, *_environment()).to_document())
+    layer: Document = {"layer": str(job.layer.digest), "layer_bytes": job.layer.size}
+    what = {"repository": job.repository, "image": str(job.image), **layer}
+    return _logged("layer", what, lambda: _builder().index_layer(job).to_document())
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
@@ -46,7 +45,7 @@ def publish_index(event: Document, context: LambdaContext) -> Document:  # noqa:
     """Publish the index of an image: a `PublishJob` in, a `Published` out, the output of the execution."""
     job = PublishJob.from_document(event)
     image = job.decision.request.to_document()
-    return _logged("image", image, lambda: publish_image(job, *_environment()).to_document())
+    return _logged("image", image, lambda: _builder().publish(job).to_document())
 
 
 def _logged(kind: str, what: Document, work: Callable[[], Document]) -> Document:

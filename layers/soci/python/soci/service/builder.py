@@ -1,0 +1,48 @@
+"""What the functions that index are deployed with, read once and kept for as long as the process lives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from soci.service.catalog import DynamoDbCatalog
+from soci.service.configuration import Configuration
+from soci.service.layer import index_one_layer
+from soci.service.layer_messages import LayerJob, LayerOutcome
+from soci.service.messages import Published, PublishJob
+from soci.service.publish import publish_image
+from soci.service.registry import RegistryPlace
+from soci.service.reuse import NothingKnown, ZtocCatalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """Settings, registry and catalog. Login and connections are kept."""
+
+    configuration: Configuration
+    registry: RegistryPlace
+    catalog: ZtocCatalog = field(default_factory=NothingKnown)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the environment of a function; without SOCI_ZTOC_TABLE nothing is used again.
+
+        Raises:
+            InvalidOption: naming every setting that is wrong.
+        """
+        table = environment.get("SOCI_ZTOC_TABLE")
+        return cls(
+            configuration=Configuration.from_document(json.loads(environment["SOCI_SETTINGS"])),
+            registry=RegistryPlace(environment["SOCI_REGISTRY"]),
+            catalog=DynamoDbCatalog(table) if table else NothingKnown(),
+        )
+
+    def index_layer(self, job: LayerJob) -> LayerOutcome:
+        """See `index_one_layer`."""
+        return index_one_layer(job, self.configuration, self.registry, self.catalog)
+
+    def publish(self, job: PublishJob) -> Published:
+        """See `publish_image`."""
+        return publish_image(job, self.configuration, self.registry)
