@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 
 from soci.errors import InvalidOption
 from soci.service.configuration import Configuration
-from soci.service.declared import Choice, Declared, Integer, ListOf, Nullable, Setting, Text
+from soci.service.declared import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
 
 KEYS = ("stack_name", "settings", "deployment")
 """The keys of the context that are ours. The CDK's own have a `:` or a `/` in them."""
@@ -34,6 +34,8 @@ _POLICY_ARN = Text(
     pattern=r"arn:[a-z0-9-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+", accepted="ARN of a policy"
 )
 _KEY_ARN = Text(pattern=r"arn:[a-z0-9-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", accepted="ARN of a KMS key")
+_TOPIC_ARN = Text(pattern=r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", accepted="ARN of an SNS topic")
+_EMAIL = Text(pattern=r"[^\s@]{1,64}@[^\s@]{1,255}", accepted="e-mail address")
 _SUBNET_ID = Text(pattern=r"subnet-[0-9a-f]{8,17}", accepted="subnet IDs")
 _SECURITY_GROUP_ID = Text(pattern=r"sg-[0-9a-f]{8,17}", accepted="security group IDs")
 
@@ -136,6 +138,61 @@ class Network(Declared):
             yield "subnet_ids: want subnets and security groups together, or none of both"
 
 
+class Schedule(StrEnum):
+    """How often something is done by itself."""
+
+    OFF = "off"
+    DAILY = "daily"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile(Declared):
+    """A search for recent images without an index: the registry sends its events as well as it can, no better."""
+
+    schedule: Annotated[
+        Schedule, Setting(Choice(Schedule), "search for images that have no index, and index them")
+    ] = Schedule.DAILY
+    hour_utc: Annotated[
+        int, Setting(Integer(minimum=0, maximum=23), "the search begins a quarter past this hour, UTC")
+    ] = 3
+    days: Annotated[
+        int,
+        Setting(Integer(minimum=2, maximum=90), "images are searched that were pushed since", unit="days"),
+    ] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms(Declared):
+    """What is watched, and who is told."""
+
+    enabled: Annotated[bool, Setting(Flag(), "alarms in CloudWatch")] = True
+    email: Annotated[
+        str | None,
+        Setting(
+            Nullable(_EMAIL), "told of alarms, through a topic of the stack's own; it has to confirm once"
+        ),
+    ] = None
+    topic_arn: Annotated[
+        str | None, Setting(Nullable(_TOPIC_ARN), "a topic of yours, whose policy lets CloudWatch publish")
+    ] = None
+    push_to_index_minutes: Annotated[
+        int,
+        Setting(
+            Integer(minimum=1, maximum=1440),
+            "an alarm goes off when one image in twenty takes longer from push to index",
+            unit="minutes",
+        ),
+    ] = 30
+
+    def conflicts(self) -> Iterable[str]:
+        """See `Declared`."""
+        told = {"email": self.email, "topic_arn": self.topic_arn}
+        for name, value in told.items():
+            if value is not None and not self.enabled:
+                yield f"{name}: got {value}, want null without alarms, or enabled"
+                return
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment(Declared):
     """What the stack is made of."""
@@ -176,11 +233,14 @@ class Deployment(Declared):
         str | None,
         Setting(
             Nullable(_KEY_ARN),
-            "encrypts logs, the functions' environment and the queue of undelivered events; its policy has to "
-            "let CloudWatch Logs and EventBridge use it. `null`: keys of AWS",
+            "encrypts logs, the functions' environment, the queue of undelivered events and the alarms' topic; its "
+            "policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: keys of AWS",
         ),
     ] = None
     vpc: Network = field(default_factory=Network)
+    reconcile: Reconcile = field(default_factory=Reconcile)
+    alarms: Alarms = field(default_factory=Alarms)
+    dashboard: Annotated[bool, Setting(Flag(), "a dashboard in CloudWatch")] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

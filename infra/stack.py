@@ -8,10 +8,12 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.config import StackConfig
+from infra.config import Schedule, StackConfig
 from infra.events import ImageEvents
 from infra.functions import Functions
+from infra.observability import Observability
 from infra.packaging import Assets
+from infra.reconcile import DailyReconcile
 from infra.workflows import Workflows
 
 
@@ -31,12 +33,29 @@ class SociStack(Stack):
             self, "Functions", assets=assets, settings=config.settings, deployment=deployment, key=key
         )
         workflows = Workflows(self, "Workflows", functions=functions, deployment=deployment, key=key)
-        ImageEvents(
+        events = ImageEvents(
             self,
             "ImageEvents",
             index_image=workflows.index_image,
             outcome_recorder=functions.outcome_recorder,
             rules=config.settings.rules,
+            key=key,
+        )
+        if deployment.reconcile.schedule is Schedule.DAILY:
+            DailyReconcile(
+                self,
+                "Reconcile",
+                reindex_repositories=workflows.reindex_repositories,
+                undelivered=events.undelivered,
+                deployment=deployment,
+            )
+        Observability(
+            self,
+            "Observability",
+            functions=functions,
+            workflows=workflows,
+            undelivered=events.undelivered,
+            config=config,
             key=key,
         )
         if deployment.permissions_boundary_arn:
@@ -46,6 +65,12 @@ class SociStack(Stack):
             iam.PermissionsBoundary.of(self).apply(boundary)
         self._output(workflows.index_image, "Indexes an image by hand: start it with its repository and tag")
         self._output(workflows.reindex_repositories, "Indexes what repositories hold already")
+        CfnOutput(
+            self,
+            "UndeliveredUrl",
+            value=events.undelivered.queue_url,
+            description="The queue of events that could not be delivered: see docs/operations.md",
+        )
 
     def _output(self, machine: sfn.StateMachine, description: str) -> None:
         name = machine.node.id

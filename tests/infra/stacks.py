@@ -19,6 +19,7 @@ from infra.stack import SociStack
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
 KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+TOPIC_ARN = f"arn:aws:sns:{REGION}:{ACCOUNT}:on-call"
 BOUNDARY_ARN = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 
 NARROW = {"rules": {"repositories": {"include": ["team/*", "shop-?"], "exclude": ["team/lambda-*"]}}}
@@ -35,6 +36,8 @@ EVERYTHING = {
         "lambda_architecture": "x86_64",
         "layers_at_a_time": 3,
         "images_at_a_time": 7,
+        "reconcile": {"hour_utc": 22, "days": 14},
+        "alarms": {"email": "ops@example.com", "topic_arn": TOPIC_ARN, "push_to_index_minutes": 10},
     },
 }
 """A context that makes use of all that a deployment can choose."""

@@ -259,5 +259,5 @@ def test_the_rules_of_the_stack_have_these_patterns():
         return sorted(json.dumps(document, sort_keys=True) for document in documents)
 
     assert as_text(
-        rule["EventPattern"] for rule in deployed if rule["EventPattern"]["source"] == ["aws.ecr"]
+        rule["EventPattern"] for rule in deployed if rule.get("EventPattern", {}).get("source") == ["aws.ecr"]
     ) == as_text(pattern.to_document() for pattern in patterns)

@@ -163,7 +163,7 @@ def test_an_execution_that_ends_without_a_last_state_is_recorded_by_a_rule(conte
     (rule,) = [
         rule
         for rule in resources(template_of(context), "AWS::Events::Rule").values()
-        if rule["EventPattern"]["source"] == ["aws.states"]
+        if rule.get("EventPattern", {}).get("source") == ["aws.states"]
     ]
 
     assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
