@@ -6,13 +6,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from local.lambda_runtime import LambdaProcess
 from local.registry import Behaviour, EcrLogin, Registry
-from local.system.events import EventBus
+from local.system.events import EventBus, input_for
 from local.system.functions import Answer, FunctionPool, Functions, LambdaRuntime
 from local.system.push import Pusher
 from local.system.record import Status
@@ -87,6 +88,18 @@ class LocalSystem:
     def start_reindex(self, request: Mapping[str, Json]) -> Execution:
         """Start ReindexRepositories by hand."""
         return self.workflows.start(REINDEX, dict(request))
+
+    def run_schedules(self, at: datetime) -> None:
+        """Do what is done by itself at some time of the day, as if it were that time."""
+        event = {
+            "source": "aws.events",
+            "detail-type": "Scheduled Event",
+            "time": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "detail": {},
+        }
+        for rule in self.deployed.template.schedules():
+            for target in rule.targets:
+                self._deliver(target.arn, input_for(target, event))
 
     def redrive(self, execution: Execution) -> Execution:
         """Run a failed execution again from where it failed."""

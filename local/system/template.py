@@ -132,16 +132,19 @@ class Template:
         return found
 
     def rules(self) -> tuple[Rule, ...]:
-        """Give the rules that wait for events; schedules are none."""
+        """Give the rules that wait for events."""
         return tuple(
-            Rule(
-                name=rule.name,
-                pattern=json.dumps(rule.properties["EventPattern"]),
-                enabled=rule.properties.get("State", "ENABLED") != "DISABLED",
-                targets=tuple(map(_target, rule.properties.get("Targets", ()))),
-            )
+            _rule(rule, json.dumps(rule.properties["EventPattern"]))
             for rule in self.of_type("AWS::Events::Rule")
             if "EventPattern" in rule.properties
+        )
+
+    def schedules(self) -> tuple[Rule, ...]:
+        """Give the rules that wait for a time; their pattern is empty."""
+        return tuple(
+            _rule(rule, "")
+            for rule in self.of_type("AWS::Events::Rule")
+            if "ScheduleExpression" in rule.properties
         )
 
     # --- names ---------------------------------------------------------------------------------------------
@@ -237,6 +240,15 @@ class Template:
 
     def _holds(self, condition: str | None) -> bool:
         return condition is None or bool(self._resolve(self._conditions[condition]))
+
+
+def _rule(rule: Resource, pattern: str) -> Rule:
+    return Rule(
+        name=rule.name,
+        pattern=pattern,
+        enabled=rule.properties.get("State", "ENABLED") != "DISABLED",
+        targets=tuple(map(_target, rule.properties.get("Targets", ()))),
+    )
 
 
 def _target(document: Mapping[str, Json]) -> Target:
