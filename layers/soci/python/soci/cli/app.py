@@ -22,6 +22,7 @@ from soci.cli import (
     read_commands,
     remove_command,
     status_command,
+    wait_command,
 )
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
@@ -54,6 +55,7 @@ for command in (
     remove_command.remove,
     decide_command.decide,
     status_command.status,
+    wait_command.wait,
     check_task_command.check_task,
 ):
     app.command()(command)
