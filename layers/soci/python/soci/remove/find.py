@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.ports import DescriptorSource, EntryPoint, ImageSource, ImageStore, ReferrerSource
 from soci.remove.strip import is_converted, strip_index
-from soci.remove.surroundings import fetch_tree, look_around
+from soci.remove.surroundings import Surroundings, fetch_tree, look_around
 from soci.remove.unfinished import Unfinished
 
 
@@ -87,15 +87,10 @@ def fetch_removal(target: Target) -> Removal:
         documents += fetch_tree(store, enabled.root, store.fetch_manifest(enabled.root))
     referrers = list(_fetch_referrers(store, (*image.images, *(copy.images if copy else ()))))
     subjects = {referrer.digest: subject for referrer, subject in referrers}
-    is_own = _own_ways(target, enabled, subjects)
 
     interest = {one.digest for one in documents} | subjects.keys() | set(subjects.values())
-    around = look_around(store, interest, target.name, is_own=is_own)
-    rest = [one for one in _fetch_rest(store, around.unfinished) if one.digest not in interest]
-    if rest:
-        around = look_around(store, interest | {one.digest for one in rest}, target.name, is_own=is_own)
+    around, rest = _look_around(target, interest, _own_ways(target, enabled, subjects))
     documents = sorted((*documents, *rest), key=lambda one: not media_types.is_index(one.media_type))
-
     kept = _documents_that_stay(store, image, replacement)
     needed = {
         one.digest: around.leads_to[one.digest]
@@ -117,6 +112,18 @@ def fetch_removal(target: Target) -> Removal:
         replacement=() if target.tag is None and image.root.digest in needed else replacement,
         unfinished=around.unfinished,
     )
+
+
+def _look_around(
+    target: Target, documents: Set[Digest], is_own: Callable[[EntryPoint], bool]
+) -> tuple[Surroundings, list[Descriptor]]:
+    """Find what leads to some documents, and to those which earlier removals have left; return the latter, too."""
+    around = look_around(target.store, documents, target.name, is_own=is_own)
+    rest = [one for one in _fetch_rest(target.store, around.unfinished) if one.digest not in documents]
+    if rest:
+        everything = documents | {one.digest for one in rest}
+        around = look_around(target.store, everything, target.name, is_own=is_own)
+    return around, rest
 
 
 def _fetch_copy(place: ConvertedCopy, image: Image) -> Image | None:
