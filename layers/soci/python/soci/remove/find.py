@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -115,7 +115,7 @@ def fetch_removal(target: Target) -> Removal:
 
 
 def _look_around(
-    target: Target, documents: Set[Digest], is_own: Callable[[EntryPoint], bool]
+    target: Target, documents: set[Digest], is_own: Callable[[EntryPoint], bool]
 ) -> tuple[Surroundings, list[Descriptor]]:
     """Find what leads to some documents, and to those which earlier removals have left; return the latter, too."""
     around = look_around(target.store, documents, target.name, is_own=is_own)
