@@ -1,16 +1,23 @@
-"""What every test can rely on: a clean environment, no network, repeatable examples, and none is skipped."""
+"""What every test can rely on: a clean environment, no network, repeatable examples; none skipped, no secret told."""
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import logging
 import os
+import re
+import secrets
 import socket
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from soci.errors import SociError
 
 # Node.js (for aws_cdk, already when it is imported) and the command soci-index lie beside the interpreter.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -25,13 +32,82 @@ class NetworkUsed(Exception):
     """A test reached for an address outside this machine. Not an OSError, which code under test may catch."""
 
 
+_OF_THE_CALLER = re.compile(r"SOCI_.*|AWS_.*|DOCKER_CONFIG|REGISTRY_AUTH_FILE|XDG_.*|.*_proxy", re.IGNORECASE)
+
+
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> Iterator[None]:
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No setting or credential of whoever runs the tests reaches them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("SOCI_", "AWS_")):
+            if _OF_THE_CALLER.fullmatch(name):
                 patch.delenv(name)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # else boto3 looks for a login in the network
+        yield
+
+
+class Overheard(logging.Handler):
+    """All that is logged, from DEBUG on, and all texts of our errors; and the secrets that it should not hold.
+
+    Registries of the tests make tokens and passwords by `secrets.token_urlsafe`, tests have a word of their own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._texts: list[str] = []
+        self._secrets = {"not-to-be-seen"}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        make_token = secrets.token_urlsafe
+
+        def token_urlsafe(nbytes: int | None = None) -> str:
+            token = make_token(nbytes)
+            self._secrets |= {token, base64.b64encode(f"AWS:{token}".encode()).decode().rstrip("=")}
+            return token
+
+        def note(error: SociError, *arguments: object) -> None:
+            self._texts.append(" ".join(map(str, arguments)))
+            super(SociError, error).__init__(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(secrets, "token_urlsafe", token_urlsafe)
+            patch.setattr(SociError, "__init__", note)
+            logging.root.addHandler(self)
+            patch.setattr(logging.root, "level", logging.DEBUG)
+            yield
+            logging.root.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._texts.append(self.format(record))
+
+    def leaks(self, *more: str) -> list[str]:
+        """Return the lines since the last time, and of further texts, that hold a secret: with stars for it."""
+        texts, self._texts = (*self._texts, *more), []
+        lines = (line for text in texts for line in text.splitlines())
+        return [masked for line in lines if (masked := self._masked(line)) != line]
+
+    def _masked(self, line: str) -> str:
+        masked = _CREDENTIAL.sub("***", line)
+        for words in _WORDS:
+            for word in self._secrets.intersection(words.findall(masked)):
+                masked = masked.replace(word, "***")
+        return masked
+
+
+_CREDENTIAL = re.compile(
+    r"\b(basic|bearer) [A-Za-z0-9+/=._~-]{12,}|X-Amz-Signature=\w+|not-to-be-seen", re.IGNORECASE
+)
+_WORDS = (re.compile(r"[A-Za-z0-9_-]{14,}"), re.compile(r"[A-Za-z0-9+/]{14,}"))
+_OVERHEARD = Overheard()
+_TESTS_OF_THE_REGISTRY = Path(__file__).parent / "unit/local"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def overheard() -> Iterator[None]:
+    """What is logged or raised is looked through after each test."""
+    with _OVERHEARD.listening():
         yield
 
 
@@ -63,9 +139,15 @@ def _is_here(host: str | int) -> bool:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     _fail_if_skipped(report)
+    written = (report.capstdout, report.capstderr) if report.when == "call" else ()
+    # Tests of the registry in memory ask it by boto3 itself, which logs what it likes.
+    if (leaks := _OVERHEARD.leaks(*written)) and not item.path.is_relative_to(_TESTS_OF_THE_REGISTRY):
+        report.outcome = "failed"
+        report.sections.clear()
+        report.longrepr = "\n".join(("A credential is told:", *leaks))
     return report
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -61,11 +62,49 @@ def test_a_test_can_reach_its_own_machine():
 
 
 def test_no_setting_or_credential_of_the_caller_reaches_the_tests():
-    assert [name for name in os.environ if name.startswith(("SOCI_", "AWS_"))] == []
+    ours = {"AWS_EC2_METADATA_DISABLED"}
+    assert {name for name in os.environ if name.startswith(("SOCI_", "AWS_", "DOCKER_"))} == ours
+    assert not (Path.home() / ".docker").exists()
 
 
 def test_the_settings_of_the_caller_are_removed_and_not_just_absent(guarded, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "someone")
     guarded.makepyfile("import os\ndef test_it():\n    assert 'AWS_PROFILE' not in os.environ\n")
+
+    guarded.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "logging.getLogger('some.library').debug('got %s', token)",
+        "logging.info('Authorization: Basic bWU6bm90LXRvLWJlLXNlZW4=')",
+        "print('token=' + token + '.')",
+        "print(base64.b64encode(('AWS:' + token).encode()).decode())",
+        "SociError(f'refused {token}')",
+        "SociError('https://h/layer?X-Amz-Signature=0')",
+        "RegistryError('not-to-be-seen', status=1)",
+    ],
+    ids=["log", "header", "output", "encoded", "caught error", "signed address", "error"],
+)
+def test_a_test_fails_when_a_credential_is_told(guarded, line):
+    guarded.makepyfile(
+        "import base64, logging, pytest, secrets\n"
+        "from soci.errors import RegistryError, SociError\n"
+        f"def test_it():\n    token = secrets.token_urlsafe(48)\n    {line}\n"
+    )
+
+    result = guarded.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["A credential is told:", "*[*][*][*]*"])
+
+
+def test_a_test_may_have_a_credential_and_say_nothing_of_it(guarded):
+    guarded.makepyfile(
+        "import logging, secrets\nfrom soci.errors import SociError\n"
+        "def test_it():\n    token = secrets.token_urlsafe(48)\n    logging.debug('got a token')\n"
+        "    SociError('status 401: Bearer realm=\\'h\\'')\n    assert token\n"
+    )
 
     guarded.runpytest_subprocess().assert_outcomes(passed=1)
