@@ -57,8 +57,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "service": {*RECIPES, "push", "registry"},
     "inventory": {*VALUES, "ports", "registry"},
     "status": {*RECIPES, "inventory", "service"},
+    "orphans": {*RECIPES, "inventory"},
     "tasks": {*RECIPES, "inventory", "service", "status"},
-    "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status", "tasks"},
+    "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status", "orphans", "tasks"},
     "__main__": {"cli"},
 }
 MODULES = core_modules()

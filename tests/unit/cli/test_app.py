@@ -16,7 +16,10 @@ from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
 MAX_MODULES = 320
 """Loaded to say the version: typer and its kin, and the core. More would be felt at each start."""
 
-COMMANDS = ["ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"]
+COMMANDS = [
+    *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
+    *("status", "wait", "check-task", "clean"),
+]
 
 
 def test_the_version_names_the_inflate_engine(soci_index):

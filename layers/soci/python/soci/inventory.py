@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from soci.errors import InvalidReference, InvalidResponse, NotInImage
 from soci.oci import media_types
@@ -17,15 +18,10 @@ from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.ports import EntryPoint
-from soci.registry.client import RegistryClient
-from soci.registry.credentials import DockerConfig
-from soci.registry.ecr import EcrLogins, parse_ecr_host
-from soci.registry.ecr_api import EcrApi
-from soci.registry.open import FirstLogin, base_url
-from soci.registry.pace import ECR_RATES_PER_SECOND, Pace
-from soci.registry.repository import RegistryRepository
-from soci.registry.retry import RetryPolicy
-from soci.registry.transport import Transport
+
+if TYPE_CHECKING:  # the HTTP client takes 100 ms to import, at every start of the command
+    from soci.registry.client import RegistryClient
+    from soci.registry.repository import RegistryRepository
 
 _GLOB = frozenset("*?")
 
@@ -83,16 +79,11 @@ class Inventory:
 
     def __init__(self, host: str, *, is_ecr: bool = False) -> None:
         self.host = host
+        from soci.registry.ecr import parse_ecr_host  # noqa: PLC0415 - see above
+        from soci.registry.ecr_api import EcrApi  # noqa: PLC0415
+
         self._api = EcrApi(host) if is_ecr or parse_ecr_host(host) else None
-        retries = RetryPolicy()
-        self._client = RegistryClient(
-            base_url(host),
-            host,
-            transport=Transport(None),
-            logins=EcrLogins(any_host=True) if self._api else FirstLogin([DockerConfig()]),
-            retries=retries,
-            pace=Pace(ECR_RATES_PER_SECOND if self._api else {}, retries.clock),
-        )
+        self._client = _open_client(host, is_ecr=self._api is not None)
         self._names: list[str] | None = None
 
     @property
@@ -109,11 +100,16 @@ class Inventory:
             tag=None if is_digest else reference,
             digest=Digest.parse(reference) if is_digest else None,
         )
-        return RegistryRepository(self._client, place)
+        return self._open(place)
 
     def open_repository(self, repository: str) -> RegistryRepository:
         """Open a repository as a whole."""
-        return RegistryRepository(self._client, RegistryRef(host=self.host, repository=repository))
+        return self._open(RegistryRef(host=self.host, repository=repository))
+
+    def _open(self, place: RegistryRef) -> RegistryRepository:
+        from soci.registry.repository import RegistryRepository  # noqa: PLC0415 - see above
+
+        return RegistryRepository(self._client, place)
 
     def fetch_names(self, wanted: RepositoryName) -> list[str]:
         """Return the repositories that a name or a pattern stands for.
@@ -180,6 +176,26 @@ class Inventory:
                 pushed_at=None,
             )
         yield from found.values()
+
+
+def _open_client(host: str, *, is_ecr: bool) -> RegistryClient:
+    from soci.registry.client import RegistryClient  # noqa: PLC0415 - see above
+    from soci.registry.credentials import DockerConfig  # noqa: PLC0415
+    from soci.registry.ecr import EcrLogins  # noqa: PLC0415
+    from soci.registry.open import base_url  # noqa: PLC0415
+    from soci.registry.pace import ECR_RATES_PER_SECOND, Pace  # noqa: PLC0415
+    from soci.registry.retry import RetryPolicy  # noqa: PLC0415
+    from soci.registry.transport import Transport  # noqa: PLC0415
+
+    retries = RetryPolicy()
+    return RegistryClient(
+        base_url(host),
+        host,
+        transport=Transport(None),
+        logins=EcrLogins(any_host=True) if is_ecr else DockerConfig(),
+        retries=retries,
+        pace=Pace(ECR_RATES_PER_SECOND if is_ecr else {}, retries.clock),
+    )
 
 
 def _subject_of(entry_point: EntryPoint) -> Digest | None:

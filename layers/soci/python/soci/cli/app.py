@@ -18,6 +18,7 @@ from soci import __version__
 from soci.cli import (
     build_commands,
     check_task_command,
+    clean_command,
     decide_command,
     read_commands,
     remove_command,
@@ -57,6 +58,7 @@ for command in (
     status_command.status,
     wait_command.wait,
     check_task_command.check_task,
+    clean_command.clean,
 ):
     app.command()(command)
 

@@ -1,0 +1,332 @@
+"""`clean` over the in-memory registry: what goes, what stays because somebody needs it, what is only told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from local.registry import Answer
+from local.registry.store import OCI_INDEX, Repository
+from soci.inventory import Inventory
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.orphans import Wanted, find_orphans, remove_orphans
+from soci.registry.ecr_api import EcrApi
+from tests.aws_environment import as_aws
+from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
+from tests.unit.status.forty import app, both
+
+SETTINGS = configuration()
+V1 = configuration(index={"version": "v1"})
+NOW = ("--older-than", "0min")
+
+
+@pytest.fixture
+def place():
+    with in_memory() as place, as_aws(place.registry):
+        yield place
+
+
+@pytest.fixture
+def there(place) -> Repository:
+    found: Repository = place.registry.repository("app")
+    return found
+
+
+@pytest.fixture
+def clean(soci_index, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*flags: object, status: int = 0):
+        host = place.registry.host
+        return soci_index("clean", f"{host}/app", "--ecr-host", host, *flags, status=status)
+
+    return command
+
+
+def indexed(place: InMemory, tag: str, settings: Any = SETTINGS, image: Any = None) -> None:
+    place.put("app", image or both(tag), tag)
+    index(place, by_hand("app", tag), settings)
+
+
+def delete(there: Repository, tag: str) -> None:
+    """Let an image go as a lifecycle rule does: its index, and its manifests that nothing else lists."""
+    digest = there.tags.pop(tag)
+    gone = there.manifests.pop(digest)
+    for child in gone.children:
+        del there.manifests[child]
+
+
+def types(there: Repository) -> Counter[str]:
+    return Counter(one.artifact_type or one.media_type for one in there.manifests.values())
+
+
+def snapshot(there: Repository) -> tuple[dict[str, str], set[str]]:
+    return dict(there.tags), set(there.manifests)
+
+
+def test_nothing_goes_while_every_image_is_there(clean, place, there):
+    indexed(place, "1")
+    indexed(place, "2", V1)
+    before = snapshot(there)
+
+    result = clean(*NOW, "--tags", "--untagged")
+
+    assert result.stdout == "0 of 0 orphans removed\n"
+    assert snapshot(there) == before
+
+
+def test_indexes_of_version_1_go_with_their_image(clean, place, there):
+    indexed(place, "1", V1)
+    indexed(place, "2", V1)
+    delete(there, "1")
+    assert types(there)[media_types.SOCI_INDEX_V1] == 4
+
+    document = clean(*NOW, "--json").document
+
+    assert [one["kind"] for one in document["repositories"][0]["found"]] == ["v1-without-image"] * 2
+    assert types(there)[media_types.SOCI_INDEX_V1] == 2
+    assert {one.subject for one in there.manifests.values()} <= {None, *there.manifests}
+
+
+def test_a_dry_run_lists_what_would_go_and_changes_nothing(clean, place, there):
+    indexed(place, "1", V1)
+    delete(there, "1")
+    before = snapshot(there)
+
+    result = clean(*NOW, "--dry-run")
+
+    assert [line.split()[1::4] for line in result.stdout.splitlines()[1:3]] == [
+        ["v1-without-image", "would"],
+    ] * 2
+    assert result.stdout.endswith("2 orphans would go\n")
+    assert snapshot(there) == before
+    assert not any(seen.method == "DELETE" for seen in place.registry.requests)
+
+
+def test_soci_indexes_that_no_image_lists_go(clean, place, there):
+    indexed(place, "1")
+    copy = there.manifests.pop(there.tags.pop("1-soci"))
+    for child in copy.children:
+        manifest = there.manifests[child]
+        if SOCI_INDEX_DIGEST in manifest.document.get("annotations", {}):
+            del there.manifests[child]
+
+    document = clean(*NOW, "--json").document
+
+    assert [one["kind"] for one in document["repositories"][0]["found"]] == ["index-without-image"] * 2
+    assert types(there)[media_types.SOCI_INDEX_V2] == 0
+    assert "1" in there.tags
+
+
+def test_a_soci_index_that_a_manifest_names_stays_though_nothing_lists_both(clean, place, there):
+    indexed(place, "1")
+    del there.manifests[there.tags.pop("1-soci")]
+    before = snapshot(there)
+
+    assert clean(*NOW, "--untagged").stdout == "0 of 0 orphans removed\n"
+    assert snapshot(there) == before
+
+
+def test_copies_whose_original_tag_is_gone_stay_unless_asked_for(clean, place, there):
+    indexed(place, "1")
+    indexed(place, "2")
+    delete(there, "1")
+    before = snapshot(there)
+    assert clean(*NOW).stdout == "0 of 0 orphans removed\n"
+    assert snapshot(there) == before
+
+    document = clean(*NOW, "--tags", "--json").document
+
+    kinds = Counter(one["kind"] for one in document["repositories"][0]["found"])
+    assert kinds == {"tag-without-original": 1, "part-of-copy": 2, "index-without-image": 2}
+    assert set(there.tags) == {"2", "2-soci"}
+    assert types(there)[media_types.SOCI_INDEX_V2] == 2
+    assert clean(*NOW, "--tags", "--untagged").stdout == "0 of 0 orphans removed\n"
+
+
+def test_a_copy_that_has_another_tag_as_well_only_loses_the_tag(clean, place, there):
+    indexed(place, "1")
+    there.tags["production"] = there.tags["1-soci"]
+    delete(there, "1")
+    manifests = set(there.manifests)
+
+    result = clean(*NOW, "--tags")
+
+    assert result.stdout.splitlines()[1].endswith("removed tag")
+    assert set(there.tags) == {"production"}
+    assert set(there.manifests) == manifests
+
+
+def test_parts_that_another_copy_lists_stay(clean, place, there):
+    indexed(place, "1")
+    copy = there.find("1-soci")
+    assert copy is not None
+    document = copy.document | {"annotations": {"another": "index of the same parts"}}
+    there.put_manifest(json.dumps(document).encode(), OCI_INDEX, tag="kept")
+    delete(there, "1")
+
+    document = clean(*NOW, "--tags", "--json").document
+
+    assert [one["kind"] for one in document["repositories"][0]["found"]] == ["tag-without-original"]
+    assert set(there.find("kept").children) <= set(there.manifests)
+
+
+def test_copies_without_a_tag_go_if_asked_for_and_their_image_is_gone(clean, place, there):
+    for seed in ("old", "new"):
+        indexed(place, "latest", image=app(seed))
+    old = there.manifests
+    [untagged] = [
+        one for one, manifest in old.items() if manifest.children and one not in there.tags.values()
+    ]
+    assert clean(*NOW, "--untagged").stdout == "0 of 0 orphans removed\n"
+    original = next(
+        digest
+        for digest, one in there.manifests.items()
+        if digest not in there.tags.values()
+        and not one.children
+        and digest not in there.manifests[untagged].children
+        and one.artifact_type == media_types.OCI_CONFIG
+    )
+    del there.manifests[original]
+
+    document = clean(*NOW, "--untagged", "--json").document
+
+    kinds = [one["kind"] for one in document["repositories"][0]["found"]]
+    assert kinds == ["copy-without-original", "part-of-copy", "index-without-image"]
+    assert len(there.manifests) == 4
+    assert set(there.tags) == {"latest", "latest-soci"}
+
+
+def test_what_is_young_stays_since_it_may_be_part_of_an_image_that_is_being_indexed(clean, place, there):
+    indexed(place, "1", V1)
+    delete(there, "1")
+
+    assert clean().stdout == "0 of 0 orphans removed\n"
+    assert clean("--older-than", "1h").stdout == "0 of 0 orphans removed\n"
+    for digest, one in list(there.manifests.items()):
+        there.put_manifest(one.data, one.media_type, pushed_at=time.time() - 7_200)
+        assert digest in there.manifests
+    assert clean("--older-than", "1h").stdout.endswith("2 of 2 orphans removed\n")
+
+
+def test_images_of_others_stay_whatever_their_tags_are_called(clean, place, there):
+    place.put("app", app("plain"), "1-soci")
+    place.put("app", app("untagged"))
+    before = snapshot(there)
+
+    assert clean(*NOW, "--tags", "--untagged").stdout == "0 of 0 orphans removed\n"
+    assert snapshot(there) == before
+
+
+def test_what_the_registry_keeps_is_told_and_its_parts_are_not_touched(clean, place, there):
+    indexed(place, "1")
+    delete(there, "1")
+    before = snapshot(there)
+    place.registry.fail(Answer(403), where=lambda seen: seen.method == "DELETE", times=1)
+
+    result = clean(*NOW, "--tags", status=1)
+
+    assert "stays: " in result.stderr
+    assert [line.split()[-1] for line in result.stdout.splitlines()[1:6]] == ["refused"] + ["again"] * 4
+    assert snapshot(there) == before
+    assert clean(*NOW, "--tags").stdout.endswith("5 of 5 orphans removed\n")
+
+
+def test_a_run_that_is_interrupted_leaves_what_the_next_one_finds(clean, place, there):
+    indexed(place, "1")
+    delete(there, "1")
+    wanted = ("--tags", "--untagged")
+    numbers = iter(range(100))
+    place.registry.fail(
+        Answer(500), where=lambda seen: seen.method == "DELETE" and next(numbers) >= 1, times=None
+    )
+    clean(*NOW, *wanted, status=1)
+    assert "1-soci" not in there.tags
+    place.registry.heal()
+
+    clean(*NOW, *wanted)
+
+    assert types(there)[media_types.SOCI_INDEX_V2] == 0
+
+
+def test_a_tag_whose_original_has_come_back_is_in_use_again(place, there):
+    indexed(place, "1")
+    original = there.find("1")
+    assert original is not None
+    del there.tags["1"]
+    inventory = Inventory(place.registry.host, is_ecr=True)
+    wanted = Wanted(suffix="-soci")
+    orphans = find_orphans(inventory, "app", wanted)
+    there.tags["1"] = original.digest
+    before = snapshot(there)
+
+    result = remove_orphans(inventory, "app", orphans, wanted)
+
+    assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
+    assert snapshot(there) == before
+
+
+def test_where_something_is_archived_nothing_goes_that_it_may_list(clean, place, there, monkeypatch):
+    indexed(place, "1")
+    indexed(place, "2", V1)
+    delete(there, "2")
+    archived = there.tags.pop("1-soci")
+    fetch_images = EcrApi.fetch_images
+
+    def with_one_archived(api: EcrApi, *arguments: Any, **options: Any) -> Any:
+        page = fetch_images(api, *arguments, **options)
+        assert page is not None
+        images = [replace(one, is_archived=str(one.digest) == archived) for one in page.images]
+        return replace(page, images=tuple(images))
+
+    monkeypatch.setattr(EcrApi, "fetch_images", with_one_archived)
+    place.registry.fail(Answer(404), where=lambda seen: archived in seen.path, times=None)
+
+    result = clean(*NOW, "--untagged", "--json")
+
+    assert {one["kind"] for one in result.document["repositories"][0]["found"]} == {"v1-without-image"}
+    assert result.document["repositories"][0]["unreadable"] == [archived]
+    assert "1 manifest cannot be read (archived, broken)" in result.stderr
+
+
+def test_a_registry_that_tells_of_tags_alone_loses_only_tags(soci_index, place, there, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    indexed(place, "1")
+    indexed(place, "2", V1)
+    delete(there, "1")
+    delete(there, "2")
+
+    result = soci_index("clean", f"{place.registry.host}/app", *NOW, "--tags", "--json")
+
+    assert [one["kind"] for one in result.document["repositories"][0]["found"]] == ["tag-without-original"]
+    assert there.tags == {}
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("age", ["", "1", "1w", "d", "-1d"])
+def test_an_age_without_number_or_unit_is_a_usage_error(clean, age):
+    assert "want a number and a unit" in clean("--older-than", age, status=2).stderr
+
+
+def test_under_other_policies_there_are_no_tags_of_copies(clean, tmp_path):
+    (tmp_path / "cdk.json").write_text(
+        json.dumps({"context": {"settings": {"tagging": {"policy": "replace"}}}})
+    )
+
+    assert "copies have no tag of their own" in clean("--tags", status=2).stderr
+
+
+def test_ages_are_told(clean, place, there):
+    indexed(place, "1", V1)
+    delete(there, "1")
+    for one in list(there.manifests.values()):
+        there.put_manifest(one.data, one.media_type, pushed_at=datetime.now(UTC).timestamp() - 3 * 86_400)
+
+    assert clean("--dry-run").stdout.splitlines()[1].split()[4:6] == ["3", "d"]
