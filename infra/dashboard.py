@@ -130,7 +130,7 @@ def _work(watched: Watched, push_to_index_minutes: int) -> list[Document]:
 def _machinery(watched: Watched) -> list[Document]:
     waiting = [
         _line(watched.queue(AGE, "oldest, seconds"), _RED),
-        [*_line(watched.queue(WAITING, "events"), _ORANGE)],
+        _line(watched.queue(WAITING, "events"), _ORANGE),
     ]
     limit = {"label": "time-out", "value": 100, "color": _RED}
     missed = [_line(watched.own(metrics.IMAGES_MISSED, "Sum", label="found by the daily search"), _ORANGE)]
@@ -138,12 +138,12 @@ def _machinery(watched: Watched) -> list[Document]:
     return [
         _widget("Not delivered", waiting, _LINES),
         _widget(
-            "Longest invocations, % of the time-out",
+            "Invocations, % of time-out",
             [*_durations(watched)],
             {**_LINES, "annotations": {"horizontal": [limit]}},
         ),
         _widget("Images missed by events", missed, _STACKED),
-        _widget("Estimated cost of images, US dollars", cost, _STACKED),
+        _widget("Estimated cost, US dollars", cost, _STACKED),
     ]
 
 
@@ -168,7 +168,7 @@ def _by_reason(watched: Watched, outcome: Outcome) -> list[object]:
         f'SEARCH(\'{{{metrics.NAMESPACE},{dimensions}}} MetricName="{metric.name}" '
         f'{Dimension.STACK}="{watched.stack}" {Dimension.OUTCOME}="{outcome}"\', \'Sum\', {PERIOD_SECONDS})'
     )
-    return [{"expression": expression, "id": "reasons", "label": f"${{PROP('Dim.{Dimension.REASON}')}}"}]
+    return [{"expression": expression, "id": str(outcome), "label": f"${{PROP('Dim.{Dimension.REASON}')}}"}]
 
 
 def _line(series: Series, color: str | None = None) -> list[object]:
