@@ -29,6 +29,7 @@ from soci.oci.digest import Digest
 from soci.plan import plan_layers
 from soci.ports import ArtifactSink, ImageSource, ImageStore
 from soci.push import push_converted, push_indexes, push_ztoc, ztoc_descriptor
+from soci.reuse import ZtocCache
 from soci.settings import IndexSettings, ZstdLayers
 from soci.tagging import TagLeftAlone, push_tagged
 from soci.ztoc.builder import IndexedLayer
@@ -68,6 +69,8 @@ class Run:
     jobs: int
     """Layers that are indexed at the same time."""
     progress: Progress
+    cache: ZtocCache | None = None
+    """Where zTOCs are kept from run to run."""
 
 
 def create_index(run: Run) -> BuildResult:
@@ -146,7 +149,13 @@ def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ..
     plans = [plan_layers(one.manifest, run.settings) for one in run.chosen]
     planned = [layer for plan in plans for layer in plan]
     outcomes = index_layers(
-        run.source, planned, run.settings, sink=run.sink, jobs=run.jobs, progress=run.progress
+        run.source,
+        planned,
+        run.settings,
+        sink=run.sink,
+        jobs=run.jobs,
+        progress=run.progress,
+        cache=run.cache,
     )
     with _giving_up_copies(outcomes.values()):
         ztocs = {

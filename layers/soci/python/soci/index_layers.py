@@ -15,6 +15,7 @@ from soci.oci.digest import Digest
 from soci.plan import PlannedLayer, Recompress, plan_task
 from soci.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
+from soci.reuse import ZtocCache, recall, reuse_key
 from soci.settings import IndexSettings
 from soci.stopping import Stop, current_stop
 from soci.ztoc.builder import IndexedLayer, LayerIndexer
@@ -43,6 +44,8 @@ class LayerResult:
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
     written: WrittenCopy | None = None
+    reused: bool = False
+    """Whether the zTOC came out of a cache, so that only a few spans of the layer were read."""
 
     @property
     def copy(self) -> LayerCopy | None:
@@ -58,14 +61,16 @@ def index_layers(
     sink: ArtifactSink,
     jobs: int,
     progress: Progress,
+    cache: ZtocCache | None = None,
 ) -> dict[PlannedLayer, LayerResult]:
     """Index layers in parallel, the largest first, each content once; nothing appears in the sink.
 
-    Copies of zstd layers are written there, but not committed: that is up to the caller, as is `abort_copies`.
+    Copies of zstd layers are written there, but not committed: that is up to the caller, as is `abort_copies`. The
+    zTOCs of all other layers are kept in the cache, and come out of it if they are there and right.
 
     Raises:
         DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, or the cache not written.
     """
     layers = tuple(layers)
     contents = {_content_of(layer): layer for layer in layers}
@@ -74,7 +79,13 @@ def index_layers(
 
     def index(layer: PlannedLayer) -> LayerResult:
         with stop.governs():
-            return _index_layer(source, layer, settings, sink=sink, progress=progress)
+            recalled = _recall(source, layer, settings, progress, cache)
+            if recalled is not None:
+                return recalled
+            result = _index_layer(source, layer, settings, sink=sink, progress=progress)
+            if cache is not None and isinstance(result.outcome, IndexedLayer) and result.written is None:
+                cache.keep(reuse_key(layer, settings), result.outcome.ztoc)
+            return result
 
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(index, layer) for layer in unique]
@@ -133,6 +144,31 @@ def _index_layer(
     progress.finish(descriptor)
     return LayerResult(
         descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, written=written
+    )
+
+
+def _recall(
+    source: ImageSource,
+    layer: PlannedLayer,
+    settings: IndexSettings,
+    progress: Progress,
+    cache: ZtocCache | None,
+) -> LayerResult | None:
+    """Have a zTOC out of the cache; None when it has to be made."""
+    descriptor = layer.descriptor
+    is_plain = isinstance(layer.decision, CompressionAlgorithm) and not media_types.is_foreign(
+        descriptor.media_type
+    )
+    if cache is None or not is_plain:
+        return None
+    started = time.perf_counter()
+    outcome = recall(cache, reuse_key(layer, settings), source, descriptor, settings)
+    if outcome is None:
+        return None
+    progress.start(descriptor)
+    progress.finish(descriptor)
+    return LayerResult(
+        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, reused=True
     )
 
 

@@ -18,6 +18,7 @@ from soci.build import BuildResult, Run
 from soci.cli import options, reports
 from soci.cli.places import Places, converted_tag, copied_tag, open_places
 from soci.cli.terminal import byte_bar, print_error, print_json, print_lines, progress_bars
+from soci.cli.ztoc_directory import ZtocDirectory
 from soci.errors import DamagedLayer, SizeMismatch, StorageError
 from soci.fetch import Image, choose_images, fetch_image
 from soci.layer.gzip_header import MAGIC as GZIP_MAGIC
@@ -163,6 +164,7 @@ def _index_command(
         zstd: options.ZstdOption = ZstdLayers.LEAVE_OUT,
         gzip_level: options.GzipLevelOption = DEFAULT_GZIP_LEVEL,
         jobs: options.JobsOption = options.DEFAULT_JOBS,
+        cache: options.CacheOption = None,
         as_json: options.JsonOption = False,
     ) -> None:
         settings = options.settings_of(
@@ -191,6 +193,7 @@ def _index_command(
                     tag=tag,
                     jobs=jobs,
                     progress=progress,
+                    cache=None if cache is None else ZtocDirectory(cache),
                 )
             )
         _report(result, found, where=places.where, tag=tag, as_json=as_json)

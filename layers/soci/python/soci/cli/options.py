@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -100,6 +101,15 @@ GzipLevelOption = Annotated[
 ]
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Layers to index at the same time.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep zTOCs here, and use those that are: a layer is read once. They are checked. Not for zstd layers.",
+        file_okay=False,
+    ),
 ]
 
 DEFAULT_JOBS = _default_jobs()

@@ -122,7 +122,10 @@ def _result_document(image: PlatformImage, layer: LayerResult) -> Mapping[str, o
     outcome = layer.outcome
     ztoc = None if isinstance(outcome, LeftOut) else _indexed_document(outcome, layer.seconds)
     copied = {"copy_of": str(layer.copy.of)} if layer.copy else {}
-    return _layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | _reason_or_none(outcome)
+    reused = {"reused": True} if layer.reused else {}
+    return (
+        _layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | reused | _reason_or_none(outcome)
+    )
 
 
 def _layer_document(image: PlatformImage, layer: Descriptor) -> dict[str, object]:
@@ -162,6 +165,7 @@ def _build_row(layer: LayerResult) -> tuple[str, ...]:
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
     result = f"indexed, gzip copy of {short(layer.copy.of)}" if layer.copy else "indexed"
+    result = "out of the cache" if layer.reused else result
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
     return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", result)
