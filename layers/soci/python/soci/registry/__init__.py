@@ -8,9 +8,9 @@
     └ referrers   who refers to a manifest: the API, or the fallback tag; paging, as for tags
     client        a request until it has its answer: login, redirects, repeats
     ├ session     the authorizations there are; auth gets them, challenge says which, credentials and ecr know logins
-    ├ retry       what is repeated, how often and when; pace, how many requests a second
+    ├ retry       what is repeated, how often and when; pace, how many requests a second and at once
     └ answers     what an error status means
-    transport     the only sockets
+    transport     the only sockets; connections, which of them ends when: by a deadline, or because work is stopped
     messages      requests and answers as values
 
 Nothing above `transport` opens a socket, and nothing above `client` knows of logins.

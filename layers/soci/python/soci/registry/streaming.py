@@ -8,6 +8,10 @@ A registry that answers a range with the whole blob is read in one stream.
 
 A blob lies where the registry redirects to, often a signed address with a short life. It is remembered for
 further ranges, which saves a request each, and asked for again when it is refused.
+
+A blob may take as long as it needs while it gets on: each 256 KiB within a minute (`Timeouts.piece_seconds`), and
+64 KiB between two breaks (`PROGRESS_BYTES`). Five breaks with less, or two minutes of them, are an error. Who stops
+reading early waits for nothing: the ranges' connections are cut and their waits end.
 """
 
 from __future__ import annotations
