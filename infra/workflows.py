@@ -7,7 +7,9 @@ IndexLayer, PublishIndex, ImageLister, OutcomeRecorder), so that a reader of the
 
 from __future__ import annotations
 
-from aws_cdk import Aws, Stack
+import json
+
+from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -97,7 +99,8 @@ class Workflows(Construct):
         machine = sfn.StateMachine(
             self,
             name,
-            definition_body=sfn.DefinitionBody.from_string(Stack.of(self).to_json_string(definition)),
+            # Not by Stack.to_json_string, which drops what is null: `"ResultPath": null` means something.
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition)),
             role=role.without_policy_updates(),
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,

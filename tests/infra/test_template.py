@@ -17,6 +17,7 @@ from tests.infra.stacks import (
     EVERYTHING,
     KEY_ARN,
     NARROW,
+    all_states,
     as_list,
     definition,
     make_stack,
@@ -348,6 +349,18 @@ def test_machines_are_traced_log_everything_but_data_and_end(context):
         assert machine["LoggingConfiguration"]["Level"] == "ALL"
         assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
         assert definition(template, name)["TimeoutSeconds"] > 900
+
+
+@each_context
+def test_what_records_an_outcome_does_not_change_it_in_the_deployed_definition_either(context):
+    for machine in ("IndexImage", "ReindexRepositories"):
+        recording = [
+            state
+            for name, state in all_states(definition(template_of(context), machine))
+            if name.startswith("Record")
+        ]
+        assert recording
+        assert [state.get("ResultPath", "$") for state in recording] == [None] * len(recording)
 
 
 def test_limits_of_work_side_by_side_come_from_the_deployment():
