@@ -473,13 +473,38 @@ def test_the_soci_enabled_image_of_what_the_tag_named_before_does_not_count(memo
     assert listed(memory, settings, only_missing=True) == ["app:1"]
 
 
+@pytest.mark.parametrize(
+    ("tags", "promise", "expected"),
+    [
+        (["1"], True, ["app:1"]),
+        (["1", "1-soci"], True, []),
+        (["1"], False, []),
+    ],
+    ids=["its tag is promised", "its tag is there", "no tag is promised"],
+)
+def test_an_image_that_the_rules_leave_out_misses_no_index_but_maybe_its_tag(memory, tags, promise, expected):
+    memory.put("app", small("small"), *tags)
+    settings = configuration(
+        rules={"min_image_size_bytes": 1 << 20}, tagging={"when_nothing_to_index": promise}
+    )
+
+    assert listed(memory, settings, only_missing=True) == expected
+    assert listed(memory, settings) == ["app:1"]
+
+
+def test_an_image_with_a_tag_for_want_of_an_index_misses_one_as_soon_as_the_rules_take_it_in(memory):
+    memory.put("app", small("small"), "1", "1-soci")
+
+    assert listed(memory, configuration(), only_missing=True) == ["app:1"]
+
+
 def test_platforms_that_the_rules_leave_out_need_no_index_of_version_1(memory):
     meant = small("a")
     memory.put("app", with_soci_v1_index(meant))
     memory.put("app", multi_platform(meant, small("b", platform="linux/riscv64")), "1")
     memory.put("app", small("c", platform="linux/riscv64"), "2")
 
-    assert listed(memory, configuration(index={"version": "v1"}), only_missing=True) == ["app:2"]
+    assert listed(memory, configuration(index={"version": "v1"}), only_missing=True) == []
 
 
 # --- untagged images -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from soci.registry.ecr_api import EcrImage
 from soci.service.configuration import Configuration
 from soci.service.messages import ImageRequest
 from soci.service.recognise import Content, is_soci_enabled, recognise
-from soci.service.rules import judge_platform, original_tag
+from soci.service.rules import judge_platform, original_tag, promised_copy_tag
 
 _SIGNATURE_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64,}(\..+)?")
 """What tools call artifacts that belong to an image; some pretend to be images themselves."""
@@ -40,7 +40,12 @@ class Candidate:
 
     def original_tag(self, configuration: Configuration) -> str | None:
         """Return the tag whose output this one would be. See `rules.original_tag`."""
-        return original_tag(ImageRequest(repository=self.repository, tag=self.tag), configuration)
+        return original_tag(self.request, configuration)
+
+    @property
+    def request(self) -> ImageRequest:
+        """The request for its index."""
+        return ImageRequest(repository=self.repository, tag=self.tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,15 @@ class Examiner:
         if is_soci_enabled(image):
             is_output = candidate.tag is None or candidate.original_tag(self.configuration) is not None
             return not (is_output or self.only_missing)
-        return not (self.only_missing and self._has_index(candidate, source, image))
+        is_done = self._needs_none(candidate, image) or self._has_index(candidate, source, image)
+        return not (self.only_missing and is_done)
+
+    def _needs_none(self, candidate: Candidate, image: Image) -> bool:
+        """Tell whether the rules leave out every platform, and the tag that is promised all the same is set."""
+        promised = promised_copy_tag(candidate.request, self.configuration)
+        return promised in (None, *candidate.image.tags) and all(
+            judge_platform(one, self.configuration.rules) for one in image.images
+        )
 
     def _has_index(self, candidate: Candidate, source: ImageSource, image: Image) -> bool:
         """Tell whether an image has an index of each version that the settings ask for, however it was made."""
