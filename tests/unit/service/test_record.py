@@ -7,8 +7,8 @@ import pytest
 
 from soci.errors import InvalidDocument
 from soci.service.messages import Origin
-from soci.service.outcomes import DETAIL_CHARACTERS, Outcome
-from soci.service.record import RecordedIndex, parse_record
+from soci.service.outcomes import Outcome
+from soci.service.record import CAUSE_CHARACTERS, RecordedIndex, parse_record
 from tests.unit.service.places import event
 from tests.unit.service.told import (
     BY_HAND,
@@ -117,7 +117,7 @@ def test_a_request_that_cannot_be_read_fails_and_is_recorded_all_the_same(starte
         ("Stopped by hand", "Stopped by hand"),
         ('{"errorMessage": 7}', '{"errorMessage": 7}'),
         ("", ""),
-        (json.dumps({"errorMessage": "x" * 30_000}), "x" * (DETAIL_CHARACTERS - 3) + "..."),
+        (json.dumps({"errorMessage": "x" * 30_000}), "x" * (CAUSE_CHARACTERS - 3) + "..."),
     ],
     ids=["text", "no message", "nothing", "long"],
 )

@@ -67,6 +67,6 @@ _SENTENCES = {
 }
 
 
-def bounded(text: str) -> str:
+def bounded(text: str, characters: int = DETAIL_CHARACTERS) -> str:
     """Shorten a text to what a message has room for."""
-    return text if len(text) <= DETAIL_CHARACTERS else f"{text[: DETAIL_CHARACTERS - 3]}..."
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."

@@ -26,6 +26,8 @@ ENDED_IN_FAILURE = ("FAILED", "TIMED_OUT", "ABORTED")
 """How an execution can end without a last state."""
 
 _REASON_CHARACTERS = 80
+CAUSE_CHARACTERS = 500
+"""Of an error: what went wrong stands at the end of the message. No state has to hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,7 @@ def _cause(text: str) -> str:
     """Return the message out of a cause; that of a function is its answer, as JSON."""
     cause = _json(text)
     message = cause.get("errorMessage") if isinstance(cause, dict) else None
-    return bounded(message if isinstance(message, str) else text)
+    return bounded(message if isinstance(message, str) else text, CAUSE_CHARACTERS)
 
 
 def _json(text: str) -> object:
