@@ -18,7 +18,7 @@ MAX_MODULES = 320
 
 COMMANDS = [
     *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
-    *("status", "wait", "check-task", "clean"),
+    *("status", "wait", "check-task", "clean", "estimate"),
 ]
 
 

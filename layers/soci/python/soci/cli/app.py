@@ -20,6 +20,7 @@ from soci.cli import (
     check_task_command,
     clean_command,
     decide_command,
+    estimate_command,
     read_commands,
     remove_command,
     status_command,
@@ -61,6 +62,7 @@ for command in (
     clean_command.clean,
 ):
     app.command()(command)
+app.command("estimate")(estimate_command.estimate_images)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of a typer callback

@@ -1,6 +1,6 @@
 """What an image cost, in US dollars by list prices: an estimate to compare images and settings by, not an invoice.
 
-Prices are those of us-east-1 without discounts and free tiers. Not counted: logs, traces, the table of zTOCs, and
+Prices are those of `prices.py`. Not counted: logs, traces, the table of zTOCs, and
 requests to the registry, which cost nothing within a region.
 """
 
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from soci.oci.fields import Fields
+from soci.service import prices
 
-USD_PER_GB_SECOND: Mapping[str, float] = {"arm64": 0.0000133334, "x86_64": 0.0000166667}
-USD_PER_REQUEST = 0.20 / 1_000_000
-USD_PER_TRANSITION = 25 / 1_000_000
-USD_PER_EVENT = 1 / 1_000_000
+USD_PER_GB_SECOND: Mapping[str, float] = {
+    "arm64": prices.LAMBDA_ARM64.usd,
+    "x86_64": prices.LAMBDA_X86_64.usd,
+}
 
 SHORT_CALL_SECONDS = 0.5
 """Of the functions that decide and record, whose time nobody measures: they ask the registry a few questions."""
@@ -77,19 +78,32 @@ class FunctionSizes:
         )
 
 
-def estimate_usd(work: Work, sizes: FunctionSizes) -> float:
-    """Return what the functions, states and the event about an image cost."""
-    is_published = work.publish_seconds > 0
+def gb_seconds(work: Work, sizes: FunctionSizes) -> float:
+    """Return what all functions took for an image, memory times seconds."""
     mib_seconds = (
         SHORT_CALL_SECONDS * (sizes.image_filter + sizes.outcome_recorder)
         + work.layer_seconds * sizes.index_layer
         + work.publish_seconds * sizes.publish_index
     )
-    requests = 2 + work.layers + is_published
-    transitions = _STATES_OF_EVERY_IMAGE + is_published + (1 + work.layers if work.layers else 0)
+    return mib_seconds / _MIB_PER_GB
+
+
+def invocations(work: Work) -> int:
+    """Return how many functions were called for an image."""
+    return 2 + work.layers + (work.publish_seconds > 0)
+
+
+def transitions(work: Work) -> int:
+    """Return how many states the execution of an image went through."""
+    is_published = work.publish_seconds > 0
+    return _STATES_OF_EVERY_IMAGE + is_published + (1 + work.layers if work.layers else 0)
+
+
+def estimate_usd(work: Work, sizes: FunctionSizes) -> float:
+    """Return what the functions, states and the event about an image cost."""
     return (
-        mib_seconds / _MIB_PER_GB * USD_PER_GB_SECOND[sizes.architecture]
-        + requests * USD_PER_REQUEST
-        + transitions * USD_PER_TRANSITION
-        + USD_PER_EVENT
+        gb_seconds(work, sizes) * USD_PER_GB_SECOND[sizes.architecture]
+        + invocations(work) * prices.LAMBDA_REQUEST.usd
+        + transitions(work) * prices.TRANSITION.usd
+        + prices.EVENT.usd
     )

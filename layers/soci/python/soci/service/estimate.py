@@ -1,0 +1,192 @@
+"""What indexing an image will take: calls, seconds, states, requests, storage and dollars, told from its plan alone.
+
+    plan        the decision of the filter: layers, sizes, compression             decide.py
+    seconds     per layer the slower of the network and the processors             `Assumptions`
+    quantities  calls, GB-seconds, states, requests to the registry, zTOCs
+    dollars     quantities times list prices                                       prices.py, cost.py
+
+The model and where its numbers come from: docs/cost.md. What an image took in the end stands in its recorded outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soci.service import prices
+from soci.service.configuration import Configuration
+from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, Work, gb_seconds, invocations, transitions
+from soci.service.layer_messages import LayerCompression, LayerItem
+from soci.service.messages import Action, Decision
+
+DEFAULT_SIZES = FunctionSizes(
+    architecture="arm64", image_filter=512, index_layer=3008, publish_index=1769, outcome_recorder=512
+)
+"""Of a deployment that changes nothing."""
+
+PUT_IMAGE_PER_SECOND = 10
+"""ECR's quota for PutImage, per account and region."""
+
+_BYTES_PER_GB = 1_000_000_000
+_MIB_PER_PROCESSOR = 1_769
+"""With so much memory a function has one processor (Lambda developer guide, "Configure function memory")."""
+
+_MANIFEST_BYTES = 4_000
+_LOG_BYTES_PER_CALL = 1_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What no plan tells. GB are 10^9 bytes of compressed layers."""
+
+    cpu_seconds_per_gb: float = 7.2
+    """To index gzip. Measured on layers of real packages; 6.6 with few large files, 12.6 with very many small ones."""
+    serial_share: float = 0.75
+    """Part of that on one thread, so that more than 1.3 processors do not help."""
+    recompress_cpu_seconds_per_gb: float = 69.0
+    """To make a gzip copy of level 6 of a zstd layer, nearly all of it on one thread; level 1 takes half of it."""
+    network_mb_per_second: float = 75.0
+    """From the registry to a function. AWS gives no figure."""
+    call_seconds: float = 0.5
+    """Of any call, besides its work."""
+    publish_seconds: float = 1.0
+    publish_seconds_per_layer: float = 0.1
+    """To check a zTOC and to read back a span."""
+    ztoc_share: float = 0.036
+    """zTOC to layer. 0.02 with few large files, 0.19 with very many small ones."""
+    copy_share: float = 1.1
+    """Gzip copy to zstd layer."""
+    reused_share: float = 0.0
+    """Part of the bytes in layers whose zTOC is there already, so that they are not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What one push of an image takes. The storage is paid for as long as the index is there."""
+
+    layers: int
+    layer_bytes: int
+    longest_layer_seconds: float
+    seconds: float
+    """From the push to the index, if all layers run side by side."""
+    invocations: int
+    gb_seconds: float
+    transitions: int
+    put_image: int
+    """Manifests that are put: ECR takes `PUT_IMAGE_PER_SECOND` in an account and region."""
+    registry_requests: int
+    """All requests to the registry; they are free within a region."""
+    storage_bytes: int
+    usd: Mapping[str, float]
+    """By service, once."""
+    storage_usd_per_month: float
+
+    @property
+    def total_usd(self) -> float:
+        """What it costs once."""
+        return sum(self.usd.values())
+
+    def to_document(self) -> dict[str, object]:
+        """Return it for `--json`."""
+        return {
+            "layers": self.layers,
+            "layer_bytes": self.layer_bytes,
+            "longest_layer_seconds": round(self.longest_layer_seconds, 1),
+            "seconds": round(self.seconds, 1),
+            "invocations": self.invocations,
+            "gb_seconds": round(self.gb_seconds, 2),
+            "transitions": self.transitions,
+            "put_image": self.put_image,
+            "registry_requests": self.registry_requests,
+            "storage_bytes": self.storage_bytes,
+            "usd": {service: round(usd, 8) for service, usd in self.usd.items()},
+            "total_usd": round(self.total_usd, 8),
+            "storage_usd_per_month": round(self.storage_usd_per_month, 8),
+        }
+
+
+def estimate(
+    decision: Decision, configuration: Configuration, sizes: FunctionSizes, assumptions: Assumptions
+) -> Estimate:
+    """Return what an image will take."""
+    layers = decision.layers if decision.action is Action.INDEX else ()
+    seconds = [layer_seconds(layer, sizes, assumptions) for layer in layers]
+    publish_seconds = 0.0
+    if decision.action is not Action.SKIP:
+        publish_seconds = assumptions.publish_seconds + assumptions.publish_seconds_per_layer * len(layers)
+    work = Work(layers=len(layers), layer_seconds=sum(seconds), publish_seconds=publish_seconds)
+    longest = max(seconds, default=0.0)
+    puts = _put_image(decision, configuration)
+    storage_bytes = _storage_bytes(layers, puts, assumptions)
+    return Estimate(
+        layers=len(layers),
+        layer_bytes=sum(layer.size for layer in layers),
+        longest_layer_seconds=longest,
+        seconds=longest + publish_seconds + 2 * assumptions.call_seconds,
+        invocations=invocations(work),
+        gb_seconds=gb_seconds(work, sizes),
+        transitions=transitions(work),
+        put_image=puts,
+        registry_requests=_registry_requests(decision, len(layers), puts),
+        storage_bytes=storage_bytes,
+        usd=_usd(work, sizes),
+        storage_usd_per_month=storage_bytes / _BYTES_PER_GB * prices.STORAGE_GB_MONTH.usd,
+    )
+
+
+def layer_seconds(layer: LayerItem, sizes: FunctionSizes, assumptions: Assumptions) -> float:
+    """Return how long a function has a layer in hand: reading and working go side by side, the slower counts."""
+    is_copied = layer.compression is LayerCompression.ZSTD
+    cpu = assumptions.recompress_cpu_seconds_per_gb if is_copied else assumptions.cpu_seconds_per_gb
+    serial = 1.0 if is_copied else assumptions.serial_share
+    processors = sizes.index_layer / _MIB_PER_PROCESSOR
+    per_gb = max(1_000 / assumptions.network_mb_per_second, cpu * max(serial, 1 / processors))
+    if processors < 1:
+        per_gb = max(per_gb, cpu / processors)
+    read_bytes = layer.size * (1 - assumptions.reused_share)
+    return assumptions.call_seconds + read_bytes / _BYTES_PER_GB * per_gb
+
+
+def _put_image(decision: Decision, configuration: Configuration) -> int:
+    """Count the manifests: per platform and version its SOCI index, for version 2 the image's new documents too."""
+    if decision.action is Action.TAG:
+        return 1
+    platforms = (
+        sum(one.reason is None for one in decision.platforms) if decision.action is Action.INDEX else 0
+    )
+    if not platforms:
+        return 0
+    v1 = platforms if configuration.index.makes_v1 else 0
+    has_tag = configuration.output_tag(decision.request.tag) is not None
+    return v1 + (2 * platforms + 1 + has_tag if configuration.index.makes_v2 else 0)
+
+
+def _registry_requests(decision: Decision, layers: int, puts: int) -> int:
+    """Count requests, with one range for each layer: the store that blobs lie in answers for the rest."""
+    platforms = max(1, len(decision.platforms))
+    filtered = 2 + platforms
+    if not puts:
+        return filtered
+    indexed = 4 * layers  # is the zTOC there?, the layer, the zTOC in two requests
+    published = (
+        5 * layers + 6 * platforms + 8 + puts
+    )  # each zTOC twice, a header and a span of its layer; documents
+    return filtered + indexed + (published if layers else 3)
+
+
+def _storage_bytes(layers: tuple[LayerItem, ...], puts: int, assumptions: Assumptions) -> int:
+    copies = sum(layer.size for layer in layers if layer.compression is LayerCompression.ZSTD)
+    ztocs = sum(layer.size for layer in layers) * assumptions.ztoc_share
+    return int(ztocs + copies * assumptions.copy_share + puts * _MANIFEST_BYTES)
+
+
+def _usd(work: Work, sizes: FunctionSizes) -> dict[str, float]:
+    calls = invocations(work)
+    return {
+        "lambda": gb_seconds(work, sizes) * USD_PER_GB_SECOND[sizes.architecture]
+        + calls * prices.LAMBDA_REQUEST.usd,
+        "step_functions": transitions(work) * prices.TRANSITION.usd,
+        "eventbridge": prices.EVENT.usd,
+        "dynamodb": work.layers * (prices.TABLE_READ.usd + prices.TABLE_WRITE.usd),
+        "logs": calls * _LOG_BYTES_PER_CALL / _BYTES_PER_GB * prices.LOGS_GB.usd,
+    }

@@ -1,0 +1,58 @@
+"""List prices of AWS, the one table that all estimates use: us-east-1, no discounts, no free tiers.
+
+Prices change and differ by region: see each page before you rely on one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REGION = "us-east-1"
+AS_OF = "2026-03"
+"""Year and month in which the pages said so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What something costs."""
+
+    usd: float
+    per: str
+    source: str
+    """The page of AWS that tells it."""
+
+
+_LAMBDA = "https://aws.amazon.com/lambda/pricing/"
+_CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
+_DYNAMODB = "https://aws.amazon.com/dynamodb/pricing/on-demand/"
+
+LAMBDA_ARM64 = Price(usd=0.0000133334, per="GB-second of Lambda, arm64", source=_LAMBDA)
+LAMBDA_X86_64 = Price(usd=0.0000166667, per="GB-second of Lambda, x86_64", source=_LAMBDA)
+LAMBDA_REQUEST = Price(usd=0.20 / 1_000_000, per="invocation of Lambda", source=_LAMBDA)
+TRANSITION = Price(
+    usd=25 / 1_000_000,
+    per="state transition of Step Functions, standard workflow",
+    source="https://aws.amazon.com/step-functions/pricing/",
+)
+EVENT = Price(
+    usd=1 / 1_000_000,
+    per="event of ours on EventBridge; those of AWS are free",
+    source="https://aws.amazon.com/eventbridge/pricing/",
+)
+TABLE_READ = Price(usd=0.125 / 1_000_000, per="read unit of DynamoDB, on demand", source=_DYNAMODB)
+TABLE_WRITE = Price(usd=0.625 / 1_000_000, per="write unit of DynamoDB, on demand", source=_DYNAMODB)
+LOGS_GB = Price(usd=0.50, per="GB of logs taken in by CloudWatch", source=_CLOUDWATCH)
+METRIC_MONTH = Price(usd=0.30, per="metric of CloudWatch and month", source=_CLOUDWATCH)
+ALARM_MONTH = Price(usd=0.10, per="alarm of CloudWatch and month", source=_CLOUDWATCH)
+DASHBOARD_MONTH = Price(usd=3.00, per="dashboard of CloudWatch and month", source=_CLOUDWATCH)
+STORAGE_GB_MONTH = Price(
+    usd=0.10, per="GB stored in ECR and month", source="https://aws.amazon.com/ecr/pricing/"
+)
+NAT_GB = Price(
+    usd=0.045, per="GB through a NAT gateway, only in a VPC", source="https://aws.amazon.com/vpc/pricing/"
+)
+
+ALL = (
+    *(LAMBDA_ARM64, LAMBDA_X86_64, LAMBDA_REQUEST, TRANSITION, EVENT, TABLE_READ, TABLE_WRITE),
+    *(LOGS_GB, METRIC_MONTH, ALARM_MONTH, DASHBOARD_MONTH, STORAGE_GB_MONTH, NAT_GB),
+)
