@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import logging
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +46,17 @@ def registry(monkeypatch):
 
 
 @pytest.fixture
-def handler(registry: Registry) -> ModuleType:  # noqa: ARG001 - the handler finds it by the environment
+def our_logger() -> Iterator[None]:
+    """Handlers let the core's log lines go where their own go; afterwards everything is as it was."""
+    core = logging.getLogger("soci")
+    before = core.handlers, core.propagate, core.level
+    yield
+    core.handlers, core.propagate = before[:2]
+    core.setLevel(before[2])
+
+
+@pytest.fixture
+def handler(registry: Registry, our_logger: None) -> ModuleType:  # noqa: ARG001 - found by the environment
     """A module of its own for each test, as each process of Lambda has."""
     spec = importlib.util.spec_from_file_location("handler", ROOT / "lambdas/index_builder/handler.py")
     assert spec is not None
@@ -105,6 +117,20 @@ def test_layers_and_then_the_image_are_published(registry, handler, log):
     assert (image["message"], image["outcome"], image["digest"]) == ("image done", "indexed", state["digest"])
     assert image["read_back"] == {"manifests": 3, "ztocs": 1, "spans": 1}
     assert {line["function_request_id"] for line in (layer, image)} == {Context.aws_request_id}
+
+
+def test_what_the_core_warns_of_is_a_line_of_the_log_with_the_request(registry, handler, log, monkeypatch):
+    monkeypatch.setenv("SOCI_ZTOC_TABLE", "ztocs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
+    state = decision_of(push(registry, image_of(BASE)))
+
+    index(handler, state)
+
+    warning, done = log()
+    assert (warning["level"], done["message"]) == ("WARNING", "layer done")
+    assert warning["message"].startswith("table ztocs does not answer")
+    assert warning["function_request_id"] == Context.aws_request_id
+    assert (done["layer_bytes"], "reused" in done) == (len(BASE), False)
 
 
 def test_the_login_is_had_once_for_all_calls_of_a_process(registry, handler, log):

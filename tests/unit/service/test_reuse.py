@@ -240,6 +240,17 @@ def test_a_repository_that_is_gone_or_not_ours_to_read_is_passed_over(world):
     assert other.reused is Reused.MOUNTED
 
 
+def test_a_registry_that_is_too_busy_elsewhere_is_not_asked_again_and_again(world):
+    first = world.index("app")
+    world.poison(world.catalog.only | {"repositories": ["busy-1", "busy-2", "app"]})
+    world.registry.fail(Answer(503), where=request_to("GET", "/busy-"), times=None)
+
+    other = world.index("other")
+
+    assert (other.reused, facts(other)) == (None, facts(first))
+    assert not [seen for seen in world.registry.requests if "busy-2" in seen.path]
+
+
 def test_a_mount_that_is_refused_is_no_failure(world):
     world.index("app")
     image = world.push("other", LAYER)
@@ -302,6 +313,8 @@ def test_a_row_that_leads_to_a_wrong_ztoc_is_detected(world, caplog, kind, where
         {"repositories": "app"},
         {"repositories": [1]},
         {"copy": {"digest": str(digest_of(LAYER)), "size": len(LAYER)}},
+        {"ztoc": str(digest_of(b"?")), "repositories": ["../Elsewhere"]},
+        {"ztoc": str(digest_of(b"?")), "repositories": ["elsewhere"], "size": 1 << 40},
     ],
     ids=str,
 )

@@ -18,7 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from soci.errors import DamagedLayer, DigestMismatch, IntegrityError, InvalidDocument, SourceError
+from soci.errors import (
+    DamagedLayer,
+    DigestMismatch,
+    IntegrityError,
+    InvalidDocument,
+    InvalidReference,
+    SourceError,
+)
 from soci.fetch import fetch_image
 from soci.image import fetch_ztoc
 from soci.layer.chunks import WINDOW_BYTES
@@ -75,7 +82,7 @@ class Entry:
         return cls(
             ztoc=fields.digest("ztoc"),
             size=fields.size("size"),
-            repositories=fields.strings("repositories"),
+            repositories=fields.strings("repositories")[:MAX_REPOSITORIES],
             copy=GzipCopyMade.from_fields(copy) if copy else None,
         )
 
@@ -115,8 +122,11 @@ class LayerPlace:
     open_image: ImageOpener
 
     def open(self, repository: str) -> ImageSource:
-        """Open another repository of the same registry."""
-        return self.open_image(repository, str(self.image))
+        """Open another repository of the same registry. Raises `InvalidDocument` for what cannot be its name."""
+        try:
+            return self.open_image(repository, str(self.image))
+        except InvalidReference as error:
+            raise InvalidDocument(str(error)) from None
 
 
 def reuse(place: LayerPlace, key: ReuseKey, catalog: ZtocCatalog) -> LayerOutcome | None:
@@ -183,7 +193,9 @@ def _take_over(place: LayerPlace, layer: Descriptor, entry: Entry) -> Reused | N
     for source in _elsewhere(place, entry):
         try:
             data = fetch_ztoc(source, ztoc)
-        except SourceError:
+        except SourceError as error:
+            if error.retryable:
+                return None  # the registry has enough to do, and one repository to ask is enough
             continue  # it was deleted since, or is not ours to read
         check_again(place.store, layer, data, place.settings)
         if _mount(place.store, ztoc, source):
