@@ -56,10 +56,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verify": {*IMAGES, "index_layers", "layer_files"},
     "service": {*RECIPES, "push", "registry"},
     "inventory": {*VALUES, "ports", "registry"},
-    "status": {*RECIPES, "inventory", "service"},
+    "status": {*RECIPES, "registry", "inventory", "service"},
     "orphans": {*RECIPES, "inventory"},
     "tasks": {*RECIPES, "inventory", "service", "status"},
-    "cli": {*RECIPES, *PLACES, "counted", "verify", "service", "inventory", "status", "orphans", "tasks"},
+    "cli": {
+        *RECIPES,
+        *PLACES,
+        "registry",
+        "counted",
+        "verify",
+        "service",
+        "inventory",
+        "status",
+        "orphans",
+        "tasks",
+    },
     "__main__": {"cli"},
 }
 MODULES = core_modules()

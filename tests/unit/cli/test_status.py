@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from local.registry import Answer
 from soci.cli.status_command import age_text
+from soci.registry.ecr_api import EcrApi
 from soci.status.states import IndexState
 from tests.aws_environment import as_aws
 from tests.builders import with_soci_index
@@ -182,6 +184,23 @@ def test_an_image_that_cannot_be_read_does_not_hide_the_others(soci_index, place
     del there.blobs[there.manifests[there.tags["2"]].document["config"]["digest"]]
 
     assert states(soci_index, place, tmp_path) == {"1": "missing", "2": "broken"}
+
+
+def test_a_list_without_subjects_is_made_up_for_by_asking_for_referrers(
+    soci_index, place, tmp_path, monkeypatch
+):
+    place.put("app", app("1"), "1")
+    index(place, by_hand("app", "1"), configuration(index={"version": "v1"}))
+    page_of = EcrApi.fetch_images
+
+    def without_subjects(api, *arguments, **options):
+        page = page_of(api, *arguments, **options)
+        assert page is not None
+        return replace(page, images=tuple(replace(one, subject=None) for one in page.images))
+
+    monkeypatch.setattr(EcrApi, "fetch_images", without_subjects)
+
+    assert states(soci_index, place, tmp_path) == {"1": "v1-only"}
 
 
 def test_a_registry_that_fails_is_an_error(soci_index, place, settings):

@@ -195,8 +195,14 @@ class _Survey:
 
 
 def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
-    """Look indexes of version 1 up in the list: ECR's quota for referrers is a few requests per second."""
-    found = {one.subject: one.digest for one in listed if one.artifact_type == media_types.SOCI_INDEX_V1}
+    """Look indexes of version 1 up in the list: ECR's quota for referrers is a few requests per second.
+
+    A boto3 from before the end of 2025 drops the subjects of the list; then the registry is asked all the same.
+    """
+    indexes = [one for one in listed if one.artifact_type == media_types.SOCI_INDEX_V1]
+    if any(one.subject is None for one in indexes):
+        return ask_referrers
+    found = {one.subject: one.digest for one in indexes}
     return lambda _, image: found.get(image)
 
 
