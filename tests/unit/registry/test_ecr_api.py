@@ -114,6 +114,35 @@ def test_images_that_cannot_be_pulled_now_are_left_out():
     assert [str(image.digest) for image in page.images] == [digest_of(b"ACTIVE")]
 
 
+def test_they_are_told_apart_if_asked_for():
+    asked = []
+
+    def describe_images(**arguments):
+        asked.append(arguments)
+        return Archived().describe_images()
+
+    client = SimpleNamespace(describe_images=describe_images)
+    page = EcrApi("registry", lambda _: client).fetch_images(
+        "app", only_tagged=True, mark=None, with_archived=True
+    )
+
+    assert page is not None
+    assert [one.is_archived for one in page.images] == [False, True, True]
+    assert asked[0]["filter"] == {"tagStatus": "TAGGED", "imageStatus": "ANY"}
+
+
+def test_a_referrer_names_its_subject(registry):
+    app = registry.repository("app")
+    subject = app.put_manifest(manifest(1))
+    described = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}
+    app.put_manifest(json.dumps(json.loads(manifest(2)) | {"subject": described}).encode())
+
+    page = EcrApi(registry.host).fetch_images("app", only_tagged=False, mark=None)
+
+    assert page is not None
+    assert {one.subject for one in page.images} == {None, Digest.parse(subject)}
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [(429, Throttled), (503, RegistryUnavailable), (403, Unauthorized)],
