@@ -125,9 +125,10 @@ class Story:
         worked = next(one for one in self.told if one.execution.output["outcome"] == "indexed")
         self._print(f"\n   Where the time of the {worked.cause} went")
         self._print(timeline(worked.execution.run))
-        dropped = len(self.system.bus.dropped)
+        arrived = [one for one in self.system.bus.arrivals if one.event["source"] == "aws.ecr"]
+        dropped = [one for one in arrived if not one.targets]
         self._print(
-            f"\n   {len(self.system.bus.arrivals)} events came in, {dropped} of them were dropped by the rules' "
+            f"\n   {len(arrived)} events came from the registry, {len(dropped)} of them were dropped by the rules' "
             f"patterns before anything ran: indexes have no tag\n"
         )
 

@@ -6,13 +6,15 @@ import json
 import queue
 import re
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from moto.events.models import EventPattern
 
-from local.system.template import Rule, Target
+from local.system.template import ACCOUNT, REGION, Rule, Target
 
 Json = Any
 Event = Mapping[str, Json]
@@ -85,6 +87,21 @@ class EventBus:
             finally:
                 self._waiting.task_done()
         self._waiting.task_done()
+
+
+def event_of(entry: Mapping[str, Json]) -> Event:
+    """Make the event that rules see of an entry of PutEvents."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": entry["DetailType"],
+        "source": entry["Source"],
+        "account": ACCOUNT,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": REGION,
+        "resources": list(entry.get("Resources", ())),
+        "detail": json.loads(entry["Detail"]),
+    }
 
 
 def input_for(target: Target, event: Event) -> Json:

@@ -209,7 +209,7 @@ def _replace(owner: type, name: str, hook: Callable[..., None]) -> None:
 @functools.cache
 def _install() -> None:
     """Fit the interpreter, once for the process; it has no configuration for any of this."""
-    logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)  # failures are results here
+    logging.getLogger("moto").setLevel(logging.CRITICAL)  # failures are results here
     _replace(Program, "eval", _evaluate_program)
     put(CommonStateField, "eval", _evaluate_state)
     make_frame = vars(Environment)["as_inner_frame_of"].__func__

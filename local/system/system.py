@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,14 @@ from typing import Any, Self
 
 from local.lambda_runtime import LambdaProcess
 from local.registry import Behaviour, EcrLogin, Registry
-from local.system.events import EventBus, input_for
+from local.system.aws_api import AwsApi
+from local.system.events import EventBus, event_of, input_for
 from local.system.functions import Answer, FunctionPool, Functions, LambdaRuntime
 from local.system.push import Pusher
 from local.system.record import Status
 from local.system.synthesis import Function, synthesize
 from local.system.template import ACCOUNT, REGION
-from local.system.workflows import Execution, Workflows
+from local.system.workflows import Execution, Workflows, status_change
 from soci.ports import ImageSource
 
 Json = Any
@@ -46,7 +48,7 @@ class LocalSystem:
     ) -> None:
         context = {"settings": settings or {}, "deployment": deployment or {}}
         self.events_put: list[Mapping[str, Json]] = []
-        """What the state machines themselves told the event bus."""
+        """What the stack itself put on the event bus."""
         with ExitStack() as open_:
             directory = open_.enter_context(tempfile.TemporaryDirectory(prefix="soci-stack-"))
             self.deployed = synthesize(context, Path(directory))
@@ -56,9 +58,17 @@ class LocalSystem:
                 {f.name: FunctionPool(self._starter(f), limit=processes) for f in self.deployed.functions}
             )
             open_.callback(self.functions.close)
-            self.workflows = Workflows(template.definitions(), self, time_scale=time_scale)
             self.bus = EventBus(template.rules(), self._deliver)
             open_.callback(self.bus.close)
+            self.workflows = Workflows(
+                template.definitions(),
+                self,
+                time_scale=time_scale,
+                names={key: resource.name for key, resource in template.resources.items()},
+                ended=lambda arn, execution: self.bus.put(status_change(arn, execution)),
+            )
+            self.aws_api = open_.enter_context(AwsApi(self.put_events))
+            self._create_tables()
             self.registry = open_.enter_context(Registry(behaviour, login=EcrLogin(), on_event=self.bus.put))
             self._open = open_.pop_all()
 
@@ -142,12 +152,35 @@ class LocalSystem:
         return self.functions.invoke(function, payload)
 
     def put_events(self, entries: Sequence[Mapping[str, Json]]) -> None:
-        """Take events of the state machines. See `Services`."""
+        """Take events, as PutEvents does. See `Services`."""
         self.events_put += entries
+        for entry in entries:
+            self.bus.put(event_of(entry))
 
     def _deliver(self, arn: str, input_: Json) -> None:
         target = self.deployed.template.by_arn(arn)
-        self.workflows.start(target.logical_id, input_)
+        if target.type == "AWS::Lambda::Function":
+            self.functions.invoke(arn, json.dumps(input_).encode())
+        else:
+            self.workflows.start(target.logical_id, input_)
+
+    def _create_tables(self) -> None:
+        """Make the tables of the template, as far as those who read and write rows can tell."""
+        kept = ("KeySchema", "AttributeDefinitions", "BillingMode")
+        for table in self.deployed.template.of_type("AWS::DynamoDB::Table"):
+            properties = {key: table.properties[key] for key in kept if key in table.properties}
+            self._client("dynamodb").create_table(TableName=table.name, **properties)
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+        import boto3  # noqa: PLC0415
+
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.aws_api.url,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106
+        )
 
     def _starter(self, function: Function) -> Any:  # noqa: ANN401
         def start() -> LambdaRuntime:
@@ -177,6 +210,7 @@ class LocalSystem:
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ENDPOINT_URL": self.aws_api.url,
             "AWS_ENDPOINT_URL_ECR": f"http://{self.registry.host}",
             "POWERTOOLS_SERVICE_NAME": function.logical_id,
         }

@@ -91,7 +91,6 @@ class Template:
 
     def __init__(self, document: Mapping[str, Json], *, stack_name: str) -> None:
         self._document = document
-        self._stack_name = stack_name
         # As CloudFormation does: two stacks of the same template have nothing in common.
         self._suffix = secrets.token_hex(6)
         self._pseudo = {
@@ -106,8 +105,10 @@ class Template:
         raw: Mapping[str, Json] = document.get("Resources", {})
         self._conditions = document.get("Conditions", {})
         present = {key: r for key, r in raw.items() if self._holds(r.get("Condition"))}
-        self._names = {key: self._name_of(key, resource) for key, resource in present.items()}
         self._types = {key: str(resource["Type"]) for key, resource in present.items()}
+        # A name may be made of other resources' names, so all have one before those that are given are resolved.
+        self._names = {key: f"{stack_name}-{key}-{self._suffix}"[-64:].lstrip("-") for key in present}
+        self._names |= {key: self._name_of(key, resource) for key, resource in present.items()}
         self.resources = {key: self._resolved(key, resource) for key, resource in present.items()}
 
     def of_type(self, type_: str) -> Iterator[Resource]:
@@ -154,7 +155,7 @@ class Template:
         given = next((properties[key] for key in _NAME_KEYS if key in properties), None)
         if given is not None:
             return str(self._resolve(given))
-        return f"{self._stack_name}-{logical_id}-{self._suffix}"[-64:].lstrip("-")
+        return self._names[logical_id]
 
     def _arn_of(self, logical_id: str) -> str:
         form = _ARNS.get(self._types[logical_id], "local:{place}:" + self._types[logical_id] + "/{name}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
@@ -24,6 +25,7 @@ class Execution:
     name: str
     input: Json
     attempts: list[Run] = field(default_factory=list)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     done: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
@@ -48,12 +50,27 @@ class Execution:
         return self
 
 
+Ended = Callable[[str, Execution], None]
+"""Takes the ARN of a state machine, and an execution of it that has ended."""
+
+
 class Workflows:
-    """The state machines of a system. `time_scale` multiplies the waits between attempts, and nothing else."""
+    """The state machines of a system. `time_scale` multiplies the waits between attempts, and nothing else.
+
+    `names` are those they are deployed under, where they are not their own; `ended` is called before anyone who waits
+    for an execution goes on.
+    """
 
     def __init__(
-        self, definitions: Mapping[str, Json], services: Services, *, time_scale: float = 1.0
+        self,
+        definitions: Mapping[str, Json],
+        services: Services,
+        *,
+        time_scale: float = 1.0,
+        names: Mapping[str, str] | None = None,
+        ended: Ended | None = None,
     ) -> None:
+        self._ended = ended
         self._backend = StepFunctionsParserBackend(REGION, ACCOUNT)
         self._services = services
         self._time_scale = time_scale
@@ -61,7 +78,9 @@ class Workflows:
         self._lock = threading.Lock()
         role = f"arn:aws:iam::{ACCOUNT}:role/workflow"
         self._arns = {
-            name: self._backend.create_state_machine(name, _for_moto(definition), role).arn
+            name: self._backend.create_state_machine(
+                (names or {}).get(name, name), _for_moto(definition), role
+            ).arn
             for name, definition in definitions.items()
         }
 
@@ -92,6 +111,13 @@ class Workflows:
         with self._lock:
             return [e for e in self._executions if state_machine in {None, e.state_machine}]
 
+    def _finish(self, arn: str, execution: Execution) -> None:
+        try:
+            if self._ended is not None:
+                self._ended(arn, execution)
+        finally:
+            execution.done.set()
+
     def _begin(self, execution: Execution, resumes: Run | None) -> None:
         attempt = len(execution.attempts)
         name = f"{execution.name}-redrive-{attempt}" if attempt else execution.name
@@ -104,10 +130,41 @@ class Workflows:
             run=run,
             resumes=resumes,
             time_scale=self._time_scale,
-            finished=execution.done.set,
+            finished=lambda: self._finish(arn, execution),
         )
         host(f"{arn.replace(':stateMachine:', ':execution:')}:{name}", hosted)
         self._backend.start_execution(arn, name=name, execution_input=json.dumps(execution.input))
+
+
+def status_change(state_machine_arn: str, execution: Execution) -> Json:
+    """Make the event by which Step Functions tells that an execution has ended ("Step Functions events")."""
+    run = execution.run
+    succeeded = run.status is Status.SUCCEEDED
+    times = [int(moment.timestamp() * 1000) for moment in (execution.started_at, datetime.now(UTC))]
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": ACCOUNT,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": REGION,
+        "resources": [f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{execution.name}"],
+        "detail": {
+            "executionArn": f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{execution.name}",
+            "stateMachineArn": state_machine_arn,
+            "name": execution.name,
+            "status": str(run.status),
+            "startDate": times[0],
+            "stopDate": times[1],
+            "input": json.dumps(execution.input),
+            "inputDetails": {"included": True},
+            "output": json.dumps(run.output) if succeeded else None,
+            "outputDetails": {"included": True} if succeeded else None,
+            "error": run.error,
+            "cause": run.cause,
+        },
+    }
 
 
 def _for_moto(definition: Json) -> str:

@@ -1,0 +1,139 @@
+"""Other services of AWS than the registry, for the functions: one endpoint on loopback that nothing gets past.
+
+What is put on the event bus is handed over; all else is answered by moto's backends, in this process. The functions
+find the endpoint by boto3's own variable, AWS_ENDPOINT_URL.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.compat import HTTPHeaders
+from moto.core.models import botocore_stubber
+
+Json = Any
+PutEvents = Callable[[Sequence[Mapping[str, Json]]], None]
+
+_CREDENTIAL = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/")
+
+
+@dataclass(slots=True, kw_only=True)
+class Failing:
+    """How the calls of a service fail, and how many are left of them."""
+
+    code: str
+    times: int | None
+
+
+class AwsApi:
+    """The endpoint, from its making until it is closed."""
+
+    def __init__(self, put_events: PutEvents) -> None:
+        self._server = _Server(put_events)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """What AWS_ENDPOINT_URL is set to."""
+        return "http://{}:{}".format(*self._server.server_address[:2])
+
+    def fail(self, service: str, code: str = "", *, times: int | None = None) -> None:
+        """Let calls of a service (`dynamodb`, `events`) fail: with this code, or else without an answer.
+
+        The next so many; without a number all of them.
+        """
+        self._server.failing[service] = Failing(code=code, times=times)
+
+    def heal(self) -> None:
+        """Take back all failures."""
+        self._server.failing.clear()
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, put_events: PutEvents) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.put_events = put_events
+        self.turn = threading.Lock()
+        """One call at a time: moto's backends are written for one thread."""
+        self.failing: dict[str, Failing] = {}
+
+    def next_failure(self, service: str) -> str | None:
+        """Return how the next call of a service fails; None if it does not."""
+        with self.turn:
+            failing = self.failing.get(service)
+            if failing is None or failing.times == 0:
+                return None
+            if failing.times is not None:
+                failing.times -= 1
+            return failing.code
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        found = _CREDENTIAL.search(self.headers.get("Authorization", ""))
+        failure = self.server.next_failure(found["service"]) if found else None
+        if failure == "":
+            self.close_connection = True
+            return
+        if failure:
+            status, answer = 400, json.dumps({"__type": failure, "message": "on request"}).encode()
+        else:
+            with self.server.turn:
+                status, answer = self._answer(body)
+        self.send_response(status)
+        self.send_header("Content-Type", self.headers.get("Content-Type", "application/x-amz-json-1.1"))
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, body: bytes) -> tuple[int, bytes]:
+        if self.headers.get("X-Amz-Target") == "AWSEvents.PutEvents":
+            entries = json.loads(body)["Entries"]
+            self.server.put_events(entries)
+            answered = [{"EventId": "local"} for _ in entries]
+            return 200, json.dumps({"FailedEntryCount": 0, "Entries": answered}).encode()
+        found = _CREDENTIAL.search(self.headers.get("Authorization", ""))
+        if found is None:
+            return 400, b'{"__type": "MissingAuthenticationTokenException"}'
+        headers = HTTPHeaders()
+        for name, value in self.headers.items():
+            headers[name] = value
+        url = f"https://{found['service']}.{found['region']}.amazonaws.com{self.path}"
+        request = AWSPreparedRequest("POST", url, headers, body, stream_output=False)
+        response = botocore_stubber.process_request(request)
+        if response is None:
+            return 400, b'{"__type": "UnknownOperationException"}'
+        status, _, text = response
+        return status, text.encode() if isinstance(text, str) else text
