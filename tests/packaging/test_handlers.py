@@ -7,22 +7,26 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from local.lambda_runtime import LambdaError, LambdaProcess
 from local.registry import EcrLogin, Registry
+from local.system.aws_api import AwsApi
 from local.system.push import Pusher
 from soci.service.configuration import Configuration
 from tests.aws_environment import variables_for
 from tests.builders import MemorySource, file, gzip_of, image_of, noise, tar_of
+from tests.unit.service.told import PUBLISHED, PUSH_ID, SIZES, assert_as_promised, result
 
 HANDLERS = {
     "image_filter": "handler.handler",
     "index_layer": "handler.index_layer",
     "publish_index": "handler.publish_index",
     "image_lister": "handler.handler",
+    "outcome_recorder": "handler.handler",
 }
 FOLDERS = {"index_layer": "index_builder", "publish_index": "index_builder"}
 SETTINGS = {
@@ -39,27 +43,39 @@ def registry():
 
 
 @pytest.fixture(scope="module")
-def functions(here, registry):
+def events():
+    """What is put on the event bus."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def functions(here, registry, events):
+    with AwsApi(events.extend) as api, ExitStack() as stack:
+        yield _started(here, registry, api, stack)
+
+
+def _started(here, registry, api, stack):
     environment = {
         **variables_for(registry),
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": api.url,
+        "SOCI_FUNCTION_SIZES": json.dumps(asdict(SIZES)),
         "SOCI_SETTINGS": json.dumps(Configuration.from_document(SETTINGS).to_document()),
         "SOCI_REGISTRY": registry.host,
         "SOCI_STACK": "soci-index-builder",
     }
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(
-                LambdaProcess(
-                    handler=handler,
-                    function_dir=here.functions[FOLDERS.get(name, name)],
-                    layer_dirs=[here.dependencies_layer, here.core_layer],
-                    environment=environment,
-                    timeout_seconds=60,
-                    name=name,
-                )
+    return {
+        name: stack.enter_context(
+            LambdaProcess(
+                handler=handler,
+                function_dir=here.functions[FOLDERS.get(name, name)],
+                layer_dirs=[here.dependencies_layer, here.core_layer],
+                environment=environment,
+                timeout_seconds=60,
+                name=name,
             )
-            for name, handler in HANDLERS.items()
-        }
+        )
+        for name, handler in HANDLERS.items()
+    }
 
 
 def push(registry, repository, *layers, tag):
@@ -102,6 +118,20 @@ def test_the_lister_pages_through_the_registry(functions, registry):
     assert [(item["repository"], item["tag"]) for item in state["images"]] == [("listed/app", "7")]
 
 
+def test_what_came_of_an_image_is_told_and_leaves_one_line(functions, events):
+    answer = functions["outcome_recorder"].invoke(result(PUBLISHED))
+
+    assert answer == {"told": "SOCI Index Created"}
+    (entry,) = events
+    assert_as_promised(entry)
+    (line,) = [json.loads(line) for line in functions["outcome_recorder"].logs if '"_aws"' in line]
+    assert (line["message"], line["stack"], line["correlation_id"]) == (
+        "outcome",
+        "soci-index-builder",
+        PUSH_ID,
+    )
+
+
 def test_an_error_reaches_the_workflow_by_the_name_of_its_class(functions):
     with pytest.raises(LambdaError, match="repository") as caught:
         functions["image_filter"].invoke({"request": {"tag": "1.4"}})
@@ -126,7 +156,7 @@ before = set(sys.modules)
 import handler
 print("\\n".join(set(sys.modules) - before))
 """
-MODULES_AT_MOST = {"image_filter": 345, "index_builder": 355, "image_lister": 325}
+MODULES_AT_MOST = {"image_filter": 345, "index_builder": 355, "image_lister": 325, "outcome_recorder": 240}
 """What a cold start loads, the standard library's part with it. A rise is a decision: raise it here."""
 ONLY_WHEN_NEEDED = {
     "boto3",

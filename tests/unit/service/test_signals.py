@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import boto3
 import jsonschema
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from botocore.stub import ANY, Stubber
+from moto.events.models import EventPattern
 
 from soci.errors import EventBusUnavailable, EventRefused
 from soci.service.messages import ImageRequest, PublishedImage
 from soci.service.outcomes import ImageReason, Outcome
 from soci.service.record import parse_record
-from soci.service.signals import EventBus, detail_type, event_detail
+from soci.service.signals import SOURCE, EventBus, detail_type, event_detail
 from soci.tagging import TagLeftAlone
 from tests.unit.service.places import event
 from tests.unit.service.told import (
@@ -51,7 +53,13 @@ TOLD = {
         )
     ),
     "version 1 alone": result(replace(PUBLISHED, v2=None)),
-    "untagged": result(replace(PUBLISHED, request=replace(PUBLISHED.request, tag=None))),
+    "untagged": result(
+        replace(
+            PUBLISHED,
+            request=replace(PUBLISHED.request, tag=None),
+            v2=PublishedImage(digest=IMAGE, tag=None),
+        )
+    ),
     "by hand": result(
         replace(PUBLISHED, request=ImageRequest(repository="app", tag="1", digest=PUBLISHED.request.digest))
     ),
@@ -222,6 +230,22 @@ def test_the_example_in_the_manual_is_one():
         index |= {"image_digest": "sha256:" + "0" * 64, "index_digest": "sha256:" + "0" * 64}
 
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_the_rule_in_the_manual_takes_what_can_be_deployed_and_nothing_else():
+    pattern = (DOCS / "events.md").read_text().split("```json\n")[2].partition("```")[0]
+    taken = set()
+    for name, told in TOLD.items():
+        record = parse_record(told)
+        event = {
+            "source": SOURCE,
+            "detail-type": detail_type(record.outcome),
+            "detail": event_detail(record),
+        }
+        if EventPattern.load(pattern).matches_event(cast("Any", event)):
+            taken.add(name)
+
+    assert taken == {"indexed", "tagged"}
 
 
 def test_the_manual_names_every_field_and_every_reason():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local.system.events import EventBus, input_for
+from local.system.events import EventBus, event_of, input_for
 from local.system.template import Rule, Target
 
 EVENT = {"source": "aws.ecr", "detail": {"image-tag": "1.0", "size": 5, "digest": None}}
@@ -38,6 +38,23 @@ def test_an_event_that_no_rule_accepts_is_dropped_and_counted():
 
     assert delivered == []
     assert bus.dropped == [EVENT]
+
+
+def test_what_a_service_puts_on_the_bus_reaches_the_rules_that_ask_for_it():
+    entry = {
+        "Source": "soci.index-builder",
+        "DetailType": "Done",
+        "Detail": '{"tag": "1"}',
+        "Resources": ["a"],
+    }
+    event = event_of(entry)
+    bus, delivered = bus_of({"source": ["soci.index-builder"], "detail": {"tag": ["1"]}})
+
+    bus.put(event)
+    bus.close()
+
+    assert delivered == [("arn:0", event)]
+    assert (event["detail-type"], event["resources"]) == ("Done", ["a"])
 
 
 def test_a_disabled_rule_accepts_nothing():
