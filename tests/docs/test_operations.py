@@ -1,0 +1,269 @@
+"""The runbook: its commands run, do what it says they do, and what it names exists."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from infra.config import Deployment
+from soci.service.configuration import Configuration
+from soci.service.declared import describe
+from soci.service.outcome_line import known_reasons
+from soci.service.reindex_request import ReindexRequest
+from soci.service.requests import parse_request
+from tests.docs.manual import DOCS, blocks, broken_links
+from tests.docs.terminal import terminal
+from tests.infra.stacks import template_of
+
+PAGE = "operations.md"
+TEXT = (DOCS / PAGE).read_text()
+REGION = "eu-central-1"
+SETUP, *COMMANDS = blocks(PAGE, "bash")
+PUSH = json.loads((DOCS.parent / "tests" / "events" / "push.json").read_text())
+RECORDER = f"arn:aws:lambda:{REGION}:123456789012:function:OutcomeRecorder"
+
+
+class Account:
+    """What a deployed stack consists of, as far as commands get to see it."""
+
+    def __init__(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+        self.sqs = boto3.client("sqs", region_name=REGION)
+        self.states = boto3.client("stepfunctions", region_name=REGION)
+        self.queue = self.sqs.create_queue(QueueName="Undelivered")["QueueUrl"]
+        self.index_image = self._machine("IndexImage")
+        self.reindex = self._machine("ReindexRepositories")
+        outputs = {
+            "IndexImageArn": self.index_image,
+            "ReindexRepositoriesArn": self.reindex,
+            "UndeliveredUrl": self.queue,
+        }
+        assert outputs.keys() <= template_of({})["Outputs"].keys()
+        self.outputs = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
+        boto3.client("cloudwatch", region_name=REGION).put_metric_alarm(
+            AlarmName="soci-index-builder-IndexingFailed",
+            Namespace="n",
+            MetricName="m",
+            ComparisonOperator="GreaterThanThreshold",
+            EvaluationPeriods=1,
+            Threshold=1,
+            Period=60,
+            Statistic="Sum",
+        )
+        self.redriven = []
+        self.not_redrivable = set()
+
+    def _machine(self, name):
+        definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}})
+        role = "arn:aws:iam::123456789012:role/role"
+        machine = self.states.create_state_machine(name=name, definition=definition, roleArn=role)
+        return machine["stateMachineArn"]
+
+    def fail(self, machine):
+        """Have an execution fail; its ARN."""
+        self.monkeypatch.setenv("SF_EXECUTION_HISTORY_TYPE", "FAILURE")
+        arn = self.states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
+        self.monkeypatch.delenv("SF_EXECUTION_HISTORY_TYPE")
+        return arn
+
+    def describe_stack(self, parameters):
+        """Answer DescribeStacks."""
+        assert parameters == {"StackName": "soci-index-builder"}
+        return {"Stacks": [{"Outputs": self.outputs}]}
+
+    def redrive(self, parameters):
+        """Answer RedriveExecution."""
+        arn = parameters["executionArn"]
+        if arn in self.not_redrivable:
+            raise ClientError(
+                {"Error": {"Code": "ExecutionNotRedrivable", "Message": arn}}, "RedriveExecution"
+            )
+        self.redriven.append(arn)
+        return {"redriveDate": "2026-01-31T00:00:00Z"}
+
+    def leave_undelivered(self, target, body):
+        """Put a message into the queue as EventBridge does."""
+        attributes = {"TARGET_ARN": target, "ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "for a reason"}
+        self.sqs.send_message(
+            QueueUrl=self.queue,
+            MessageBody=body,
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+
+    def waiting(self):
+        """How many messages the queue holds, those in somebody's hand too."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        found = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+    def inputs(self, machine):
+        """What executions were started with."""
+        found = self.states.list_executions(stateMachineArn=machine)["executions"]
+        return [
+            self.states.describe_execution(executionArn=one["executionArn"])["input"]
+            for one in reversed(found)
+        ]
+
+
+@pytest.fixture
+def account(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield Account(monkeypatch)
+
+
+@pytest.fixture
+def shell(account, tmp_path):
+    answers = {
+        ("cloudformation", "DescribeStacks"): account.describe_stack,
+        ("stepfunctions", "RedriveExecution"): account.redrive,
+        ("lambda", "Invoke"): lambda _: {"StatusCode": 200},
+    }
+    with terminal(tmp_path, region=REGION, answers=answers) as made:
+        yield made
+
+
+def command(heading, word):
+    """The command below a heading that has a word in it."""
+    (found,) = (block.text for block in COMMANDS if block.heading == heading and word in block.text)
+    return found
+
+
+def run(shell, text, **names):
+    for name, value in names.items():
+        text = text.replace(name, value)
+    return shell.run(SETUP.text + text)
+
+
+REPLAY = command("Replay events that were not delivered", "while")
+
+
+@pytest.mark.parametrize(
+    "block", COMMANDS, ids=lambda block: f"{block.heading}: {block.text.split(chr(10))[0][:30]}"
+)
+def test_every_command_runs(account, shell, block):
+    failed = account.fail(account.index_image)
+    account.fail(account.reindex)
+    account.leave_undelivered(account.index_image, json.dumps(PUSH))
+
+    done = run(shell, block.text, EXECUTION_ARN=failed)
+
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_a_command_with_a_wrong_option_would_fail_here(shell):
+    assert "no option --queue" in shell.run("aws sqs receive-message --queue x").stderr
+    assert "want QueueUrl" in shell.run("aws sqs receive-message").stderr
+    assert "no command redrive" in shell.run("aws stepfunctions redrive --execution-arn x").stderr
+
+
+def test_outputs_are_found_by_name(account, shell):
+    done = run(shell, 'echo "$INDEX_IMAGE $REINDEX $UNDELIVERED"')
+
+    assert done.stdout == f"{account.index_image} {account.reindex} {account.queue}\n"
+
+
+def test_what_a_message_could_not_be_delivered_for_is_shown(account, shell):
+    account.leave_undelivered(account.index_image, json.dumps(PUSH))
+
+    done = run(shell, command("Replay events that were not delivered", "ERROR_CODE"))
+
+    assert done.stdout == f"NO_PERMISSIONS\tfor a reason\t{json.dumps(PUSH)}\n"
+    assert account.waiting() == 1
+
+
+def test_a_replay_brings_each_event_to_where_it_was_going(account, shell):
+    strange = json.dumps({**PUSH, "id": "\t \n \" ' \\ $HOME `x` ü"})
+    failure = json.dumps(
+        {"detail-type": "Step Functions Execution Status Change", "detail": {"cause": "a\tb"}}
+    )
+    for body in (json.dumps(PUSH), strange):
+        account.leave_undelivered(account.index_image, body)
+    account.leave_undelivered(RECORDER, failure)
+    account.leave_undelivered(account.reindex, json.dumps({"detail-type": "Scheduled Event"}))
+
+    done = run(shell, REPLAY)
+
+    assert (done.stderr, done.returncode, account.waiting()) == ("", 0, 0)
+    assert sorted(account.inputs(account.index_image)) == sorted([json.dumps(PUSH), strange])
+    assert shell.called("Invoke") == [{"FunctionName": RECORDER, "Payload": failure.encode()}]
+    assert account.inputs(account.reindex) == []
+
+
+def test_the_request_of_a_daily_search_is_replayed_as_well(account, shell):
+    request = json.dumps({"repositories": ["*"], "only_missing": True})
+    account.leave_undelivered(account.reindex, request)
+
+    run(shell, REPLAY)
+
+    assert account.inputs(account.reindex) == [request]
+
+
+def test_a_replay_that_is_refused_keeps_the_event_and_stops(account, shell):
+    account.leave_undelivered(account.index_image + "-gone", json.dumps(PUSH))
+    account.leave_undelivered(account.index_image + "-gone", json.dumps(PUSH))
+
+    done = run(shell, REPLAY)
+
+    assert "StateMachineDoesNotExist" in done.stderr
+    assert len(shell.called("StartExecution")) == 1
+    assert account.waiting() == 2
+
+
+def test_all_that_failed_is_redriven_and_what_cannot_be_does_not_stop_the_others(account, shell):
+    failed = [account.fail(account.index_image) for _ in range(3)]
+    account.states.start_execution(stateMachineArn=account.index_image, input="{}")
+    account.not_redrivable = {failed[1]}
+
+    done = run(shell, command("Run failures again", "while read"))
+
+    assert done.returncode == 0
+    assert "ExecutionNotRedrivable" in done.stderr
+    assert set(account.redriven) == {failed[0], failed[2]}
+
+
+def test_what_is_started_by_hand_is_what_the_functions_take(account, shell):
+    run(shell, command("Index one image", "start-execution"))
+    run(shell, command("Search for what is missing", "start-execution"))
+
+    (image,) = map(json.loads, account.inputs(account.index_image))
+    (search,) = map(json.loads, account.inputs(account.reindex))
+    assert parse_request(image, "execution").tag == "1.4"
+    assert ReindexRequest.parse(search).only_missing
+    assert ReindexRequest.parse(search).since is not None
+
+
+def test_errors_are_called_as_they_are():
+    table = TEXT.partition("## What an error means")[2].partition("##")[0]
+    names = re.findall(
+        r"`([A-Z][\w.]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
+    )
+
+    assert len(names) > 15
+    assert set(names) <= known_reasons()
+
+
+def test_settings_are_called_as_they_are():
+    known = {row.name for row in [*describe(Deployment, "deployment"), *describe(Configuration, "settings")]}
+    sections = {name.rpartition(".")[0] for name in known}
+
+    assert set(re.findall(r"`((?:deployment|settings)\.[\w.]+)`", TEXT)) <= known | sections
+
+
+def test_links_lead_somewhere():
+    assert broken_links(PAGE) == []
+
+
+def test_the_statement_for_a_key_is_one():
+    (statement,) = (json.loads(block.text) for block in blocks(PAGE, "json"))
+
+    assert statement["Effect"] == "Allow"
+    assert "cloudwatch.amazonaws.com" in statement["Principal"]["Service"]
