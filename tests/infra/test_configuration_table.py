@@ -9,7 +9,7 @@ def test_the_tables_in_the_readme_are_those_of_the_declared_settings():
     text = README.read_text()
 
     assert with_tables(text) == text, "run `python -m infra.configuration_table`"
-    assert "| `settings.tagging.suffix` | `\"-soci\"` |" in text
+    assert '| `settings.tagging.suffix` | `"-soci"` |' in text
     assert "| `deployment.layers_at_a_time` |" in text
 
 
