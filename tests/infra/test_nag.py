@@ -16,8 +16,14 @@ def violations(stack):
     ]
 
 
+WITH_A_TOPIC = {"deployment": {"alarms": {"email": "ops@example.com"}}}
+"""Which no key of ours encrypts."""
+
+
 @pytest.mark.parametrize(
-    "context", [{}, {"settings": NARROW}, EVERYTHING], ids=["defaults", "narrow", "everything"]
+    "context",
+    [{}, {"settings": NARROW}, WITH_A_TOPIC, EVERYTHING],
+    ids=["defaults", "narrow", "topic", "everything"],
 )
 def test_the_rules_of_aws_solutions_hold_or_say_why_not(context):
     assert violations(make_stack(context)) == []
