@@ -33,7 +33,7 @@ layers: venv ## Build the Lambda layers into .layers; the first time they are do
 system-packages:
 	@bash .ci/system-packages $(SYSTEM_PACKAGES)
 
-demo: venv ## Index a sample image made of this machine's files and read a file through the index.
+demo: venv ## Run the whole service on this machine: an image is pushed, and its index appears.
 	@$(python) -m local.demo
 
 test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
