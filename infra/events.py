@@ -1,6 +1,6 @@
 """Rules on the account's event bus: what starts IndexImage by itself, and what tells of executions that failed.
 
-What could not be delivered lies in one queue.
+What cannot be delivered ends in one queue, see `infra.undelivered`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
@@ -35,27 +34,17 @@ class ImageEvents(Construct):
         *,
         index_image: sfn.StateMachine,
         outcome_recorder: lambda_.IFunction,
+        undelivered: sqs.IQueue,
         rules: Rules,
-        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, name)
-        self.undelivered = sqs.Queue(
-            self,
-            "Undelivered",
-            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-        )
-        permissions.acknowledge(
-            self.undelivered, "AwsSolutions-SQS3", "This is the dead-letter queue of the rules' targets."
-        )
+        self._undelivered = undelivered
         starting = Grant(actions=("states:StartExecution",), resources=(index_image.state_machine_arn,))
         role = permissions.role_for(self, "StartRole", "events.amazonaws.com", [starting])
         target = targets.SfnStateMachine(
             index_image,
             role=role.without_policy_updates(),
-            dead_letter_queue=self.undelivered,
+            dead_letter_queue=undelivered,
             retry_attempts=RETRY_ATTEMPTS,
             max_event_age=Duration.hours(RETRY_HOURS),
         )
@@ -85,7 +74,7 @@ class ImageEvents(Construct):
             targets=[
                 targets.LambdaFunction(
                     outcome_recorder,
-                    dead_letter_queue=self.undelivered,
+                    dead_letter_queue=self._undelivered,
                     retry_attempts=RETRY_ATTEMPTS,
                     max_event_age=Duration.hours(RETRY_HOURS),
                 )

@@ -12,6 +12,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra import permissions
@@ -20,6 +21,7 @@ from infra.log_groups import log_group_for
 from infra.packaging import Assets
 from infra.permissions import Grant
 from infra.reuse import ZtocTable
+from infra.undelivered import Undelivered
 from soci.service.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584
@@ -40,6 +42,8 @@ class Part:
     grants: Sequence[Grant]
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside what all functions have."""
+    dead_letters: sqs.IQueue | None = None
+    """Where an event goes that it failed on, if nobody waits for the answer."""
 
 
 class Functions(Construct):
@@ -53,6 +57,7 @@ class Functions(Construct):
         assets: Assets,
         settings: Configuration,
         deployment: Deployment,
+        undelivered: Undelivered,
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, name)
@@ -70,7 +75,7 @@ class Functions(Construct):
             self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
         ]
         self.ztoc_table = ZtocTable(self, "Ztocs", key=key)
-        parts = _parts(deployment, settings.rules.repositories, self.ztoc_table)
+        parts = _parts(deployment, settings.rules.repositories, self.ztoc_table, undelivered)
         self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
         self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
         self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
@@ -105,6 +110,7 @@ class Functions(Construct):
             reserved_concurrent_executions=part.size.reserved_concurrency,
             environment={**self._environment, **part.environment},
             environment_encryption=self._key,
+            dead_letter_queue=part.dead_letters,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
             role=self._role(f"{name}Role", part, log_group).without_policy_updates(),
@@ -135,7 +141,9 @@ class Functions(Construct):
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 
 
-def _parts(deployment: Deployment, repositories: NamePatterns, ztoc_table: ZtocTable) -> dict[str, Part]:
+def _parts(
+    deployment: Deployment, repositories: NamePatterns, ztoc_table: ZtocTable, undelivered: Undelivered
+) -> dict[str, Part]:
     return {
         "ImageFilter": Part(
             description="Decides whether an image is indexed, and which layers of it",
@@ -168,7 +176,8 @@ def _parts(deployment: Deployment, repositories: NamePatterns, ztoc_table: ZtocT
             description="Records what came of an image, and tells EventBridge",
             folder="outcome_recorder",
             size=deployment.outcome_recorder,
-            grants=permissions.telling(),
+            grants=[*permissions.telling(), *undelivered.grants()],
+            dead_letters=undelivered.queue,  # a rule calls it as well, and then nobody waits for its answer
             environment={"SOCI_FUNCTION_SIZES": _sizes(deployment)},
         ),
     }

@@ -14,6 +14,7 @@ from infra.functions import Functions
 from infra.observability import Observability
 from infra.packaging import Assets
 from infra.reconcile import DailyReconcile
+from infra.undelivered import Undelivered
 from infra.workflows import Workflows
 
 
@@ -29,24 +30,31 @@ class SociStack(Stack):
         )
         deployment = config.deployment
         key = kms.Key.from_key_arn(self, "Key", deployment.kms_key_arn) if deployment.kms_key_arn else None
+        undelivered = Undelivered(self, "Undelivered", key=key)
         functions = Functions(
-            self, "Functions", assets=assets, settings=config.settings, deployment=deployment, key=key
+            self,
+            "Functions",
+            assets=assets,
+            settings=config.settings,
+            deployment=deployment,
+            undelivered=undelivered,
+            key=key,
         )
         workflows = Workflows(self, "Workflows", functions=functions, deployment=deployment, key=key)
-        events = ImageEvents(
+        ImageEvents(
             self,
             "ImageEvents",
             index_image=workflows.index_image,
             outcome_recorder=functions.outcome_recorder,
+            undelivered=undelivered.queue,
             rules=config.settings.rules,
-            key=key,
         )
         if deployment.reconcile.schedule is Schedule.DAILY:
             DailyReconcile(
                 self,
                 "Reconcile",
                 reindex_repositories=workflows.reindex_repositories,
-                undelivered=events.undelivered,
+                undelivered=undelivered.queue,
                 deployment=deployment,
             )
         Observability(
@@ -54,7 +62,7 @@ class SociStack(Stack):
             "Observability",
             functions=functions,
             workflows=workflows,
-            undelivered=events.undelivered,
+            undelivered=undelivered.queue,
             config=config,
             key=key,
         )
@@ -68,8 +76,15 @@ class SociStack(Stack):
         CfnOutput(
             self,
             "UndeliveredUrl",
-            value=events.undelivered.queue_url,
+            value=undelivered.queue.queue_url,
             description="The queue of events that could not be delivered: see docs/operations.md",
+        )
+
+        CfnOutput(
+            self,
+            "OutcomeRecorderArn",
+            value=functions.outcome_recorder.function_arn,
+            description="Records what came of an image: see docs/operations.md",
         )
 
     def _output(self, machine: sfn.StateMachine, description: str) -> None:

@@ -27,6 +27,7 @@ from soci.ports import ImageSource
 Json = Any
 
 INDEX_IMAGE, REINDEX = "IndexImage", "ReindexRepositories"
+_UNANSWERED_ATTEMPTS = 3
 ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 
@@ -49,6 +50,8 @@ class LocalSystem:
         context = {"settings": settings or {}, "deployment": deployment or {}}
         self.events_put: list[Mapping[str, Json]] = []
         """What the stack itself put on the event bus."""
+        self.dead_letters: list[Json] = []
+        """Events on which a function failed that nobody waits for."""
         with ExitStack() as open_:
             directory = open_.enter_context(tempfile.TemporaryDirectory(prefix="soci-stack-"))
             self.deployed = synthesize(context, Path(directory))
@@ -160,9 +163,16 @@ class LocalSystem:
     def _deliver(self, arn: str, input_: Json) -> None:
         target = self.deployed.template.by_arn(arn)
         if target.type == "AWS::Lambda::Function":
-            self.functions.invoke(arn, json.dumps(input_).encode())
+            self._invoke_unanswered(arn, input_)
         else:
             self.workflows.start(target.logical_id, input_)
+
+    def _invoke_unanswered(self, arn: str, input_: Json) -> None:
+        """Invoke a function as Lambda does when nobody waits: three attempts, then the dead-letter queue."""
+        for _ in range(_UNANSWERED_ATTEMPTS):
+            if self.functions.invoke(arn, json.dumps(input_).encode()).function_error is None:
+                return
+        self.dead_letters.append(input_)
 
     def _create_tables(self) -> None:
         """Make the tables of the template, as far as those who read and write rows can tell."""

@@ -195,6 +195,22 @@ def test_an_event_that_is_refused_for_good_fails_the_last_state_alone(service, n
     assert [kind for kind, detail in events() if detail["tag"] == "1.4"] == [FAILED, CREATED]
 
 
+def test_a_failure_that_cannot_be_told_is_kept_and_can_be_replayed(service, name, events):
+    put(service.repository(name), an_image(name), "1.4")
+    service.system.registry.fail(UNAVAILABLE, where=PUBLISHING, times=None)
+    service.system.aws_api.fail("events", "AccessDeniedException")
+
+    execution = start(service, repository=name, tag="1.4")
+    service.system.aws_api.heal()
+
+    assert events() == []
+    (kept,) = service.system.dead_letters
+    service.since(lambda: service.system.bus.put(kept))
+    ((kind, detail),) = events()
+    assert (kind, detail["reason"]) == (FAILED, "RegistryUnavailable")
+    assert detail["execution"].endswith(f":{execution.name}")
+
+
 def test_every_image_of_a_reindex_is_told_of_the_failed_one_too_and_again_when_it_succeeds(
     service, name, events
 ):

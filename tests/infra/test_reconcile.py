@@ -73,9 +73,10 @@ def test_searches_of_following_days_leave_no_gap(minutes):
 def test_a_search_that_cannot_start_is_tried_for_a_day_and_then_kept():
     (rule,) = schedules(template_of({}))
     (target,) = rule["Targets"]
+    (queue,) = resources(template_of({}), "AWS::SQS::Queue")
 
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
-    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ImageEventsUndelivered1280D95C", "Arn"]}}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}
 
 
 def test_the_schedule_may_start_a_reindex_and_nothing_else():

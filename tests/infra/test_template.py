@@ -77,6 +77,12 @@ def allowed(template, function=None):
     }
 
 
+def only_queue(template):
+    """Its logical ID."""
+    (name,) = resources(template, "AWS::SQS::Queue")
+    return name
+
+
 @each_context
 def test_no_role_may_do_whatever_begins_in_some_way(context):
     assert not [action for action, _ in allowed(template_of(context)) if "*" in action]
@@ -156,7 +162,21 @@ def test_what_records_outcomes_may_tell_the_default_event_bus_and_nothing_else()
         if not action.startswith(("logs:", "xray:"))
     }
 
-    assert told == {("events:PutEvents", "arn:aws:events:eu-central-1:123456789012:event-bus/default")}
+    assert {action: resource.partition(".")[0] for action, resource in told} == {
+        "events:PutEvents": "arn:aws:events:eu-central-1:123456789012:event-bus/default",
+        "sqs:SendMessage": resolved({"Ref": "QUEUE"}).replace("QUEUE", only_queue(template_of({}))),
+    }
+
+
+@each_context
+def test_what_the_recorder_was_told_in_vain_is_kept_with_the_events_that_were_not_delivered(context):
+    template = template_of(context)
+    functions = resources(template, "AWS::Lambda::Function")
+
+    assert {name for name, one in functions.items() if "DeadLetterConfig" in one} == {"OutcomeRecorder"}
+    assert functions["OutcomeRecorder"]["DeadLetterConfig"] == {
+        "TargetArn": {"Fn::GetAtt": [only_queue(template), "Arn"]}
+    }
 
 
 @each_context

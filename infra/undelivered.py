@@ -1,0 +1,38 @@
+"""The queue of what could not be delivered: events of the rules, and what the recorder was told in vain."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra import permissions
+from infra.permissions import Grant
+
+
+class Undelivered(Construct):
+    """A dead-letter queue. Its messages are the events themselves, so each can be sent once more."""
+
+    def __init__(self, scope: Construct, name: str, *, key: kms.IKey | None) -> None:
+        super().__init__(scope, name)
+        self._key = key
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        permissions.acknowledge(
+            self.queue, "AwsSolutions-SQS3", "This is the dead-letter queue of the rules' targets."
+        )
+
+    def grants(self) -> list[Grant]:
+        """Grant putting messages into it; Lambda does so in the name of the function."""
+        sending = Grant(actions=("sqs:SendMessage",), resources=(self.queue.queue_arn,))
+        if self._key is None:
+            return [sending]
+        encrypting = Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(self._key.key_arn,))
+        return [sending, encrypting]
