@@ -19,6 +19,7 @@ from soci.service.requests import parse_request
 from tests.docs.manual import DOCS, blocks, broken_links
 from tests.docs.terminal import terminal
 from tests.infra.stacks import template_of
+from tests.unit.service.told import status_change
 
 PAGE = "operations.md"
 TEXT = (DOCS / PAGE).read_text()
@@ -42,6 +43,7 @@ class Account:
             "IndexImageArn": self.index_image,
             "ReindexRepositoriesArn": self.reindex,
             "UndeliveredUrl": self.queue,
+            "OutcomeRecorderArn": RECORDER,
         }
         assert outputs.keys() <= template_of({})["Outputs"].keys()
         self.outputs = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
@@ -87,8 +89,10 @@ class Account:
         return {"redriveDate": "2026-01-31T00:00:00Z"}
 
     def leave_undelivered(self, target, body):
-        """Put a message into the queue as EventBridge does."""
+        """Put a message into the queue as EventBridge does; without a target, as Lambda does."""
         attributes = {"TARGET_ARN": target, "ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "for a reason"}
+        if target is None:
+            attributes = {"ErrorCode": "200", "ErrorMessage": "for a reason"}
         self.sqs.send_message(
             QueueUrl=self.queue,
             MessageBody=body,
@@ -182,19 +186,18 @@ def test_what_a_message_could_not_be_delivered_for_is_shown(account, shell):
 
 def test_a_replay_brings_each_event_to_where_it_was_going(account, shell):
     strange = json.dumps({**PUSH, "id": "\t \n \" ' \\ $HOME `x` ü"})
-    failure = json.dumps(
-        {"detail-type": "Step Functions Execution Status Change", "detail": {"cause": "a\tb"}}
-    )
+    failure = json.dumps(status_change(PUSH, cause="a\tb"))
     for body in (json.dumps(PUSH), strange):
         account.leave_undelivered(account.index_image, body)
     account.leave_undelivered(RECORDER, failure)
+    account.leave_undelivered(None, failure)  # by Lambda itself
     account.leave_undelivered(account.reindex, json.dumps({"detail-type": "Scheduled Event"}))
 
     done = run(shell, REPLAY)
 
     assert (done.stderr, done.returncode, account.waiting()) == ("", 0, 0)
     assert sorted(account.inputs(account.index_image)) == sorted([json.dumps(PUSH), strange])
-    assert shell.called("Invoke") == [{"FunctionName": RECORDER, "Payload": failure.encode()}]
+    assert shell.called("Invoke") == [{"FunctionName": RECORDER, "Payload": failure.encode()}] * 2
     assert account.inputs(account.reindex) == []
 
 
