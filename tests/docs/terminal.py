@@ -32,7 +32,9 @@ Handler = Callable[[Mapping[str, Json]], Json]
 _PROGRAM = """#!{python} -SE
 import base64, json, sys, urllib.request
 def read(text):
-    return [base64.b64encode(open(text[8:], "rb").read()).decode()] if text.startswith("fileb://") else text
+    if text.startswith("fileb://"):
+        return [base64.b64encode(open(text[8:], "rb").read()).decode()]
+    return open(text[7:]).read() if text.startswith("file://") else text
 body = json.dumps([read(text) for text in sys.argv[1:]]).encode()
 answer = json.load(urllib.request.urlopen(urllib.request.Request("{url}", body)))
 sys.stdout.write(answer["out"])
@@ -56,11 +58,17 @@ class Terminal:
     """Service, operation and parameters of what the scripts called."""
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of bash, which ends at the first error that it does not deal with."""
+        """Run a script of bash beside the programs; it ends at the first error that it does not deal with."""
         command = ["bash", "-euo", "pipefail", "-c", script]
         environment = {"PATH": f"{self.programs}:/usr/bin:/bin"}
         return subprocess.run(
-            command, check=False, capture_output=True, text=True, env=environment, timeout=60
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=self.programs,
+            timeout=60,
         )
 
     def called(self, operation: str) -> list[Json]:

@@ -293,6 +293,7 @@ def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
         ("ecr", "StartLifecyclePolicyPreview"): lambda _: {"status": "IN_PROGRESS"},
         ("ecr", "GetLifecyclePolicyPreview"): lambda _: {"previewResults": [result]},
     }
+    (tmp_path / "policy.json").write_text(json.dumps(POLICIES["By age"]))
     (commands,) = blocks(PAGE, "bash")
     with terminal(tmp_path, region="eu-central-1", answers=answers) as shell:
         done = shell.run(commands.text)
