@@ -78,10 +78,20 @@ class Story:
         watch(self.console, execution)
         if reason := self._ended(execution).output["reason"]:
             self._print(f"   {reason}: {ImageReason(reason).sentence}")
+        self._show_signal(execution)
         self.system.wait_idle()
         for other in self.system.executions(INDEX_IMAGE)[before:]:
             self.told.append(Told(execution=other, cause=cause if other is execution else "the new tag"))
         return execution
+
+    def _show_signal(self, execution: Execution) -> None:
+        """Show the event by which whoever waits to deploy learns of the outcome."""
+        signal = next(
+            one for one in self.system.events_put if one["Resources"][0].endswith(f":{execution.name}")
+        )
+        detail = json.loads(signal["Detail"])
+        told = f", deploy {detail['repository']}:{detail['new_tag']}" if detail["new_tag"] else ""
+        self._print(f"   event: {signal['DetailType']}{told}")
 
     def run_by_hand(self) -> None:
         """Index again as from the console: one image, then whatever the repositories hold."""
