@@ -5,7 +5,7 @@ import re
 import pytest
 
 from soci import errors
-from soci.errors import RegistryUnavailable, SociError, Throttled
+from soci.errors import EventBusUnavailable, RegistryUnavailable, SociError, Throttled
 
 CLASSES = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, SociError)]
 each_error = pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
@@ -31,6 +31,6 @@ def test_an_error_says_in_a_sentence_when_it_is_raised(error):
 
 
 @each_error
-def test_only_a_registry_may_do_better_when_it_is_tried_again(error):
-    assert error("message").retryable is issubclass(error, Throttled | RegistryUnavailable)
+def test_only_a_service_that_did_not_answer_may_do_better_when_it_is_asked_again(error):
+    assert error("message").retryable is issubclass(error, EventBusUnavailable | RegistryUnavailable | Throttled)
     assert str(error("message")) == "message"
