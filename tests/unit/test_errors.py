@@ -32,5 +32,7 @@ def test_an_error_says_in_a_sentence_when_it_is_raised(error):
 
 @each_error
 def test_only_a_service_that_did_not_answer_may_do_better_when_it_is_asked_again(error):
-    assert error("message").retryable is issubclass(error, EventBusUnavailable | RegistryUnavailable | Throttled)
+    assert error("message").retryable is issubclass(
+        error, EventBusUnavailable | RegistryUnavailable | Throttled
+    )
     assert str(error("message")) == "message"
