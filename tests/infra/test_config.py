@@ -94,6 +94,16 @@ def test_keys_of_the_cdk_itself_are_let_be():
             {"deployment": {"permissions_boundary_arn": "boundary"}},
             "deployment.permissions_boundary_arn: got",
         ),
+        ({"deployment": {"reconcile": {"schedule": "hourly"}}}, "deployment.reconcile.schedule: got hourly"),
+        ({"deployment": {"reconcile": {"days": 1}}}, "deployment.reconcile.days: got 1, want .*2 to 90"),
+        ({"deployment": {"reconcile": {"hour_utc": 24}}}, "deployment.reconcile.hour_utc: got 24"),
+        ({"deployment": {"alarms": {"email": "ops"}}}, "deployment.alarms.email: got ops, want .*address"),
+        ({"deployment": {"alarms": {"topic_arn": "on-call"}}}, "deployment.alarms.topic_arn: got on-call"),
+        (
+            {"deployment": {"alarms": {"enabled": False, "email": "ops@example.com"}}},
+            "deployment.alarms.email: got ops@example.com, want null",
+        ),
+        ({"deployment": {"dashboard": "yes"}}, "deployment.dashboard: got yes, want true or false"),
         ({"deployment": {"lambda_architecture": "arm"}}, "deployment.lambda_architecture: got arm"),
         ({"deployment": {"vpc": {"subnet_ids": ["subnet-12345678"]}}}, "deployment.vpc.subnet_ids: want"),
         (

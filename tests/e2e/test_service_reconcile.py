@@ -1,0 +1,59 @@
+"""The daily search end to end: events that never came cost a day at most, and no image is indexed twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local.system.record import Status
+from local.system.system import REINDEX, LocalSystem
+from tests.e2e.service import NO_RATES, Service, an_image, assert_sound, put, settings
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[Service]:
+    with LocalSystem(settings=settings(), behaviour=NO_RATES, time_scale=0.0005) as system:
+        yield Service(system, tmp_path_factory.mktemp("images"))
+
+
+def search(service, *, hours_later):
+    """Let the daily search happen, and give its execution."""
+    at = datetime.now(UTC) + timedelta(hours=hours_later)
+    (started,) = (
+        one for one in service.since(lambda: service.system.run_schedules(at)) if one.state_machine == REINDEX
+    )
+    assert started.status is Status.SUCCEEDED, started.run.cause
+    return started.output
+
+
+def missed(service):
+    """What the searches have told so far."""
+    lines = (json.loads(line) for line in service.system.logs() if line.startswith("{"))
+    return [line["ImagesMissed"] for line in lines if "ImagesMissed" in line]
+
+
+def test_images_whose_events_never_came_are_indexed_once(service):
+    for number in range(3):
+        put(service.repository("quiet"), an_image(f"quiet-{number}"), f"{number}")
+    put(service.repository("quiet"), an_image("small", sizes=(30_000,)), "small")
+    service.push(an_image("told"), "loud", "1")
+
+    too_early = search(service, hours_later=1)
+    found = search(service, hours_later=8)
+    again = search(service, hours_later=9)
+
+    assert too_early["images"] == 0  # they may still be worked on
+    assert found["outcomes"] == {"indexed": 3, "tagged": 1}
+    assert again["images"] == 0
+    assert missed(service) == [0, 3, 0]
+    assert {f"{number}-soci" for number in range(3)} | {"small-soci"} <= service.tags("quiet").keys()
+    assert_sound(service.system, ["quiet", "loud"])
+
+
+def test_images_of_long_ago_are_left_alone(service):
+    put(service.repository("old"), an_image("old"), "1")
+
+    assert search(service, hours_later=24 * 4)["images"] == 0
