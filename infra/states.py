@@ -7,6 +7,8 @@
     ReindexRepositories
         Begin ─> List images ─> What next? ─ a page ─> Index images (a distributed map) ─> List images
                                            ├ done, some failed ─> Retry failed (likewise) ─> List images
+                                           ├ done, some failed twice ─> Images failed: the execution fails here; it is
+                                           │                            redriven ─> What next? ─> Retry failed
                                            └ done ─> Summary
 
 One function writes the chain of IndexImage, and each item of both distributed maps runs the same chain. A name has to
@@ -32,7 +34,12 @@ LAMBDA_FAILURES = (
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.EC2ThrottledException",
+    "Lambda.EC2UnexpectedException",
 )
+LOST_CALLS = ("Sandbox.Timedout", "Lambda.Unknown", "States.Timeout")
+"""A function hung or died; the next call has another process."""
 LAMBDA_BUSY = "Lambda.TooManyRequestsException"
 OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
 """At the top of every output; all that a re-index keeps of an image."""
@@ -83,6 +90,8 @@ def reindex_repositories(
     every_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" of a page")
     failed_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" again")
     begin: State = {"request.$": "$", "cursor": None, "summary": {}, "failed": [], "results": []}
+    failed_twice: State = {f"{name}.$": f"$.{name}" for name in ("request", "cursor", "summary", "failed")}
+    failed_twice["execution.$"] = "$$.Execution"
     states: States = {
         "Begin": {"Type": "Pass", "Parameters": begin, "Next": "List images"},
         "List images": _invoke(tasks, tasks.image_lister, then="What next?"),
@@ -90,23 +99,19 @@ def reindex_repositories(
             "Type": "Choice",
             "Choices": [
                 {"Variable": "$.images[0]", "IsPresent": True, "Next": "Index images"},
-                {
-                    "And": [
-                        {"Variable": "$.done", "BooleanEquals": True},
-                        {"Variable": "$.failed[0]", "IsPresent": True},
-                    ],
-                    "Next": "Retry failed",
-                },
+                _done_with_failures(then="Retry failed", is_retry=True),
+                _done_with_failures(then="Images failed", is_retry=False),
                 {"Variable": "$.done", "BooleanEquals": True, "Next": "Summary"},
             ],
             "Default": "List images",
         },
         "Index images": _map_of_images(
-            "images", _one_image_caught(every_image, tasks), images_at_a_time, then="List images"
+            "images", _one_image_told(every_image, tasks), images_at_a_time, then="List images"
         ),
         "Retry failed": _map_of_images(
-            "failed", _one_image(failed_image, mark=" again"), images_at_a_time, then="List images"
+            "failed", _one_image_caught(failed_image, mark=" again"), images_at_a_time, then="List images"
         ),
+        "Images failed": _invoke(tasks, tasks.image_lister, payload=failed_twice, then="What next?"),
         "Summary": {"Type": "Pass", "InputPath": "$.summary", "End": True},
     }
     return {
@@ -115,6 +120,17 @@ def reindex_repositories(
         "TimeoutSeconds": timeout_seconds,
         "StartAt": "Begin",
         "States": states,
+    }
+
+
+def _done_with_failures(*, then: str, is_retry: bool) -> State:
+    return {
+        "And": [
+            {"Variable": "$.done", "BooleanEquals": True},
+            {"Variable": "$.failed[0]", "IsPresent": True},
+            {"Variable": "$.cursor.is_retry", "BooleanEquals": is_retry},
+        ],
+        "Next": then,
     }
 
 
@@ -187,10 +203,16 @@ def _invoke(tasks: Tasks, task: Task, *, payload: State | None = None, then: str
         "OutputPath": "$.Payload",
         "TimeoutSeconds": task.timeout_seconds + TASK_MARGIN_SECONDS,
         "Retry": [
-            # A burst of pushes may have to wait for the account's concurrency for many minutes.
-            _retry([LAMBDA_BUSY], first_wait_seconds=5, attempts=20, longest_wait_seconds=120),
+            # A burst of pushes may have to wait for the account's concurrency for more than an hour.
+            _retry([LAMBDA_BUSY], first_wait_seconds=5, attempts=60, longest_wait_seconds=180),
             _retry(LAMBDA_FAILURES, first_wait_seconds=2, attempts=6, longest_wait_seconds=60),
             _retry(retryable_errors(), first_wait_seconds=5, attempts=6, longest_wait_seconds=180),
+            # A large layer that took all its time takes it again; the others may have met a connection that hung.
+            *(
+                [_retry(LOST_CALLS, first_wait_seconds=5, attempts=1, longest_wait_seconds=60)]
+                if task != tasks.index_layer
+                else []
+            ),
         ],
         **({"Next": then} if then else {"End": True}),
     }
@@ -217,6 +239,7 @@ def _map_of_images(items: str, item_states: States, images_at_a_time: int, *, th
         "ItemsPath": f"$.{items}",
         "ItemSelector": {"request.$": "$$.Map.Item.Value"},
         "MaxConcurrency": images_at_a_time,
+        "ToleratedFailurePercentage": 100,  # what cannot be caught gives no result, and is counted for that
         "ItemProcessor": {
             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
             "StartAt": next(iter(item_states)),
@@ -247,22 +270,16 @@ def _one_image(chain: State, *, mark: str = "", catch: State | None = None) -> S
     }
 
 
-def _one_image_caught(chain: State, tasks: Tasks) -> States:
+def _one_image_caught(chain: State, *, mark: str = "", caught: str = "") -> States:
     """Likewise, but a failure is an outcome, so that the other images go on.
 
-    Its cause, of which nothing bounds the length, stays in the history of the item's own execution. That a failure
-    could not be told must not end all the others.
+    Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
     """
-    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then="Failure")
+    failure, failed = f"Failure{mark}", f"Failed{mark}"
+    catch: State = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": caught or failure}
     return {
-        **_one_image(
-            chain, catch={"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Record failure"}
-        ),
-        "Record failure": {
-            **told,
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failure"}],
-        },
-        "Failure": {
+        **_one_image(chain, mark=mark, catch=catch),
+        failure: {
             "Type": "Pass",
             "Parameters": {
                 "outcome": "failed",
@@ -270,12 +287,24 @@ def _one_image_caught(chain: State, tasks: Tasks) -> States:
                 "detail.$": "States.Format('The cause stands in the execution {}', $$.Execution.Id)",
             },
             "ResultPath": "$.failure",
-            "Next": "Failed",
+            "Next": failed,
         },
-        "Failed": {
+        failed: {
             "Type": "Pass",
             "Parameters": {"item.$": "States.JsonMerge($.request, $.failure, false)"},
             "OutputPath": "$.item",
             "End": True,
+        },
+    }
+
+
+def _one_image_told(chain: State, tasks: Tasks) -> States:
+    """Likewise, and a failure is told. That it could not be told must not end all the others."""
+    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then="Failure")
+    return {
+        **_one_image_caught(chain, caught="Record failure"),
+        "Record failure": {
+            **told,
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failure"}],
         },
     }

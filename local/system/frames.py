@@ -30,6 +30,7 @@ class Hosted:
     services: Services
     run: Run
     resumes: Run | None
+    redrives: int
     time_scale: float
     finished: Callable[[], None]
 

@@ -74,6 +74,8 @@ def _evaluate_program(original: Callable[..., None], program: Program, env: Envi
         return
     here.hosted = hosted = _hosted.pop(env.states.context_object.context_object_data["Execution"]["Id"])
     here.run = hosted.run
+    context = cast("dict[str, object]", env.states.context_object.context_object_data["Execution"])
+    context["RedriveCount"] = hosted.redrives  # the interpreter has no redrives
     original(_resumed(program, env, hosted.resumes), env)
     _note_end(hosted.run, env)
     hosted.finished()

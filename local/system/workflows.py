@@ -129,6 +129,7 @@ class Workflows:
             services=self._services,
             run=run,
             resumes=resumes,
+            redrives=attempt,
             time_scale=self._time_scale,
             finished=lambda: self._finish(arn, execution),
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from local.registry import OBJECTS, Answer, Behaviour, Harm, request_to
+from local.registry.behaviour import ECR_RATES
 from local.registry.faults import Where
 from local.system.record import Status
 from local.system.system import LocalSystem
@@ -20,6 +23,9 @@ UNAVAILABLE = Answer(503, retry_after_seconds=1_000)
 FIRST_READ = request_to("GET", "/manifests/")
 ZTOC_PUSHED = request_to("POST", "/blobs/uploads/")
 PUBLISHING = request_to("PUT", "/manifests/")
+
+MANIFESTS_OF_AN_IMAGE = 4
+"""Put for one of one platform: its index and its copy, the list of both, and the tag."""
 
 ONCE = {"Filter": 1, "Index layer": 1, "Publish": 1}
 """How often each state calls its function when nothing fails."""
@@ -153,10 +159,16 @@ def test_the_rates_of_the_registry_are_kept_to(tmp_path):
         for tag, image in images.items():
             put(service.repository("app"), image, tag)
 
+        started = time.monotonic()
         execution = system.start_reindex({"repositories": ["app"]}).wait(60)
+        seconds = time.monotonic() - started
 
         assert execution.status is Status.SUCCEEDED, execution.run.cause
         assert execution.output["outcomes"] == {"indexed": 8}
         assert set(service.tags("app")) == {*images, *(f"{tag}-soci" for tag in images)}
+        put_images = Counter(exchange.status for exchange in system.registry.requests if PUBLISHING(exchange))
+        assert put_images[201] == len(images) * MANIFESTS_OF_AN_IMAGE
+        assert 0 < put_images[429] <= put_images[201], "they meet the limit, and wait instead of pressing on"
+        assert put_images[201] <= ECR_RATES["PutImage"] * (seconds + 1)
         assert_sound(system, ["app"])
         assert set(outcomes(system.executions("IndexImage"))) == {("skipped", "own-artifact")}

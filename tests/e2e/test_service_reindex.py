@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -78,8 +79,10 @@ def test_a_reindex_fails_at_the_images_that_fail_and_a_redrive_ends_it(service, 
     first = system.start_reindex({"repositories": ["shop/*", "web"]}).wait(150)
     system.wait_idle()
 
-    assert (first.status, first.run.visits[-1].state) == (Status.FAILED, "Retry failed")
-    assert len(first.run.visits[-1].items) == len(REPOSITORIES), "all images but the damaged ones are done"
+    assert (first.status, first.run.visits[-1].state) == (Status.FAILED, "Images failed")
+    told = json.loads(json.loads(first.run.cause)["errorMessage"])
+    assert (told["images"], told["outcomes"]["failed"]) == (len(images), len(REPOSITORIES))
+    assert told["reasons"]["DigestMismatch"] == len(REPOSITORIES), "all images but the damaged ones are done"
     for name in REPOSITORIES:
         assert "damaged-0-soci" not in service.tags(name)
         assert service.tags(name)["large-7-soci"] == converted(service.layout(images[name, "large-7"]))

@@ -100,7 +100,16 @@ class Account:
         return {"told": "something"}
 
     def image_lister(self, document):
-        page = document["cursor"] or 0
+        cursor = document["cursor"] or {"page": 0, "is_retry": False, "redrives": 0}
+        if "execution" in document:
+            redrives = document["execution"]["RedriveCount"]
+            if redrives <= cursor["redrives"]:
+                raise FunctionFailed("ImagesFailed")
+            document.pop("execution")
+            cursor = {**cursor, "is_retry": True, "redrives": redrives}
+            return {**document, "cursor": cursor, "results": [], "images": [], "done": True}
+        page, is_retry = cursor["page"], cursor["is_retry"]
+        kept = [] if is_retry else document["failed"]
         counts = Counter(document["summary"]) + Counter(one["outcome"] for one in document["results"])
         failed = [
             {name: one[name] for name in ("repository", "tag", "force", "reason")}
@@ -108,14 +117,16 @@ class Account:
             if one["outcome"] == "failed"
         ]
         images = self.pages[page] if page < len(self.pages) else []
+        is_over = page >= len(self.pages)
+        is_retry = is_over and bool(kept + failed) and not is_retry
         return {
             "request": document["request"],
-            "cursor": page + 1,
+            "cursor": {**cursor, "page": page + 1, "is_retry": is_retry},
             "summary": counts,
-            "failed": failed if document.get("done") else document["failed"] + failed,
+            "failed": kept + failed,
             "results": [],
             "images": images,
-            "done": page >= len(self.pages),
+            "done": is_over,
         }
 
 
@@ -171,7 +182,7 @@ def test_an_error_that_may_not_come_again_is_retried(error):
     assert [name for name, _ in account.calls].count("image_filter") == 3
 
 
-@pytest.mark.parametrize("error", ["GzipError", "Unauthorized", "Sandbox.Timedout"])
+@pytest.mark.parametrize("error", ["GzipError", "Unauthorized", "Runtime.OutOfMemory"])
 def test_any_other_error_fails_the_execution_at_once_by_its_name(error):
     account = Account(app=(99, error))
 
@@ -179,6 +190,16 @@ def test_any_other_error_fails_the_execution_at_once_by_its_name(error):
 
     assert (execution.status, execution.run.error) == (Status.FAILED, error)
     assert len(account.calls) == 1
+
+
+def test_a_function_that_hung_is_called_once_more():
+    account = Account(app=(1, "Sandbox.Timedout"), other=(2, "Sandbox.Timedout"))
+
+    execution = account.run("IndexImage", image("app"))
+    other = account.run("IndexImage", image("other"))
+
+    assert execution.output["outcome"] == "indexed"
+    assert (other.status, other.run.error) == (Status.FAILED, "Sandbox.Timedout")
 
 
 def test_a_reindex_counts_what_becomes_of_all_pages():
@@ -237,12 +258,37 @@ def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_takes_up_ther
     assert [run.status for run in redriven.attempts] == [Status.FAILED, Status.SUCCEEDED]
     again = [name for name, _ in account.calls[calls_before:]]
     assert again == [
+        "image_lister",
         "image_filter",
         *["index_layer"] * 3,
         "publish_index",
         "outcome_recorder",
         "image_lister",
     ]
+
+
+def test_more_lasting_failures_than_slots_keep_no_other_image_from_its_retry():
+    lasting = {f"bad-{number}": (99, "GzipError") for number in range(5)}
+    account = Account(
+        [image(name) for name in (*lasting, "slow-1", "slow-2")],
+        **lasting,
+        **{"slow-1": (1, "GzipError"), "slow-2": (3, "GzipError")},
+    )
+
+    execution = account.run("ReindexRepositories", {"repositories": ["*"]})
+
+    assert (execution.status, execution.run.error) == (Status.FAILED, "ImagesFailed")
+    tries = Counter(
+        document["request"]["repository"] for name, document in account.calls if name == "image_filter"
+    )
+    assert set(tries.values()) == {2}
+    again = account.workflows.redrive(execution).wait(60)
+    assert (again.status, again.run.states()[-1]) == (Status.FAILED, "Images failed")
+    again = account.workflows.redrive(execution).wait(60)
+    assert again.status is Status.FAILED
+    assert again.run.visits[0].input["failed"][-1]["repository"] == "slow-2"
+    published = [document["repository"] for name, document in account.calls if name == "publish_index"]
+    assert sorted(published) == ["slow-1", "slow-2"]
 
 
 def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
@@ -300,5 +346,5 @@ def test_a_failure_that_cannot_be_recorded_is_counted_all_the_same():
 
     account.run("ReindexRepositories", {"repositories": ["*"]})
 
-    results = [document["results"] for name, document in account.calls if name == "image_lister"]
+    results = [document.get("results") for name, document in account.calls if name == "image_lister"]
     assert [one["reason"] for one in results[1]] == ["GzipError"]

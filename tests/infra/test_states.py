@@ -93,11 +93,36 @@ def test_every_task_retries_these_and_lambdas_own_failures_with_jitter(machine):
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
             "Lambda.ClientExecutionTimeoutException",
-        }
+            "Lambda.ResourceNotReadyException",
+            "Lambda.EC2ThrottledException",
+            "Lambda.EC2UnexpectedException",
+        } | (set() if is_a_layers(task) else {*states.LOST_CALLS})
         for retry in task["Retry"]:
             assert retry["JitterStrategy"] == "FULL"
             assert retry["BackoffRate"] > 1
             assert retry["MaxDelaySeconds"] <= 180
+
+
+def is_a_layers(task):
+    return task["Parameters"]["FunctionName"] == TASKS.index_layer.function_arn
+
+
+@each_machine
+def test_a_busy_account_is_waited_for_for_more_than_an_hour(machine):
+    for task in tasks_of(machine):
+        (retry,) = [one for one in task["Retry"] if one["ErrorEquals"] == [states.LAMBDA_BUSY]]
+        longest = [
+            min(retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt, retry["MaxDelaySeconds"])
+            for attempt in range(retry["MaxAttempts"])
+        ]
+        assert sum(longest) / 2 >= 3_600, "full jitter waits half of it on the average"
+
+
+@each_machine
+def test_a_call_that_was_lost_is_made_once_more_but_for_that_of_a_large_layer(machine):
+    for task in tasks_of(machine):
+        attempts = [one["MaxAttempts"] for one in task["Retry"] if "Sandbox.Timedout" in one["ErrorEquals"]]
+        assert attempts == ([] if is_a_layers(task) else [1])
 
 
 def test_a_failure_of_indexing_fails_the_execution_where_it_happens():
@@ -117,10 +142,16 @@ def test_a_page_of_a_reindex_and_its_retry_run_the_chain_of_a_push():
     assert [without_marks(branch) for branch in branches] == [json.dumps([chain])] * 2
 
 
-def test_a_page_catches_every_failure_and_its_retry_none():
+def test_a_page_and_its_retry_catch_every_failure():
     catching = [name for name, state in all_states(REINDEX) if "Catch" in state]
 
-    assert catching == ["Index one image", "Record failure"]
+    assert catching == ["Index one image", "Record failure", "Index one image again"]
+
+
+def test_no_image_that_fails_where_nothing_is_caught_fails_its_page():
+    maps = [state for _, state in all_states(REINDEX) if "Label" in state]
+
+    assert [state["ToleratedFailurePercentage"] for state in maps] == [100, 100]
 
 
 @each_machine

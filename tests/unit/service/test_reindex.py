@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from soci.errors import InvalidDocument, InvalidRequest
+from soci.errors import ImagesFailed, InvalidDocument, InvalidRequest
+from soci.service import reindex
 from soci.service.listing import MAX_IMAGES, Page, Place
 from soci.service.reindex import next_step
 from soci.service.requests import parse_request
@@ -39,7 +40,7 @@ def outcome(image: Any, text: str) -> dict[str, object]:
     """What the chain of states gives for an image: `skipped image-too-small`, or `failed SomeError`."""
     kind, _, reason = text.partition(" ")
     if kind == "failed":
-        detail = {"detail": "The cause stands in the execution arn"}
+        detail = {"detail": f"The cause stands in the execution {'arn':_<190}"}
         return {**image, **detail, "outcome": kind, "reason": reason}
     found = {"repository": image["repository"], "tag": image.get("tag"), "digest": DIGEST}
     return {**found, "outcome": kind, "reason": reason or None}
@@ -53,6 +54,7 @@ class Workflow:
         self.index = index
         self.goes_on_after_retry = goes_on_after_retry
         self.retried: list[Any] = []
+        self.redrives = 0
         self.largest_bytes = 0
 
     def step(self, state: Any) -> Any:
@@ -74,12 +76,12 @@ class Workflow:
             if state["images"]:
                 state["results"] = self.outcomes(state["images"])
             elif state["done"] and state["failed"]:
+                if not state["cursor"]["is_retry"]:
+                    state = self.step({**state, "execution": {"RedriveCount": self.redrives}})
                 self.retried += state["failed"]
                 state["results"] = self.outcomes(state["failed"])
-                assert all(one["outcome"] != "failed" for one in state["results"]), "the execution fails"
-                state = self.step(state) | ({} if self.goes_on_after_retry else {"done": True})
                 if not self.goes_on_after_retry:
-                    return state["summary"]
+                    return self.step(state)["summary"]
             elif state["done"]:
                 return state["summary"]
             self.largest_bytes = max(self.largest_bytes, len(json.dumps(state)))
@@ -186,12 +188,91 @@ def test_the_state_stays_within_what_a_workflow_takes():
     for image in repository.images:
         image["tag"] = f"{image['tag']:0<120}"
     repository.per_page = 60  # as many as a page of such names has
-    workflow = Workflow(repository, by_turns("failed RegistryUnavailable"), goes_on_after_retry=False)
+    workflow = Workflow(repository, by_turns("failed RegistryUnavailable"))
 
-    with pytest.raises(AssertionError, match="the execution fails"):
+    with pytest.raises(ImagesFailed):
         workflow.run()
 
-    assert workflow.largest_bytes < STATE_LIMIT_BYTES / 2
+    assert workflow.largest_bytes < STATE_LIMIT_BYTES * 0.9
+
+
+def test_what_fails_twice_does_not_keep_others_from_their_retry_and_is_counted_in_the_error():
+    once = failing_once()
+    workflow = Workflow(
+        Repository(90), lambda image: "failed Bad" if image["tag"] < "t00040" else once(image)
+    )
+
+    with pytest.raises(ImagesFailed) as caught:
+        workflow.run()
+
+    assert len(workflow.retried) == 90
+    assert json.loads(str(caught.value)) == {
+        "images": 90,
+        "outcomes": {"failed": 40, "indexed": 50},
+        "reasons": {"Bad": 40},
+        "pages": 1,
+        "stopped": None,
+    }
+
+
+def test_a_redrive_tries_again_what_failed_twice_and_only_once():
+    bad = iter(["failed Bad"] * 6)
+    workflow = Workflow(Repository(2), lambda _: next(bad, "indexed"))
+    workflow.redrives = 1
+
+    with pytest.raises(ImagesFailed):
+        workflow.run()
+
+    assert [one["tag"] for one in workflow.retried] == ["t00000", "t00001"] * 2
+    workflow.retried.clear()
+    bad = iter(["failed Bad"] * 4)
+    assert workflow.run()["outcomes"] == {"indexed": 2}
+    assert len(workflow.retried) == 4
+
+
+def test_when_many_failed_and_few_heal_the_list_stops_until_a_redrive():
+    workflow = Workflow(Repository(1_000), by_turns("failed Bad"))
+
+    with pytest.raises(ImagesFailed) as caught:
+        workflow.run()
+
+    assert json.loads(str(caught.value))["stopped"] == f"{MAX_FAILED} images failed: listing stopped at app"
+    assert workflow.repository.calls == 2
+
+
+def test_an_image_without_a_result_has_failed():
+    repository = Repository(3)
+    first: Any = next_step({"request": REQUEST}, repository.fetch_page)
+    results = [outcome(repository.images[0], "indexed"), None, outcome(repository.images[2], "failed X")]
+
+    for given in (results, [one for one in results if one]):
+        answer: Any = next_step({**first, "results": given}, repository.fetch_page)
+        assert answer["summary"]["outcomes"] == {"indexed": 1, "failed": 2}
+        assert {one["tag"]: one["reason"] for one in answer["failed"]} == {
+            "t00001": "no-outcome",
+            "t00002": "X",
+        }
+        healed = {**answer, "results": [outcome(repository.images[2], "indexed")]}
+        again: Any = next_step(healed, repository.fetch_page)
+        assert [one["tag"] for one in again["failed"]] == ["t00001"]
+        assert again["summary"]["outcomes"] == {"indexed": 2, "failed": 1}
+
+
+def test_a_list_that_the_history_of_an_execution_cannot_hold_ends_before_and_says_how_to_go_on(monkeypatch):
+    monkeypatch.setattr(reindex, "MAX_CALLS", 3)
+
+    summary = Workflow(Repository(1_000), failing_once(every=100)).run()
+
+    assert (summary["pages"], summary["outcomes"]) == (3, {"indexed": 300})
+    assert summary["stopped"] == (
+        "3 pages are all that one execution holds: listing stopped at app; start again with only_missing"
+    )
+
+
+def test_the_pages_of_an_execution_leave_room_in_its_history():
+    events_of_a_page, events_of_an_execution = 11, 25_000
+
+    assert reindex.MAX_CALLS * events_of_a_page <= 0.8 * events_of_an_execution
 
 
 def test_a_call_that_lists_nothing_yet_is_not_the_end():
@@ -285,7 +366,7 @@ def test_every_bad_field_of_a_request_is_named():
 @pytest.mark.parametrize(
     ("state", "path"),
     [
-        ({"results": [None]}, "results"),
+        ({"results": ["app"]}, "results"),
         ({"results": [{"repository": "app"}]}, "results[0].outcome"),
         ({"results": {}}, "results"),
         ({"cursor": []}, "cursor"),

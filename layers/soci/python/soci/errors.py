@@ -22,6 +22,7 @@
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
     ├── EventRefused              the event bus does not take what is to be told
     │   └── EventBusUnavailable   no connection, a time-out, or too many at once (retryable)
+    ├── ImagesFailed              images of a re-index failed twice; a redrive tries them again
     ├── Stopped                   given up because other work failed or was ended: nobody waits for it
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
         ├── ZstdError             the zstd stream: damaged, not zstd, or in need of too large a window
@@ -138,6 +139,10 @@ class EventBusUnavailable(EventRefused):
     """The event bus did not answer, or had no room, and still so after several attempts."""
 
     retryable = True
+
+
+class ImagesFailed(SociError):
+    """Images of a re-index failed twice; the message counts all of its images by outcome and reason."""
 
 
 class Stopped(SociError):

@@ -3,30 +3,36 @@
     state: request, cursor, summary, failed, results  ->  the same with images and done
 
     images not empty    index them, put what comes of each into `results`, ask again
-    done, failed        try the failures once more, put what comes of them into `results`, ask again
+    done, is_retry      try the failures once more, put what comes of them into `results`, ask again
+    done, failed        they failed again: ask with `execution`, which raises `ImagesFailed` until there is a redrive
     done, none failed   the summary is the output
     else                ask again: a call gives up after a while
 
 A call depends on its state alone, so it can be repeated. The cursor says besides where the next page begins whether
-`results` are those of the failures.
+`results` are those of the failures. Of images without a result nothing is known, so they are failures.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from soci.errors import ImagesFailed
 from soci.oci.fields import Fields
 from soci.service import metrics
 from soci.service.listing import Page, Place
 from soci.service.outcomes import Outcome
 from soci.service.reindex_request import ReindexRequest
-from soci.service.summary import FailedImage, Summary, are_too_many, failures_of
+from soci.service.summary import FailedImage, Summary, are_too_many, failures_of, without_outcome
 
 PageSource = Callable[[ReindexRequest, Place | None], Page]
 """As `Lister.fetch_page`."""
 
 Document = dict[str, object]
+
+MAX_CALLS = 1_800
+"""Of one execution, whose history has 25,000 events: a page takes eleven, and some are left for what is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +45,16 @@ class Cursor:
     """All images have been listed."""
     is_retry: bool = False
     """The next results are those of the failures."""
+    calls: int = 0
+    """How often images were asked for."""
+    redrives: int = 0
+    """Of the execution, when the failures were last sent once more."""
 
     def to_document(self) -> Document:
         """Return it as JSON; nobody else reads it."""
         place = None if self.place is None else self.place.to_document()
-        return {"place": place, "has_ended": self.has_ended, "is_retry": self.is_retry}
+        flags = {"has_ended": self.has_ended, "is_retry": self.is_retry}
+        return {"place": place, **flags, "calls": self.calls, "redrives": self.redrives}
 
     @classmethod
     def from_fields(cls, fields: Fields | None) -> Cursor:
@@ -55,6 +66,8 @@ class Cursor:
             place=None if place is None else Place.from_fields(place),
             has_ended=fields.boolean("has_ended"),
             is_retry=fields.boolean("is_retry"),
+            calls=fields.integer("calls") or 0,
+            redrives=fields.integer("redrives") or 0,
         )
 
 
@@ -83,35 +96,90 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
     """Take the state of a re-index a step further.
 
     Args:
-        document: the state; at the beginning `request` is enough.
+        document: the state; at the beginning `request` is enough. With `execution`, the context object of the workflow,
+            what is asked is whether failures that were tried twice are to be tried again.
         fetch_page: lists images.
 
     Raises:
         InvalidRequest: naming every bad field of the request, and repositories that are not there.
         InvalidDocument: naming the path of what is wrong in the rest of the state.
         SourceError: images cannot be listed.
+        ImagesFailed: images failed twice, and the execution was not redriven since.
     """
-    fields = Fields(document, "re-index")
+    fields = Fields(_without_nulls(document), "re-index")
     before = _read(fields, document)
-    state = _with_results(before, fields.children("results") or ())
-    cursor = state.cursor
-    if before.cursor.is_retry:
-        return state.answer(is_done=cursor.has_ended)
-    if state.failed and (cursor.has_ended or are_too_many(state.failed)):
-        summary = state.summary
-        if not cursor.has_ended:
-            where = f"at {cursor.place.repository}" if cursor.place else "at the beginning"
-            summary = replace(summary, stopped=f"{len(state.failed)} images failed: listing stopped {where}")
-        return replace(state, summary=summary, cursor=replace(cursor, is_retry=True)).answer(is_done=True)
-    if cursor.has_ended:
+    execution = fields.optional_child("execution")
+    if execution is not None:
+        return _after_redrive(before, execution.integer("RedriveCount") or 0)
+    state = _bounded(_with_results(before, fields))
+    if before.cursor.is_retry and state.failed and not _have_healed(before, state):
         return state.answer(is_done=True)
-    page = fetch_page(state.request, cursor.place)
+    if state.failed and not before.cursor.is_retry and (state.cursor.has_ended or are_too_many(state.failed)):
+        return _retry(state)
+    if state.cursor.has_ended or before.cursor.is_retry:
+        return state.answer(is_done=state.cursor.has_ended)
+    return _list(state, fetch_page)
+
+
+def _without_nulls(document: object) -> object:
+    """Leave out the results of images that failed where nothing can be caught."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("results"), list):
+        return document
+    return {**document, "results": [one for one in document["results"] if one is not None]}
+
+
+def _after_redrive(state: _State, redrives: int) -> Document:
+    """Send the failures once more if the execution has been redriven since; otherwise it is to fail here."""
+    if redrives <= state.cursor.redrives:
+        raise ImagesFailed(json.dumps(state.summary.to_document()))
+    cursor = replace(state.cursor, is_retry=True, redrives=redrives)
+    return replace(state, cursor=cursor).answer(is_done=True)
+
+
+def _have_healed(before: _State, after: _State) -> bool:
+    """Tell whether failures that stopped the list were healed by half, so that it can go on."""
+    return not after.cursor.has_ended and 2 * len(after.failed) <= len(before.failed)
+
+
+def _bounded(state: _State) -> _State:
+    """End the list where the history of the execution would."""
+    cursor = state.cursor
+    if cursor.calls < MAX_CALLS or cursor.has_ended:
+        return state
+    stopped = (
+        f"{cursor.calls} pages are all that one execution holds: listing stopped {_where(cursor)}; "
+        "start again with only_missing"
+    )
+    summary = replace(state.summary, stopped=stopped)
+    return replace(state, cursor=replace(cursor, place=None, has_ended=True), summary=summary)
+
+
+def _where(cursor: Cursor) -> str:
+    return f"at {cursor.place.repository}" if cursor.place else "at the beginning"
+
+
+def _retry(state: _State) -> Document:
+    summary, cursor = state.summary, state.cursor
+    if not cursor.has_ended:
+        summary = replace(
+            summary, stopped=f"{len(state.failed)} images failed: listing stopped {_where(cursor)}"
+        )
+    return replace(state, summary=summary, cursor=replace(cursor, is_retry=True)).answer(is_done=True)
+
+
+def _list(state: _State, fetch_page: PageSource) -> Document:
+    page = fetch_page(state.request, state.cursor.place)
     has_ended = page.next_place is None
     summary = replace(state.summary, pages=state.summary.pages + bool(page.images), stopped=None)
-    listed = replace(state, cursor=Cursor(place=page.next_place, has_ended=has_ended), summary=summary)
-    if has_ended and not page.images and listed.failed:
-        listed = replace(listed, cursor=replace(listed.cursor, is_retry=True))
-    return listed.answer(page.images, is_done=has_ended and not page.images)
+    is_over = has_ended and not page.images
+    cursor = replace(
+        state.cursor,
+        place=page.next_place,
+        has_ended=has_ended,
+        calls=state.cursor.calls + 1,
+        is_retry=is_over and bool(state.failed),
+    )
+    return replace(state, cursor=cursor, summary=summary).answer(page.images, is_done=is_over)
 
 
 def metrics_of(state: Document, *, stack: str, timestamp_ms: int) -> Document:
@@ -137,11 +205,15 @@ def _read(fields: Fields, document: object) -> _State:
     )
 
 
-def _with_results(state: _State, results: Sequence[Fields]) -> _State:
-    """Count results in; those of the failures take the place of the failures."""
-    failed = failures_of(results)
-    if not state.cursor.is_retry:
-        summary = state.summary.with_results(results)
-        return replace(state, summary=summary, failed=(*state.failed, *failed))
-    summary = state.summary.without_failures(state.failed).with_results(results)
-    return replace(state, summary=summary, failed=failed, cursor=replace(state.cursor, is_retry=False))
+def _with_results(state: _State, fields: Fields) -> _State:
+    """Count the results of the images that were sent in; those of the failures take the place of the failures."""
+    is_retry = state.cursor.is_retry
+    results = fields.children("results") or ()
+    lost = without_outcome(fields.children("failed" if is_retry else "images") or (), results)
+    failed = (*failures_of(results), *lost)
+    summary = state.summary.without_failures(state.failed) if is_retry else state.summary
+    summary = summary.with_results(results).with_failures(lost)
+    kept = () if is_retry else state.failed
+    return replace(
+        state, summary=summary, failed=(*kept, *failed), cursor=replace(state.cursor, is_retry=False)
+    )

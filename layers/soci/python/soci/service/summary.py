@@ -14,6 +14,9 @@ MAX_FAILED = 200
 MAX_FAILED_BYTES = 48 << 10
 """Of what is kept of failures: beside a page and its results it has to fit into a state's 256 KiB."""
 
+NO_OUTCOME = "no-outcome"
+"""The reason of an image of which nothing came back: its execution could not even fail as it should."""
+
 _REASON_CHARACTERS = 80
 
 
@@ -89,10 +92,29 @@ class Summary:
         reasons.subtract(one.reason for one in failed if one.reason)
         return replace(self, outcomes=dict(+outcomes), reasons=dict(+reasons))
 
+    def with_failures(self, failed: Sequence[FailedImage]) -> Summary:
+        """Count failures in that are no results."""
+        return replace(
+            self,
+            outcomes=_sum(self.outcomes, (Outcome.FAILED.value for _ in failed)),
+            reasons=_sum(self.reasons, (one.reason for one in failed)),
+        )
+
 
 def failures_of(results: Sequence[Fields]) -> tuple[FailedImage, ...]:
     """Return those results that are failures. Raises as `Summary.with_results`."""
     return tuple(FailedImage.from_fields(one) for one in results if _outcome(one) == Outcome.FAILED)
+
+
+def without_outcome(sent: Sequence[Fields], results: Sequence[Fields]) -> tuple[FailedImage, ...]:
+    """Return those images of which there is no result, as failures; none if there are as many results as images."""
+    lost = len(sent) - len(results)
+    if lost <= 0:
+        return ()
+    known = {(one.string("repository"), one.string(name)) for one in results for name in ("tag", "digest")}
+    images = [FailedImage.from_fields(one) for one in sent]
+    missing = [one for one in images if (one.repository, one.tag or one.digest) not in known]
+    return tuple(replace(one, reason=NO_OUTCOME) for one in missing[:lost])
 
 
 def are_too_many(failed: Sequence[FailedImage]) -> bool:
