@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from local.registry import Answer
-from soci.errors import DigestMismatch, RegistryUnavailable
+from soci.errors import DigestMismatch, NotInImage, RegistryUnavailable
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE
@@ -204,6 +204,18 @@ def test_an_image_that_is_gone_is_skipped(place, tag, repository):
     )
 
     assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.IMAGE_GONE)
+
+
+@pytest.mark.parametrize("reference", ["1.5", str(AMD.root.digest)], ids=["tag", "digest"])
+@pytest.mark.parametrize("repository", ["app", "other"], ids=["image", "repository"])
+def test_a_name_that_a_person_mistyped_is_an_error_that_gives_it(place, repository, reference):
+    place.put("app", OTHER, "latest")
+
+    with pytest.raises(NotInImage, match=reference):
+        decide(by_hand(repository, reference), SETTINGS, place)
+
+    listed = replace(by_hand(repository, reference), is_listed=True)
+    assert decide(listed, SETTINGS, place).reason is ImageReason.IMAGE_GONE
 
 
 def test_an_image_whose_config_is_gone_is_gone(layouts):

@@ -355,7 +355,7 @@ def test_each_request_says_whether_it_is_forced(memory):
     stock(memory, "aa:1")
 
     assert next(pages(lister(memory), force=True)).images == (
-        {"repository": "aa", "tag": "1", "force": True},
+        {"repository": "aa", "tag": "1", "force": True, "listed": True},
     )
 
 

@@ -89,10 +89,18 @@ def test_an_event_of_the_upstream_cache_may_lack_the_digest():
         ),
         (
             {"repository": "app", "tag": "1", "outcome": "failed", "reason": "GzipError", "detail": "..."},
-            ImageRequest(repository="app", tag="1"),
+            ImageRequest(repository="app", tag="1", is_listed=True),
+        ),
+        (
+            {"repository": "app", "tag": "1", "force": False, "listed": True},
+            ImageRequest(repository="app", tag="1", is_listed=True),
+        ),
+        (
+            {"repository": "docker.io/library/app", "tag": "1"},
+            ImageRequest(repository="docker.io/library/app", tag="1"),
         ),
     ],
-    ids=["by tag", "by digest", "nulls", "one that failed before"],
+    ids=["by tag", "by digest", "nulls", "one that failed before", "one of a list", "a name like a host"],
 )
 def test_a_request_by_hand_names_a_repository_and_a_tag_or_a_digest(document, request_):
     assert parse_request(document) == request_
@@ -114,6 +122,15 @@ def test_a_request_by_hand_names_a_repository_and_a_tag_or_a_digest(document, re
         ({"repository": "app", "tag": ["1"]}, "tag: got a list, want a string"),
         ({"repository": "app", "digest": "sha256:12"}, "digest: digest 'sha256:12': expected 64 hex digits"),
         ({"repository": "app", "tag": "1", "force": "yes"}, "force: got 'yes', want true or false"),
+        ({"repository": "app", "tag": "1", "listed": 1}, "listed: got 1, want true or false"),
+        (
+            {"repository": "app", "tag": "1", "reason": 5, "outcome": [], "detail": {}},
+            "outcome: got a list, want a string; reason: got 5, want a string; detail: got a dict, want a string",
+        ),
+        (
+            {"repository": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app", "tag": "1"},
+            "repository: got '123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app', want the name alone",
+        ),
         ({"repository": "app", "tag": "1", "forced": True}, "'forced': no such field, there are repository"),
         ({"source": "aws.ecr"}, "detail-type: got nothing, want one of"),
         (

@@ -13,6 +13,7 @@ from soci.registry.ecr_api import EcrImage
 from soci.service.configuration import Configuration
 from soci.service.messages import ImageRequest
 from soci.service.recognise import Content, is_soci_enabled, recognise
+from soci.service.requests import LISTED_FIELD
 from soci.service.rules import judge_platform, original_tag, promised_copy_tag
 
 _SIGNATURE_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64,}(\..+)?")
@@ -36,7 +37,7 @@ class Candidate:
     def to_document(self) -> dict[str, object]:
         """Return the request that it leads to."""
         name = {"digest": str(self.image.digest)} if self.tag is None else {"tag": self.tag}
-        return {"repository": self.repository, **name, "force": self.force}
+        return {"repository": self.repository, **name, "force": self.force, LISTED_FIELD: True}
 
     def original_tag(self, configuration: Configuration) -> str | None:
         """Return the tag whose output this one would be. See `rules.original_tag`."""

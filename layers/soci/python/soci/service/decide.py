@@ -93,7 +93,8 @@ def decide(request: ImageRequest, configuration: Configuration, open_image: Sour
 
     Raises:
         IntegrityError: a document of the image is broken.
-        SourceError: the registry cannot be read. That an image is not there is a decision, no error.
+        NotInImage: a person named an image that is not there. For an event, or in a re-index, that is a decision.
+        SourceError: the registry cannot be read.
     """
     if verdict := judge_names(request, configuration):
         return _skip(request, verdict)
@@ -110,6 +111,8 @@ def _find(request: ImageRequest, open_image: SourceOpener) -> _Found | Decision:
     except InvalidDocument as error:
         return _skip(request, Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=str(error)))
     except _GONE as error:
+        if request.is_by_hand:
+            raise NotInImage(str(error)) from None
         return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
     request = replace(request, digest=request.digest or root.digest)
     if verdict := _judge_root(request, root, content):

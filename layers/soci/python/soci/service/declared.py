@@ -23,6 +23,8 @@ from typing import Any, Protocol, Self, get_type_hints
 from soci.errors import InvalidOption
 
 _SHOWN_CHARACTERS = 60
+_WORD = re.compile(r"(?!(true|false|null|nothing)$)[A-Za-z_][\w.-]*")
+"""A text that nobody takes for a value of another kind."""
 
 
 class Kind(Protocol):
@@ -311,5 +313,5 @@ def _got(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) else repr(value)
+    text = value if isinstance(value, str) and _WORD.fullmatch(value) else repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -61,11 +61,18 @@ class ImageRequest:
     media_type: str = ""
     artifact_type: str = ""
     """Both as the event gives them, which it need not."""
+    is_listed: bool = False
+    """A re-index found it in a list. Not written: who decides is the first to read a request, and the last to ask."""
 
     @property
     def is_event(self) -> bool:
         """Whether the registry told of the image; a person may ask for more."""
         return self.origin is not Origin.CONSOLE
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether a person named this very image, who wants to know if there is no such thing."""
+        return not self.is_event and not self.is_listed
 
     def to_document(self) -> dict[str, object]:
         """Return the fields that every answer about an image has."""

@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from soci.errors import InvalidDocument, InvalidReference, InvalidRequest
 from soci.oci.digest import Digest
 from soci.oci.reference import RegistryRef
+from soci.registry.ecr import parse_ecr_host
 from soci.service.messages import ImageRequest, Origin
 
 EVENT_SOURCE = "aws.ecr"
 CONSOLE_FIELDS = ("repository", "tag", "digest", "force")
 RETRY_FIELDS = ("outcome", "reason", "detail")
 """What a re-index has added to a request that failed; such a request is taken as it is."""
+LISTED_FIELD = "listed"
+"""Says that a re-index found the image in a list, from which it may have gone since."""
 
 _SHOWN_CHARACTERS = 60
 _ANY_HOST = "localhost"
@@ -77,9 +80,20 @@ class _Reader:
             self.problems.append(f"{path}: got {_shown(value)}, want a string")
         return value if isinstance(value, str) else ""
 
+    def flag(self, value: object, path: str) -> bool:
+        """Return yes or no; no when it is absent or wrong."""
+        if value is not None and not isinstance(value, bool):
+            self.problems.append(f"{path}: got {_shown(value)}, want true or false")
+        return value is True
+
     def repository(self, value: object, path: str) -> str:
         """Return the name of a repository, which has to be there."""
         name = self.text(value, path)
+        host, _, rest = name.partition("/")
+        if rest and parse_ecr_host(host):
+            self.problems.append(
+                f"{path}: got {_shown(value)}, want the name alone, without its registry: {_shown(rest)}"
+            )
         try:
             RegistryRef(host=_ANY_HOST, repository=name)
         except InvalidReference:
@@ -148,17 +162,19 @@ def _parse_console_request(document: Mapping[object, object], reader: _Reader) -
     reader.problems.extend(
         f"{_shown(name)}: no such field, there are {', '.join(CONSOLE_FIELDS)}"
         for name in document
-        if name not in (*CONSOLE_FIELDS, *RETRY_FIELDS)
+        if name not in (*CONSOLE_FIELDS, *RETRY_FIELDS, LISTED_FIELD)
     )
     known = len(reader.problems)
-    force = document.get("force")
-    if force is not None and not isinstance(force, bool):
-        reader.problems.append(f"force: got {_shown(force)}, want true or false")
+    for name in RETRY_FIELDS:
+        reader.text(document.get(name), name)
+    is_forced = reader.flag(document.get("force"), "force")
+    is_listed = reader.flag(document.get(LISTED_FIELD), LISTED_FIELD)
     request = ImageRequest(
         repository=reader.repository(document.get("repository"), "repository"),
         tag=reader.tag(document.get("tag"), "tag"),
         digest=reader.digest(document.get("digest"), "digest"),
-        force=force is True,
+        force=is_forced,
+        is_listed=is_listed or any(document.get(name) for name in RETRY_FIELDS),
     )
     if len(reader.problems) == known and (request.tag is None) == (request.digest is None):
         got = "neither" if request.tag is None else "both"
