@@ -274,6 +274,12 @@ def extreme_outcomes(layer: Digest) -> dict[str, LayerOutcome]:
         "reused": replace(made, reused=Reused.MOUNTED),
         "copied as gzip": replace(made, copy=copy),
         "copied as gzip and reused": replace(made, copy=copy, reused=Reused.MOUNTED),
+        "left out by a name of control characters": LayerOutcome(
+            layer=layer,
+            left_out=replace(left_out, detail="\x01" * 1_000),
+            read_bytes=20_000_000_000,
+            seconds=899.9,
+        ),
         "left out": LayerOutcome(layer=layer, left_out=left_out, read_bytes=20_000_000_000, seconds=899.9),
     }
 

@@ -28,7 +28,7 @@ from soci.service.messages import (
     PublishJob,
     ReadBack,
 )
-from soci.service.outcomes import DETAIL_CHARACTERS, ImageReason, Outcome, bounded
+from soci.service.outcomes import DETAIL_BYTES, ImageReason, Outcome, bounded
 from soci.tagging import TagLeftAlone
 
 STATE_LIMIT_BYTES = 256 * 1024
@@ -211,8 +211,17 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
 def test_details_are_bounded_whatever_led_to_them():
     outcome = LayerOutcome(layer=digest("a"), left_out=LeftOut(reason=Reason.SPARSE_FILE, detail="x" * 5_000))
 
-    assert len(str(outcome.to_document()["detail"])) == DETAIL_CHARACTERS
+    assert len(str(outcome.to_document()["detail"])) == DETAIL_BYTES
     assert bounded("short") == "short"
+
+
+@pytest.mark.parametrize("letter", ["x", "\x00", '"', "\\", "ü", "層", "😀"])
+def test_a_detail_is_bounded_by_what_it_takes_in_json(letter):
+    for length in (10, 40, 159, 160, 161, 1_000):
+        detail = bounded(letter * length)
+
+        assert len(json.dumps(detail)) - 2 <= DETAIL_BYTES
+        assert detail == letter * length or len(json.dumps(detail)) - 2 > DETAIL_BYTES - 12
 
 
 def test_the_state_after_indexing_five_platforms_of_127_zstd_layers_fits():

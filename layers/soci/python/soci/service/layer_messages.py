@@ -24,7 +24,7 @@ class LayerCompression(StrEnum):
 
 
 OUTCOME_BYTES = {LayerCompression.GZIP: 335, LayerCompression.NONE: 335, LayerCompression.ZSTD: 335}
-"""What `LayerOutcome` has in JSON at most, but for rare letters in a detail."""
+"""What `LayerOutcome` has in JSON at most."""
 
 
 class Reused(StrEnum):

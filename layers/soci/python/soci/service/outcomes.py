@@ -5,10 +5,13 @@ The values are stable: they stand in the output of executions, in logs and in co
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
+from itertools import accumulate
 
-DETAIL_CHARACTERS = 160
-"""Of a text that explains a reason."""
+_CUT = "..."
+DETAIL_BYTES = 160
+"""In JSON, of a text that explains a reason."""
 
 
 class Outcome(StrEnum):
@@ -67,6 +70,14 @@ _SENTENCES = {
 }
 
 
-def bounded(text: str, characters: int = DETAIL_CHARACTERS) -> str:
-    """Shorten a text to what a message has room for."""
-    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+def bounded(text: str, limit_bytes: int = DETAIL_BYTES) -> str:
+    """Shorten a text to what a message has room for: in JSON, where a control character takes six bytes."""
+    beginning = text[:limit_bytes]
+    if len(text) <= limit_bytes and _json_bytes(text) <= limit_bytes:
+        return text
+    ends = accumulate(map(_json_bytes, beginning))
+    return beginning[: sum(end <= limit_bytes - len(_CUT) for end in ends)] + _CUT
+
+
+def _json_bytes(text: str) -> int:
+    return len(json.dumps(text)) - len('""')
