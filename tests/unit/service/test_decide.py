@@ -441,10 +441,21 @@ def test_an_image_without_a_tag_is_promised_none(layouts):
 
 
 @pytest.mark.parametrize("tag", ["1.4-soci", "1-soci-2", "1.4-soci-soci"])
-def test_a_tag_that_has_the_suffix_anywhere_gets_no_copy(layouts, tag):
+def test_a_tag_that_has_the_suffix_already_gets_no_copy_and_is_told_why(layouts, tag):
     root = layouts.put("app", AMD, tag)
 
-    assert decide(pushed("app", root, tag), too_small(), layouts).action is Action.SKIP
+    decision = decide(pushed("app", root, tag), too_small(), layouts)
+
+    assert decision.action is Action.SKIP
+    assert decision.detail.endswith(f"; no further tag, since {tag} has -soci")
+
+
+def test_letters_of_the_suffix_within_a_word_are_none(layouts):
+    root = layouts.put("app", AMD, "feature-social-login")
+
+    decision = decide(pushed("app", root, "feature-social-login"), too_small(), layouts)
+
+    assert (decision.action, decision.reason) == (Action.TAG, ImageReason.IMAGE_TOO_SMALL)
 
 
 def test_a_promised_tag_that_is_set_already_is_left_as_it_is(layouts):
@@ -596,11 +607,14 @@ def test_a_plan_that_no_state_could_hold_is_not_begun(layouts, image):
 
     decision = decide(pushed("app", root, "1.4"), configuration(index={"zstd_layers": "recompress"}), layouts)
 
-    assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.PLAN_TOO_LARGE)
+    assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
     assert len(json.dumps(decision.to_document())) < 1_000
 
 
 def test_reasons_for_many_platforms_have_to_fit_as_well(layouts):
     root = layouts.put("app", on_platforms(AMD, 2_000), "1.4")
 
-    assert decide(pushed("app", root, "1.4"), too_small(), layouts).reason is ImageReason.PLAN_TOO_LARGE
+    decision = decide(pushed("app", root, "1.4"), too_small(), layouts)
+
+    assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
+    assert decision.platforms == ()

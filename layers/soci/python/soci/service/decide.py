@@ -27,7 +27,14 @@ from soci.service.layer_messages import OUTCOME_BYTES, LayerCompression, LayerIt
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
 from soci.service.recognise import Content, is_soci_enabled, recognise, recognise_manifest
-from soci.service.rules import Verdict, judge_names, judge_platform, original_tag, promised_copy_tag
+from soci.service.rules import (
+    Verdict,
+    judge_names,
+    judge_platform,
+    original_tag,
+    promised_copy_tag,
+    why_no_copy,
+)
 from soci.ztoc.model import CompressionAlgorithm
 
 SourceOpener = Callable[[str, str], ImageSource]
@@ -140,10 +147,12 @@ def _decide_on_image(found: _Found, configuration: Configuration, open_image: So
     judged = [_judge_image(one, configuration) for one in _platforms(found.image)]
     planned = [PlannedImage(image=one.image, layers=one.layers) for one in judged if one.verdict is None]
     if not planned:
-        return _if_it_fits(_decide_on_nothing(found.request, configuration, judged, open_image))
+        return _decide_on_nothing(found.request, configuration, judged, open_image)
     if not found.request.force and _is_done(found, configuration, planned, open_image):
         return _skip(found.request, Verdict(reason=ImageReason.ALREADY_INDEXED))
-    return _if_it_fits(_plan(found.request, judged))
+    plan = _plan(found.request, judged)
+    misfit = _judge_plan(plan)
+    return _index_nothing(found.request, misfit, configuration, open_image) if misfit else plan
 
 
 def _judge_origin(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Verdict | None:
@@ -200,10 +209,26 @@ def _decide_on_nothing(
         default=Verdict(reason=ImageReason.NOT_AN_IMAGE, detail="an index without an image that is at hand"),
     )
     platforms = tuple(_platform_plan(one, {}) for one in judged)
+    decision = _index_nothing(request, verdict, configuration, open_image, platforms)
+    misfit = _judge_plan(decision)
+    return _index_nothing(request, misfit, configuration, open_image) if misfit else decision
+
+
+def _index_nothing(
+    request: ImageRequest,
+    verdict: Verdict,
+    configuration: Configuration,
+    open_image: SourceOpener,
+    platforms: tuple[PlatformPlan, ...] = (),
+) -> Decision:
+    """Set the tag that was promised all the same; skip the image if there is none, or it is set."""
     decision = replace(_skip(request, verdict), platforms=platforms)
-    tag = promised_copy_tag(request, configuration)
-    if tag is None or verdict.reason is ImageReason.NOT_AN_IMAGE:
+    if verdict.reason is ImageReason.NOT_AN_IMAGE:
         return decision
+    tag = promised_copy_tag(request, configuration)
+    if tag is None:
+        texts = (verdict.detail, why_no_copy(request, configuration))
+        return replace(decision, detail="; ".join(filter(None, texts)))
     if _names(open_image(request.repository, tag), request.digest):
         return replace(decision, detail=f"{verdict.detail}; {tag} names the image already")
     return replace(decision, action=Action.TAG)
@@ -257,14 +282,14 @@ def _platform_plan(one: _Judged, places: Mapping[LayerItem, int]) -> PlatformPla
     )
 
 
-def _if_it_fits(decision: Decision) -> Decision:
-    """Return the decision if a state can hold it, and later the outcomes of all its layers; else say that none can.
+def _judge_plan(decision: Decision) -> Verdict | None:
+    """Say that no state can hold a decision, and later the outcomes of all its layers, if that is so.
 
     Only images made to do harm, or for a dozen platforms of a hundred layers each, have such plans.
     """
     document = json.dumps(replace(decision, layers=()).to_document(), separators=(",", ":"))
     outcomes_bytes = sum(OUTCOME_BYTES[layer.compression] for layer in decision.layers)
     if len(document) + outcomes_bytes <= STATE_LIMIT_BYTES:
-        return decision
+        return None
     detail = f"{len(decision.layers)} layers to index, {len(decision.platforms)} platforms"
-    return _skip(decision.request, Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=detail))
+    return Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,6 +15,8 @@ from soci.service.outcomes import ImageReason
 
 MAX_TAG_LENGTH = 128
 """Of the distribution spec."""
+
+_SEPARATORS = "._-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +82,39 @@ def image_size_bytes(manifest: ImageManifest) -> int:
 def promised_copy_tag(request: ImageRequest, configuration: Configuration) -> str | None:
     """Return the tag to set on the image itself when nothing of it is indexed; None when there is no such promise.
 
-    A tag that has the suffix anywhere gets no such copy: copies of copies would go on for ever.
+    A tag that has the suffix already gets no such copy: copies of copies would go on for ever.
     """
-    tagging, tag = configuration.tagging, request.tag
-    if tagging.policy is not TagPolicy.SUFFIX or not tagging.when_nothing_to_index:
-        return None
-    if tag is None or tagging.suffix in tag:
+    tag = request.tag
+    if tag is None or not _promises_copies(configuration) or _has_suffix(tag, configuration.tagging.suffix):
         return None
     return configuration.output_tag(tag)
+
+
+def why_no_copy(request: ImageRequest, configuration: Configuration) -> str:
+    """Say of a tag that it gets no copy for what it looks like; "" if that is not why."""
+    tag, suffix = request.tag, configuration.tagging.suffix
+    if tag is None or not _promises_copies(configuration) or not _has_suffix(tag, suffix):
+        return ""
+    return f"no further tag, since {tag} has {suffix}"
+
+
+def _promises_copies(configuration: Configuration) -> bool:
+    tagging = configuration.tagging
+    return (
+        tagging.policy is TagPolicy.SUFFIX and tagging.when_nothing_to_index and configuration.index.makes_v2
+    )
+
+
+def _has_suffix(tag: str, suffix: str) -> bool:
+    """Tell whether a suffix was put behind a tag, and maybe others behind it: at the end, or before a separator.
+
+    One that begins with no separator is not told from the letters around it, so it counts wherever it stands. That
+    is what ends the copies of several stacks: a suffix that has been put on counts from then on as soon as another
+    with a separator follows, and one without a separator is put on once (docs/adr/0013).
+    """
+    if suffix[0] not in _SEPARATORS:
+        return suffix in tag
+    return re.search(rf"{re.escape(suffix)}([{_SEPARATORS}]|\Z)", tag) is not None
 
 
 def original_tag(request: ImageRequest, configuration: Configuration) -> str | None:
