@@ -7,9 +7,10 @@ import pytest
 
 from local.registry import Answer
 from soci.errors import DigestMismatch, NotInImage, RegistryUnavailable
+from soci.fetch import fetch_image
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
-from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE
+from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE, SOCI_INDEX_DIGEST
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
@@ -19,6 +20,7 @@ from soci.service.decide import decide
 from soci.service.layer_messages import LayerCompression
 from soci.service.messages import Action
 from soci.service.outcomes import ImageReason
+from soci.service.recognise import LIMITS
 from soci.service.requests import parse_request
 from tests.builders import (
     Image,
@@ -354,6 +356,41 @@ def test_the_push_of_what_indexing_made_is_always_skipped(layouts, ours, tag, po
     assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.OWN_ARTIFACT)
 
 
+def promoted(place, tag: str) -> Image:
+    """Put what is left of a SOCI-enabled image when its manifest alone is copied to another registry."""
+    place.put("here", AMD, "1")
+    index(place, by_hand("here", "1"), configuration())
+    source = place("here", "1-soci")
+    [one] = fetch_image(source).images
+    assert SOCI_INDEX_DIGEST in one.manifest.annotations
+    blobs = {**AMD.blobs, one.descriptor.digest: source.fetch_manifest(one.descriptor)}
+    image = Image(root=replace(one.descriptor, annotations={}, platform=None), blobs=blobs)
+    place.put("there", image, tag)
+    return image
+
+
+@pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
+@pytest.mark.parametrize("span_size", [65_536, 131_072], ids=["same settings", "others"])
+def test_an_image_whose_index_was_left_behind_on_its_way_is_indexed_once(memory, policy, span_size):
+    settings = configuration(tagging={"policy": policy}, index={"span_size_bytes": span_size})
+    image = promoted(memory, "1.4")
+    request = pushed("there", image.root, "1.4")
+    memory.events.clear()
+    assert decide(request, settings, memory).action is Action.INDEX
+
+    made = index(memory, request, settings)
+
+    reasons = [decide(parse_request(event), settings, memory).reason for event in memory.events]
+    assert reasons
+    assert made.root is not None
+    assert set(reasons) <= {ImageReason.OWN_ARTIFACT, ImageReason.UNTAGGED}
+    [converted] = fetch_image(memory("there", str(made.root.digest))).images
+    entries = ImageIndex.parse(memory("there", str(made.root.digest)).fetch_manifest(made.root)).manifests
+    assert converted.manifest.annotations[SOCI_INDEX_DIGEST] in {str(entry.digest) for entry in entries or ()}
+    if policy == "suffix":
+        assert decide(by_hand("there", "1.4"), settings, memory).reason is ImageReason.ALREADY_INDEXED
+
+
 @pytest.mark.parametrize("version", ["v1", "v2", "both"])
 @pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
 @pytest.mark.parametrize("tag", ["1.4", ""], ids=["tagged", "untagged"])
@@ -609,6 +646,27 @@ def test_a_plan_that_no_state_could_hold_is_not_begun(layouts, image):
 
     assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
     assert len(json.dumps(decision.to_document())) < 1_000
+
+
+def test_of_too_many_manifests_none_is_fetched(memory):
+    images = [image_with(1, f"linux/amd64/x{number}") for number in range(LIMITS.manifests + 1)]
+    root = memory.put("app", multi_platform(*images), "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), SETTINGS, memory)
+
+    assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
+    assert str(root.digest) in decision.detail
+    assert len([seen for seen in memory.registry.requests if "/manifests/" in seen.path]) <= 3
+
+
+def test_of_too_large_manifests_none_is_fetched(memory):
+    one, count = 3 << 20, 1 + LIMITS.size_bytes // (3 << 20)
+    padded = [replace(image_with(1, f"linux/amd64/x{n}").root, size=one) for n in range(count)]
+    root = memory.put("app", multi_platform(extra=tuple(padded)), "1.4")
+
+    decision = decide(pushed("app", root, "1.4"), SETTINGS, memory)
+
+    assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
 
 
 def test_reasons_for_many_platforms_have_to_fit_as_well(layouts):

@@ -464,6 +464,16 @@ def test_only_images_without_the_index_that_the_settings_ask_for(memory, wanted,
     assert listed(memory, other, only_missing=True) == expected
 
 
+def test_an_image_whose_index_was_left_behind_misses_it(memory):
+    annotations = {"com.amazon.soci.index-digest": digest_of(b"left behind")}
+    image = small("a")
+    document = json.loads(image.document) | {"annotations": annotations}
+    memory.put("app", image)
+    memory.registry.repository("app").put_manifest(json.dumps(document).encode(), tag="1")
+
+    assert listed(memory, only_missing=True) == ["app:1"]
+
+
 def test_the_soci_enabled_image_of_what_the_tag_named_before_does_not_count(memory):
     settings = configuration()
     memory.put("app", small("old"), "1")

@@ -46,7 +46,23 @@ class Image:
     """The image manifests that are at hand, in the index's order."""
 
 
-def fetch_image(source: ImageSource, root: Descriptor | None = None) -> Image:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of an image is fetched at most."""
+
+    manifests: int
+    """Entries of an index that may be images, each counted."""
+    size_bytes: int
+    """Of their manifests, each content once."""
+
+
+class TooManyManifests(InvalidDocument):
+    """An index lists more than is fetched; nothing of it was."""
+
+
+def fetch_image(
+    source: ImageSource, root: Descriptor | None = None, *, limits: Limits | None = None
+) -> Image:
     """Fetch the root and all image manifests; a root that is given is taken for what the reference means.
 
     An entry whose manifest is not at hand (a partial copy) is passed over, as are attestations, SOCI indexes and
@@ -54,6 +70,7 @@ def fetch_image(source: ImageSource, root: Descriptor | None = None) -> Image:
 
     Raises:
         InvalidDocument, DigestMismatch, SizeMismatch: a document is not what its descriptor says.
+        TooManyManifests: there is more than the limits allow.
         SourceError: the place cannot be read.
     """
     root = root or source.fetch_root()
@@ -64,11 +81,12 @@ def fetch_image(source: ImageSource, root: Descriptor | None = None) -> Image:
         single = PlatformImage(platform=_fetch_platform(source, manifest), descriptor=root, manifest=manifest)
         return Image(root=root, index=None, images=(single,))
     index = ImageIndex.parse(data, f"index {root.digest}")
+    entries = [entry for entry in index.manifests or () if _may_be_image(entry)]
+    if limits:
+        _check_limits(root, entries, limits)
     images: list[PlatformImage] = []
     parsed: dict[tuple[Digest, int], ImageManifest | None] = {}
-    for entry in index.manifests or ():
-        if not _may_be_image(entry):
-            continue
+    for entry in entries:
         content = entry.digest, entry.size
         if content not in parsed:  # a hostile index may list one large manifest ten thousand times
             parsed[content] = _fetch_if_there(source, entry)
@@ -77,6 +95,15 @@ def fetch_image(source: ImageSource, root: Descriptor | None = None) -> Image:
             platform = entry.platform or _fetch_platform(source, found)
             images.append(PlatformImage(platform=platform, descriptor=entry, manifest=found))
     return Image(root=root, index=index, images=tuple(images))
+
+
+def _check_limits(root: Descriptor, entries: Sequence[Descriptor], limits: Limits) -> None:
+    size_bytes = sum(size for _, size in {(entry.digest, entry.size) for entry in entries})
+    if len(entries) > limits.manifests or size_bytes > limits.size_bytes:
+        raise TooManyManifests(
+            f"index {root.digest}: {len(entries)} image manifests of {size_bytes} bytes,"
+            f" at most {limits.manifests} of {limits.size_bytes} are fetched"
+        )
 
 
 def _fetch_if_there(source: ImageSource, entry: Descriptor) -> ImageManifest | None:

@@ -12,7 +12,7 @@ from soci.ports import ImageOpener, ImageSource, ReferrerSource
 from soci.registry.ecr_api import EcrImage
 from soci.service.configuration import Configuration
 from soci.service.messages import ImageRequest
-from soci.service.recognise import Content, is_soci_enabled, recognise
+from soci.service.recognise import LIMITS, Content, has_own_index, recognise
 from soci.service.requests import LISTED_FIELD
 from soci.service.rules import judge_platform, original_tag, promised_copy_tag
 
@@ -83,12 +83,12 @@ class Examiner:
             root = source.fetch_root()
             if recognise(root, source.fetch_manifest(root)) is not Content.IMAGE:
                 return False
-            image = fetch_image(source, root)
+            image = fetch_image(source, root, limits=LIMITS)
         except (NotInImage, BlobMissing):
             return False  # gone since it was listed
         except IntegrityError:
             return True  # whoever indexes it will say what is broken
-        if is_soci_enabled(image):
+        if has_own_index(image, source):
             is_output = candidate.tag is None or candidate.original_tag(self.configuration) is not None
             return not (is_output or self.only_missing)
         is_done = self._needs_none(candidate, image) or self._has_index(candidate, source, image)
@@ -122,10 +122,11 @@ class Examiner:
         if tag in (None, candidate.tag):
             return False  # the image itself would be SOCI-enabled, or it is under a digest that nobody knows
         try:
-            converted = fetch_image(self.open_image(candidate.repository, str(tag)))
+            output = self.open_image(candidate.repository, str(tag))
+            converted = fetch_image(output, limits=LIMITS)
         except (NotInImage, BlobMissing, IntegrityError):
             return False
-        return is_soci_enabled(converted) and _configs(image) <= _configs(converted)
+        return has_own_index(converted, output) and _configs(image) <= _configs(converted)
 
 
 def _configs(image: Image) -> set[object]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
-from soci.fetch import Image, PlatformImage, Platforms, choose_images, fetch_image
+from soci.fetch import Image, PlatformImage, Platforms, TooManyManifests, choose_images, fetch_image
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.plan import PlannedLayer, Recompress, plan_layers
@@ -26,7 +26,14 @@ from soci.service.existing import PlannedImage, has_v1, has_v2
 from soci.service.layer_messages import OUTCOME_BYTES, LayerCompression, LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
-from soci.service.recognise import Content, is_soci_enabled, recognise, recognise_manifest
+from soci.service.recognise import (
+    LIMITS,
+    Content,
+    has_own_index,
+    is_soci_enabled,
+    recognise,
+    recognise_manifest,
+)
 from soci.service.rules import (
     Verdict,
     judge_names,
@@ -105,11 +112,11 @@ def decide(request: ImageRequest, configuration: Configuration, open_image: Sour
     """
     if verdict := judge_names(request, configuration):
         return _skip(request, verdict)
-    found = _find(request, open_image)
+    found = _find(request, configuration, open_image)
     return found if isinstance(found, Decision) else _decide_on_image(found, configuration, open_image)
 
 
-def _find(request: ImageRequest, open_image: SourceOpener) -> _Found | Decision:
+def _find(request: ImageRequest, configuration: Configuration, open_image: SourceOpener) -> _Found | Decision:
     """Fetch the image, or say why there is none to decide on."""
     source = open_image(request.repository, request.tag or str(request.digest))
     try:
@@ -125,7 +132,10 @@ def _find(request: ImageRequest, open_image: SourceOpener) -> _Found | Decision:
     if verdict := _judge_root(request, root, content):
         return _skip(request, verdict)
     try:
-        return _Found(request=request, source=source, image=fetch_image(source, root))
+        return _Found(request=request, source=source, image=fetch_image(source, root, limits=LIMITS))
+    except TooManyManifests as error:
+        verdict = Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=str(error))
+        return _index_nothing(request, verdict, configuration, open_image)
     except _GONE as error:
         return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
 
@@ -161,7 +171,7 @@ def _judge_origin(found: _Found, configuration: Configuration, open_image: Sourc
     Only a person may ask for an image that is SOCI-enabled, under its own tag: it may have to be made anew.
     """
     original = original_tag(found.request, configuration)
-    if is_soci_enabled(found.image):
+    if has_own_index(found.image, found.source):
         if found.request.is_event or original is not None:
             return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="an image with a SOCI index")
         return None

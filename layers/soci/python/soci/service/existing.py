@@ -34,6 +34,7 @@ from soci.oci.manifest import ImageManifest
 from soci.plan import PlannedLayer, Recompress
 from soci.ports import ImageSource, ReferrerSource
 from soci.reasons import LeftOut
+from soci.service.recognise import LIMITS
 from soci.settings import IndexSettings, Optimization
 
 _NOT_AS_IT_SHOULD_BE = (NotInImage, BlobMissing, IntegrityError)
@@ -72,7 +73,7 @@ def has_v1(source: ImageSource, planned: Sequence[PlannedImage], settings: Index
 def _is_conversion(
     output: ImageSource, image: Image, planned: Sequence[PlannedImage], settings: IndexSettings
 ) -> bool:
-    converted = fetch_image(output)
+    converted = fetch_image(output, limits=LIMITS)
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
     indexes = []
     for one in planned:

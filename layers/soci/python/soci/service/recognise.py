@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from soci.fetch import Image
+from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.fetch import Image, Limits
+from soci.index.convert import is_soci_index
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.ports import DescriptorSource, ImageSource
 from soci.remove import is_converted
 
 ATTESTATION_LAYER = "application/vnd.in-toto+json"
 """What the layers of an attestation manifest are; its config claims to be that of an image."""
+
+
+LIMITS = Limits(manifests=200, size_bytes=32 << 20)
+"""Of an image that is looked at; as Python's objects, manifests take several times their size."""
 
 
 class Content(Enum):
@@ -53,6 +61,29 @@ def recognise_manifest(manifest: ImageManifest) -> Content:
     # Signatures and modules may come under the config type of an image.
     has_file_system = not layers or any(media_types.is_layer(layer.media_type) for layer in layers)
     return Content.IMAGE if has_file_system else Content.ARTIFACT
+
+
+def has_own_index(image: Image, source: ImageSource) -> bool:
+    """Tell whether an image is SOCI-enabled and its index is there, as it is whenever indexing made the image.
+
+    An annotation alone says little: tools that copy one manifest of an image to another place leave the index behind.
+    """
+    entries = (image.index.manifests if image.index else None) or ()
+    if any(map(is_soci_index, entries)):
+        return True
+    annotated = (*(one.manifest.annotations for one in image.images), *(one.annotations for one in entries))
+    named = {one[SOCI_INDEX_DIGEST] for one in annotated if SOCI_INDEX_DIGEST in one}
+    return any(_is_there(source, digest) for digest in named)
+
+
+def _is_there(source: ImageSource, digest: str) -> bool:
+    if not isinstance(source, DescriptorSource):
+        return True  # as the annotation says
+    try:
+        source.fetch_descriptor(Digest.parse(digest))
+    except (NotInImage, BlobMissing, IntegrityError):
+        return False
+    return True
 
 
 def is_soci_enabled(image: Image) -> bool:
