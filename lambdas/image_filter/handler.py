@@ -17,7 +17,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from soci.errors import SociError
 from soci.service.configuration import Configuration
 from soci.service.decide import decide
-from soci.service.registry import RegistryPlace
+from soci.service.in_time import in_time
+from soci.service.registry import SHORT, RegistryPlace
 from soci.service.requests import parse_request
 
 logger = Logger(service="soci-index-builder")
@@ -29,15 +30,16 @@ Document = dict[str, object]
 def _environment() -> tuple[Configuration, RegistryPlace]:
     """Read what the function was deployed with; login and connections last as long as the process."""
     settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
-    return settings, RegistryPlace(os.environ["SOCI_REGISTRY"])
+    return settings, RegistryPlace(os.environ["SOCI_REGISTRY"], retries=SHORT)
 
 
 @logger.inject_lambda_context(correlation_id_path="request.id || execution")
-def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
+def handler(event: Document, context: LambdaContext) -> Document:
     """Decide on an image: what started an execution, and the execution's name, in; a `Decision` out."""
     request = parse_request(event.get("request"), event.get("execution"))
     try:
-        decision = decide(request, *_environment())
+        with in_time(context.get_remaining_time_in_millis()):
+            decision = decide(request, *_environment())
     except SociError as error:
         failure = {"error": type(error).__name__, "detail": str(error)}
         logger.error("no decision", extra=request.to_document() | failure)  # noqa: TRY400 - Lambda logs the trace

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from soci.errors import SociError
 from soci.service.configuration import Configuration
 from soci.service.listing import Lister
-from soci.service.registry import RegistryPlace
+from soci.service.registry import SHORT, RegistryPlace
 from soci.service.reindex import metrics_of, next_step
 
 logger = Logger(service="soci-index-builder")
@@ -29,7 +29,7 @@ Document = dict[str, object]
 @cache
 def _lister() -> Lister:
     """Read what the function was deployed with; login and connections last as long as the process."""
-    place = RegistryPlace(os.environ["SOCI_REGISTRY"])
+    place = RegistryPlace(os.environ["SOCI_REGISTRY"], retries=SHORT)
     settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
     return Lister(place.api, place.open_image, settings)
 

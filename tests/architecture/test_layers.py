@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "build": {*IMAGES, "tagging", "reuse", "layer_copies", "index_layers", "assemble", "push"},
     "remove": {*IMAGES, "tagging"},
     "verify": {*IMAGES, "index_layers", "layer_files"},
-    "service": {*RECIPES, "push", "registry"},
+    "service": {*RECIPES, "push", "registry", "stopping"},
     "inventory": {*VALUES, "ports", "registry"},
     "status": {*RECIPES, "registry", "inventory", "service"},
     "orphans": {*RECIPES, "inventory"},

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.registry import Answer, EcrLogin, Registry
-from soci.errors import InvalidRequest, RegistryError
+from local.registry import Answer, EcrLogin, Harm, Registry
+from soci.errors import InvalidRequest, RegistryError, RegistryUnavailable
 from tests.architecture.source import ROOT
 from tests.aws_environment import as_aws
 from tests.builders import file, gzip_of, image_of, tar_of, text
@@ -27,6 +27,12 @@ class Context:
     memory_limit_in_mb = 512
     invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:image-filter"
     aws_request_id = "52fdfc07-2182-154f-163f-5f0f9a621d72"
+
+    def __init__(self, milliseconds_left: int = 120_000) -> None:
+        self._milliseconds_left = milliseconds_left
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._milliseconds_left
 
 
 @pytest.fixture
@@ -112,6 +118,15 @@ def test_a_warm_function_does_not_log_in_again(function, registry):
 def test_what_is_no_request_is_an_error_that_names_the_field(function):
     with pytest.raises(InvalidRequest, match="repository: got nothing"):
         function.handler(started_by({"tag": "1.4"}), Context())
+
+
+def test_a_registry_that_hangs_is_an_error_before_lambda_ends_the_process(function, registry, log):
+    registry.fail(Harm.HANG, where=lambda seen: "/manifests/" in seen.path, times=None)
+
+    with pytest.raises(RegistryUnavailable):
+        function.handler(started_by(push_event()), Context(milliseconds_left=1_500))
+
+    assert [line["error"] for line in log()] == ["RegistryUnavailable"]
 
 
 def test_a_registry_that_refuses_is_an_error_in_log_and_workflow(function, registry, log):

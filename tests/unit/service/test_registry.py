@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from time import time as wall_clock
 
 import pytest
 
 from local.registry import Answer, Behaviour, EcrLogin, Registry, action
-from soci.errors import InvalidReference, NotInImage, Throttled, Unauthorized
+from soci.errors import InvalidReference, NotInImage, RegistryUnavailable, Throttled, Unauthorized
+from soci.registry.credentials import NoLogins
 from soci.registry.ecr import EcrLogins
 from soci.registry.retry import RetryPolicy
-from soci.service.registry import RegistryPlace
+from soci.service.registry import SHORT, RegistryPlace
 from tests.aws_environment import as_aws
 from tests.fake_time import FakeTime
 
@@ -94,6 +96,17 @@ def test_without_credentials_of_aws_the_registry_stays_closed(registry, monkeypa
 
     with pytest.raises(Unauthorized):
         RegistryPlace(registry.host).open_image("app", "1").fetch_root()
+
+
+def test_functions_of_two_minutes_wait_for_one_at_most(registry):
+    time = FakeTime()
+    registry.fail(Answer(503, retry_after_seconds=61), times=None)
+    place = RegistryPlace(registry.host, logins=NoLogins(), retries=replace(SHORT, clock=time.clock()))
+
+    with pytest.raises(RegistryUnavailable, match="asks for a pause of 61 s"):
+        place.open_image("app", "1").fetch_root()
+
+    assert time.slept == []
 
 
 def test_manifests_are_put_no_faster_than_ecr_takes_them(registry):

@@ -15,6 +15,9 @@ from soci.registry.repository import RegistryRepository
 from soci.registry.retry import RetryPolicy
 from soci.registry.transport import Timeouts, Transport
 
+SHORT = RetryPolicy(deadline_seconds=60)
+"""Of functions that have a minute or two: what fails for longer is left to the workflow, which waits at no cost."""
+
 
 class RegistryPlace:
     """Opens images by repository and tag or digest: the `ImageOpener` of the functions. Shared by threads.
