@@ -14,10 +14,12 @@ from local.registry import Behaviour, Registry
 from local.registry.store import Manifest, digest_of
 from soci.errors import InvalidRequest, InvalidResponse, RegistryUnavailable
 from soci.oci import media_types
+from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.registry.repository import RegistryRepository
 from soci.registry.retry import RetryPolicy
 from soci.service import listing
+from soci.service.candidates import converted_configs
 from soci.service.configuration import Configuration
 from soci.service.listing import Lister, Page, Place
 from soci.service.registry import RegistryPlace
@@ -462,6 +464,41 @@ def test_only_images_without_the_index_that_the_settings_ask_for(memory, wanted,
     other = configuration(index={"version": wanted, "span_size_bytes": 1 << 20})
 
     assert listed(memory, other, only_missing=True) == expected
+
+
+@pytest.mark.parametrize("policy", ["digest-only", "suffix", "replace"])
+@pytest.mark.parametrize("tags", [["1"], []], ids=["tagged", "untagged"])
+def test_a_soci_enabled_image_without_a_tag_is_found_by_what_it_is_made_of(memory, tags, policy):
+    settings = configuration(tagging={"policy": policy}, rules={"untagged_images": "index"})
+    image = multi_platform(small("a"), small("b", platform="linux/arm64"))
+    root = memory.put("app", image, *tags)
+    request = by_hand("app", tags[0] if tags else str(root.digest))
+    assert len(listed(memory, settings, only_missing=True)) == 1
+
+    index(memory, request, settings)
+    memory.put("app", small("c"), "2")
+
+    assert listed(memory, settings, only_missing=True) == ["app:2"]
+
+
+def test_indexes_are_looked_through_once_for_what_no_tag_leads_to(memory, monkeypatch):
+    settings = configuration(tagging={"policy": "digest-only"})
+    for number in range(5):
+        memory.put("app", multi_platform(small(f"{number}")), f"{number}")
+        index(memory, by_hand("app", f"{number}"), settings)
+    looked_through = []
+
+    def counted(source: RegistryRepository) -> frozenset[Digest]:
+        looked_through.append(source)
+        return converted_configs(source)
+
+    monkeypatch.setattr(listing, "converted_configs", counted)
+    searching = lister(memory, settings)
+
+    for _ in range(2):
+        assert [page.images for page in pages(searching, only_missing=True)] == [()]
+
+    assert len(looked_through) == 10
 
 
 def test_an_image_whose_index_was_left_behind_misses_it(memory):

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
 from soci.fetch import Image, fetch_image
+from soci.index.convert import is_soci_index
 from soci.oci import media_types
+from soci.oci.digest import Digest
+from soci.oci.manifest import ImageIndex
 from soci.ports import ImageOpener, ImageSource, ReferrerSource
 from soci.registry.ecr_api import EcrImage
 from soci.service.configuration import Configuration
@@ -73,8 +76,15 @@ class Examiner:
         )
         return None if in_doubt or self.only_missing else True
 
-    def examine(self, candidate: Candidate) -> bool:
+    def seeks_nameless(self, candidate: Candidate) -> bool:
+        """Whether it matters if the image has a SOCI-enabled one that no tag leads to."""
+        makes_v2, tag = self.configuration.index.makes_v2, candidate.tag
+        return self.only_missing and makes_v2 and self.configuration.output_tag(tag) is None
+
+    def examine(self, candidate: Candidate, converted: frozenset[Digest] = frozenset()) -> bool:
         """Tell whether an image is worth a request: an image, not made by indexing, and without an index if asked.
+
+        `converted` are the configs of what has a SOCI-enabled image, for candidates whose own has no tag.
 
         Raises `SourceError` when the registry cannot be read.
         """
@@ -91,7 +101,7 @@ class Examiner:
         if has_own_index(image, source):
             is_output = candidate.tag is None or candidate.original_tag(self.configuration) is not None
             return not (is_output or self.only_missing)
-        is_done = self._needs_none(candidate, image) or self._has_index(candidate, source, image)
+        is_done = self._needs_none(candidate, image) or self._has_index(candidate, source, image, converted)
         return not (self.only_missing and is_done)
 
     def _needs_none(self, candidate: Candidate, image: Image) -> bool:
@@ -101,11 +111,13 @@ class Examiner:
             judge_platform(one, self.configuration.rules) for one in image.images
         )
 
-    def _has_index(self, candidate: Candidate, source: ImageSource, image: Image) -> bool:
+    def _has_index(
+        self, candidate: Candidate, source: ImageSource, image: Image, converted: frozenset[Digest]
+    ) -> bool:
         """Tell whether an image has an index of each version that the settings ask for, however it was made."""
         index = self.configuration.index
         return (not index.makes_v1 or self._has_v1(source, image)) and (
-            not index.makes_v2 or self._has_v2(candidate, image)
+            not index.makes_v2 or self._has_v2(candidate, image, converted)
         )
 
     def _has_v1(self, source: ImageSource, image: Image) -> bool:
@@ -117,18 +129,35 @@ class Examiner:
             and all(source.fetch_referrers(one.descriptor.digest, media_types.SOCI_INDEX_V1) for one in meant)
         )
 
-    def _has_v2(self, candidate: Candidate, image: Image) -> bool:
+    def _has_v2(self, candidate: Candidate, image: Image, converted: frozenset[Digest]) -> bool:
         tag = self.configuration.output_tag(candidate.tag)
-        if tag in (None, candidate.tag):
-            return False  # the image itself would be SOCI-enabled, or it is under a digest that nobody knows
+        if tag is None:
+            return bool(image.images) and _configs(image) <= converted
+        if tag == candidate.tag:
+            return False  # the image itself would be SOCI-enabled
         try:
             output = self.open_image(candidate.repository, str(tag))
-            converted = fetch_image(output, limits=LIMITS)
+            there = fetch_image(output, limits=LIMITS)
         except (NotInImage, BlobMissing, IntegrityError):
             return False
-        return has_own_index(converted, output) and _configs(image) <= _configs(converted)
+        return has_own_index(there, output) and _configs(image) <= _configs(there)
 
 
-def _configs(image: Image) -> set[object]:
+def converted_configs(source: ImageSource) -> frozenset[Digest]:
+    """Return the configs of a SOCI-enabled image; none if an image index is none, or is gone or broken.
+
+    Raises `SourceError` when the place cannot be read.
+    """
+    try:
+        root = source.fetch_root()
+        entries = ImageIndex.parse(source.fetch_manifest(root), f"index {root.digest}").manifests or ()
+        if not any(map(is_soci_index, entries)):
+            return frozenset()
+        return _configs(fetch_image(source, root, limits=LIMITS))
+    except (NotInImage, BlobMissing, IntegrityError):
+        return frozenset()
+
+
+def _configs(image: Image) -> frozenset[Digest]:
     """Return what tells an image from another one whatever was done to its documents."""
-    return {one.manifest.config.digest for one in image.images}
+    return frozenset(one.manifest.config.digest for one in image.images)

@@ -21,7 +21,7 @@ from soci.oci.fields import Fields
 from soci.oci.manifest import ImageIndex
 from soci.ports import ImageOpener
 from soci.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
-from soci.service.candidates import Candidate, Examiner
+from soci.service.candidates import Candidate, Examiner, converted_configs
 from soci.service.configuration import Configuration, UntaggedImages
 from soci.service.reindex_request import ReindexRequest
 from soci.service.rules import matches
@@ -97,6 +97,7 @@ class Lister:
         self._open_image = open_image
         self._configuration = configuration
         self._parts: dict[Digest, tuple[Digest, ...]] = {}
+        self._converted: dict[Digest, frozenset[Digest]] = {}
 
     def fetch_page(self, request: ReindexRequest, place: Place | None) -> Page:
         """Return the next images, at most `MAX_IMAGES` and maybe none; without a place the first ones.
@@ -119,6 +120,7 @@ class Lister:
                     only_missing=request.only_missing,
                 ),
                 find_parts=cache(lambda name: self._find_parts(name, pool)),
+                find_converted=cache(lambda name: self._find_converted(name, pool)),
                 pool=pool,
             )
             return search.run(self._places(request, names, place))
@@ -145,6 +147,26 @@ class Lister:
 
     def _find_parts(self, repository: str, pool: Executor) -> frozenset[Digest]:
         """Find what the image indexes of a repository are made of, by reading each of them once."""
+        indexes = self._find_indexes(repository)
+        if len(self._parts) > MAX_KNOWN_INDEXES:
+            self._parts.clear()
+        unknown = [digest for digest in indexes if digest not in self._parts]
+        self._parts.update(
+            zip(unknown, pool.map(lambda one: self._parts_of(repository, one), unknown), strict=True)
+        )
+        return frozenset(part for index in indexes for part in self._parts.get(index, ()))
+
+    def _find_converted(self, repository: str, pool: Executor) -> frozenset[Digest]:
+        """Find the configs of all images that have a SOCI-enabled one in a repository, under whatever name."""
+        indexes = self._find_indexes(repository)
+        if len(self._converted) > MAX_KNOWN_INDEXES:
+            self._converted.clear()
+        unknown = [digest for digest in indexes if digest not in self._converted]
+        found = pool.map(lambda one: converted_configs(self._open_image(repository, str(one))), unknown)
+        self._converted.update(zip(unknown, found, strict=True))
+        return frozenset(config for index in indexes for config in self._converted.get(index, ()))
+
+    def _find_indexes(self, repository: str) -> list[Digest]:
         mark: str | None = None
         indexes: list[Digest] = []
         while True:
@@ -154,14 +176,7 @@ class Lister:
             indexes += [one.digest for one in page.images if media_types.is_index(one.media_type)]
             mark = page.next_mark
             if mark is None:
-                break
-        if len(self._parts) > MAX_KNOWN_INDEXES:
-            self._parts.clear()
-        unknown = [digest for digest in indexes if digest not in self._parts]
-        self._parts.update(
-            zip(unknown, pool.map(lambda one: self._parts_of(repository, one), unknown), strict=True)
-        )
-        return frozenset(part for index in indexes for part in self._parts.get(index, ()))
+                return indexes
 
     def _parts_of(self, repository: str, index: Digest) -> tuple[Digest, ...]:
         source = self._open_image(repository, str(index))
@@ -182,6 +197,7 @@ class _Search:
     configuration: Configuration
     examiner: Examiner
     find_parts: Callable[[str], frozenset[Digest]]
+    find_converted: Callable[[str], frozenset[Digest]]
     pool: Executor
     images: list[Mapping[str, object]] = field(default_factory=list)
     size_bytes: int = 0
@@ -247,7 +263,12 @@ class _Search:
         verdicts = [self.examiner.judge(candidate) for candidate in chunk]
         in_doubt = [one for one, verdict in zip(chunk, verdicts, strict=True) if verdict is None]
         self.looks += len(in_doubt)
-        looked = iter(self.pool.map(self.examiner.examine, in_doubt))
+        converted: frozenset[Digest] = frozenset()
+        if nameless := [one for one in in_doubt if self.examiner.seeks_nameless(one)]:
+            converted = self.find_converted(
+                nameless[0].repository
+            )  # of them all: a chunk is of one repository
+        looked = iter(self.pool.map(lambda one: self.examiner.examine(one, converted), in_doubt))
         for verdict in verdicts:
             yield next(looked) if verdict is None else verdict
 
