@@ -20,6 +20,9 @@ from soci.service.declared import Choice, Declared, Flag, Integer, ListOf, Nulla
 KEYS = ("stack_name", "settings", "deployment")
 """The keys of the context that are ours. The CDK's own have a `:` or a `/` in them."""
 
+TASK_MARGIN_SECONDS = 30
+"""A task waits longer than its function may run, so that the function's own time-out is what is reported."""
+
 DEFAULT_STACK_NAME = "soci-index-builder"
 RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -72,7 +75,11 @@ class OneOf:
 Memory = Annotated[
     int, Setting(Integer(minimum=128, maximum=10240), "a processor comes with 1769 MiB", unit="MiB")
 ]
-Timeout = Annotated[int, Setting(Integer(minimum=1, maximum=900), "an invocation ends then", unit="seconds")]
+Timeout = Annotated[int, Setting(Integer(minimum=30, maximum=900), "an invocation ends then", unit="seconds")]
+LongTimeout = Annotated[
+    int, Setting(Integer(minimum=60, maximum=900), "an invocation ends then", unit="seconds")
+]
+"""Of functions that move data or go through lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +102,7 @@ class IndexLayerSize(FunctionSize):
     """Streams whole layers, and indexes on two threads."""
 
     memory_mib: Memory = 3008
-    timeout_seconds: Timeout = 900
+    timeout_seconds: LongTimeout = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +110,14 @@ class PublishIndexSize(FunctionSize):
     """Assembles an index, and reads back what it published."""
 
     memory_mib: Memory = 1769
-    timeout_seconds: Timeout = 600
+    timeout_seconds: LongTimeout = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageListerSize(FunctionSize):
     """Asks the registry for pages of images."""
 
-    timeout_seconds: Timeout = 300
+    timeout_seconds: LongTimeout = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +133,10 @@ class Network(Declared):
 
     subnet_ids: Annotated[
         tuple[str, ...],
-        Setting(ListOf(item=_SUBNET_ID), "where the functions run; they need a way to ECR and S3 from there"),
+        Setting(
+            ListOf(item=_SUBNET_ID),
+            "where the functions run; they need a way to ECR, S3, EventBridge and DynamoDB from there",
+        ),
     ] = ()
     security_group_ids: Annotated[
         tuple[str, ...], Setting(ListOf(item=_SECURITY_GROUP_ID), "what the functions may reach")
@@ -213,7 +223,8 @@ class Deployment(Declared):
         int,
         Setting(
             Integer(minimum=1, maximum=30),
-            "images that a re-index works on side by side; ECR takes 10 manifests per second, an image needs 3",
+            "images that a re-index works on side by side; ECR takes 10 manifests per second, an image needs 2 "
+            "for each platform and 2 more",
         ),
     ] = 5
     image_timeout_minutes: Annotated[
@@ -241,6 +252,21 @@ class Deployment(Declared):
     reconcile: Reconcile = field(default_factory=Reconcile)
     alarms: Alarms = field(default_factory=Alarms)
     dashboard: Annotated[bool, Setting(Flag(), "a dashboard in CloudWatch")] = True
+
+    def conflicts(self) -> Iterable[str]:
+        """See `Declared`."""
+        chain = (self.image_filter, self.index_layer, self.publish_index, self.outcome_recorder)
+        least_minutes = -(-sum(size.timeout_seconds + TASK_MARGIN_SECONDS for size in chain) // 60)
+        if self.image_timeout_minutes < least_minutes:
+            yield (
+                f"image_timeout_minutes: got {self.image_timeout_minutes}, want at least {least_minutes}, "
+                "what one call of each of its functions may take by their timeout_seconds"
+            )
+        if self.reindex_timeout_hours * 60 < self.image_timeout_minutes:
+            yield (
+                f"reindex_timeout_hours: got {self.reindex_timeout_hours}, want at least the "
+                f"{self.image_timeout_minutes} minutes of image_timeout_minutes"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from infra.config import TASK_MARGIN_SECONDS
 from soci.errors import SociError
 
 State = dict[str, object]
@@ -46,9 +47,6 @@ OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
 
 MAP_LABELS = ("images", "failed")
 """Of the distributed maps; they stand in the ARNs of their items."""
-
-TASK_MARGIN_SECONDS = 30
-"""A task waits longer than its function may run, so that the function's own time-out is what is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

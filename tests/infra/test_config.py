@@ -81,6 +81,18 @@ def test_keys_of_the_cdk_itself_are_let_be():
             "deployment.index_layer.timeout_seconds: got 901",
         ),
         (
+            {"deployment": {"publish_index": {"timeout_seconds": 1}}},
+            "deployment.publish_index.timeout_seconds: got 1,",
+        ),
+        (
+            {"deployment": {"image_timeout_minutes": 29}},
+            "deployment.image_timeout_minutes: got 29, want at least 30, .* timeout_seconds",
+        ),
+        (
+            {"deployment": {"reindex_timeout_hours": 5}},
+            "deployment.reindex_timeout_hours: got 5, want at least the 360 minutes",
+        ),
+        (
             {"deployment": {"log_retention_days": 2}},
             "deployment.log_retention_days: got 2, want one of 1, 3, 5",
         ),
