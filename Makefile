@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 SYSTEM_PACKAGES := skopeo umoci buildah pigz docker-registry # independent tools that tests check the core against
-LOCK := uv pip compile --quiet --generate-hashes --no-emit-package soci --custom-compile-command "make lock"
+# Extras stay in: without them pip takes "coverage[toml]" for a second, unpinned requirement as soon as there is a newer one.
+LOCK := uv pip compile --quiet --generate-hashes --no-strip-extras --no-emit-package soci --custom-compile-command "make lock"
 LAMBDA := --python-platform aarch64-manylinux_2_28 --python-version 3.13 # no markers: see docs/adr/0017
 
 python := $(VENV)/bin/python
