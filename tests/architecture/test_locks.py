@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.architecture.source import ROOT
 
@@ -12,7 +14,7 @@ REQUIREMENTS = [*LOCKS, "requirements.txt", "requirements-dev.txt"]
 
 
 def locked_versions(path: str) -> dict[str, str]:
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", LOCKS)
@@ -36,6 +38,32 @@ def test_what_is_deployed_is_what_is_tested():
     deployed = locked_versions("layers/dependencies/requirements.txt")
 
     assert deployed.items() <= tested.items()
+
+
+def test_an_extra_that_a_package_asks_for_is_pinned_with_its_extra():
+    """pip takes ``coverage[toml]`` and a pin of ``coverage`` for two things: the day there is a newer release it
+    refuses a lock that has lost the extra."""
+    lock = (ROOT / "requirements-lock.txt").read_text()
+    pinned = {
+        match[1]: set(re.split(r",\s*", match[2] or ""))
+        for match in re.finditer(r"^([\w.-]+)(?:\[(.*)\])?==", lock, re.MULTILINE)
+    }
+    asked_for = [
+        requirement
+        for name in pinned
+        for requirement in requirements_of(name)
+        if requirement.extras and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
+    ]
+
+    assert asked_for
+    assert [str(asked) for asked in asked_for if not asked.extras <= pinned[asked.name]] == []
+
+
+def requirements_of(name: str) -> list[Requirement]:
+    try:
+        return [Requirement(line) for line in distribution(name).requires or []]
+    except PackageNotFoundError:  # locked for another platform
+        return []
 
 
 def test_the_layer_has_all_that_the_core_needs():
