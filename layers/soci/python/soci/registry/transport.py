@@ -228,7 +228,10 @@ def transport_errors(request: Request, proxy: str | None = None) -> Iterator[Non
     except (HTTPError, ProxySchemeUnsupported) as error:
         cause = _innermost(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise RegistryError(f"{request}: its certificate is not valid: {cause.verify_message}") from None
+            raise RegistryError(
+                f"{request}: its certificate is not valid: {cause.verify_message} (SSL_CERT_FILE names a file of"
+                " the authorities to trust)"
+            ) from None
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
             raise RegistryError(
                 f"{request}: the server does not speak TLS, and plain HTTP is for this machine (localhost) alone"
