@@ -30,13 +30,13 @@ class Alarm:
     period_seconds: int = 5 * _MINUTES
 
 
-def alarms(watched: Watched, *, push_to_index_minutes: int, expects_none_missed: bool) -> Iterator[Alarm]:
+def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -> Iterator[Alarm]:
     """Yield the alarms of a stack.
 
     Args:
         watched: the names of the stack's parts.
         push_to_index_minutes: how long one image in twenty may take, or longer.
-        expects_none_missed: whether there is a search for images without an index, and it can tell them.
+        is_searched: whether there is a daily search for images without an index.
     """
     yield Alarm(
         name="IndexingFailed",
@@ -76,7 +76,7 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, expects_none_missed:
             series=(watched.longest(name),),
             threshold=watched.functions[name].timeout_seconds * 1000 * NEAR,
         )
-    if expects_none_missed:
+    if is_searched:
         yield Alarm(
             name="ImagesMissed",
             meaning="The daily search found images without an index, and indexed them; their events were lost.",

@@ -50,7 +50,7 @@ def sample() -> Watched:
 def picture() -> str:
     """Return the picture as SVG."""
     watched = sample()
-    watches = alarms(watched, push_to_index_minutes=30, expects_none_missed=True)
+    watches = alarms(watched, push_to_index_minutes=30, is_searched=True)
     body: Json = dashboard(watched, alarm_arns=[one.name for one in watches], push_to_index_minutes=30)
     rows = max(widget["y"] + widget["height"] for widget in body["widgets"])
     size = f"width='{COLUMNS * CELL}' height='{rows * CELL}'"

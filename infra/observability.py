@@ -20,7 +20,6 @@ from infra.dashboard import dashboard
 from infra.functions import Functions
 from infra.watched import Series, Watched, WatchedFunction
 from infra.workflows import Workflows
-from soci.service.configuration import TagPolicy
 
 QUERIES = {
     "What came of images": "fields @timestamp, outcome, reason, repository, tag, new_tag, seconds_since_push\n"
@@ -54,9 +53,8 @@ class Observability(Construct):
         made: list[cloudwatch.CfnAlarm] = []
         if deployment.alarms.enabled:
             told = self._told(deployment.alarms.email, deployment.alarms.topic_arn)
-            watches = alarms(
-                watched, push_to_index_minutes=limit, expects_none_missed=_expects_none_missed(config)
-            )
+            is_searched = deployment.reconcile.schedule is not Schedule.OFF
+            watches = alarms(watched, push_to_index_minutes=limit, is_searched=is_searched)
             made = [self._alarm(alarm, told) for alarm in watches]
         if deployment.dashboard:
             body = dashboard(watched, alarm_arns=[one.attr_arn for one in made], push_to_index_minutes=limit)
@@ -141,14 +139,6 @@ def _watched(
         undelivered=undelivered.queue_name,
         rules=tuple(one.rule_name for one in stack.node.find_all() if isinstance(one, events.Rule)),
     )
-
-
-def _expects_none_missed(config: StackConfig) -> bool:
-    """Tell whether the daily search can tell what is missing: an index of version 2 without a tag is not found."""
-    is_found = (
-        config.settings.tagging.policy is not TagPolicy.DIGEST_ONLY or not config.settings.index.makes_v2
-    )
-    return config.deployment.reconcile.schedule is not Schedule.OFF and is_found
 
 
 def _watch_one(made: cloudwatch.CfnAlarm, series: Series, period_seconds: int) -> None:

@@ -57,3 +57,18 @@ def test_images_of_long_ago_are_left_alone(service):
     put(service.repository("old"), an_image("old"), "1")
 
     assert search(service, hours_later=24 * 4)["images"] == 0
+
+
+def test_an_index_that_no_tag_leads_to_is_not_missed(tmp_path):
+    policy = settings(tagging={"policy": "digest-only"})
+    with LocalSystem(settings=policy, behaviour=NO_RATES, time_scale=0.0005) as system:
+        service = Service(system, tmp_path)
+        service.push(an_image("told"), "app", "1")
+        put(service.repository("app"), an_image("quiet"), "2")
+
+        found = [search(service, hours_later=hours)["outcomes"] for hours in (8, 9)]
+
+        assert found == [{"indexed": 1}, {}]
+        assert missed(service) == [1, 0]
+        assert service.tags("app").keys() == {"1", "2"}
+        assert_sound(system, ["app"])

@@ -233,12 +233,12 @@ def test_an_alarm_on_several_metrics_watches_their_sum():
     [
         ({}, True),
         ({"deployment": {"reconcile": {"schedule": "off"}}}, False),
-        ({"settings": {"tagging": {"policy": "digest-only"}}}, False),
+        ({"settings": {"tagging": {"policy": "digest-only"}}}, True),
         ({"settings": {"tagging": {"policy": "digest-only"}, "index": {"version": "v1"}}}, True),
     ],
-    ids=["defaults", "no search", "indexes without a name", "version 1 is found"],
+    ids=["defaults", "no search", "no tag leads to an index", "version 1"],
 )
-def test_missed_images_are_an_alarm_where_they_can_be_told(context, expected):
+def test_missed_images_are_an_alarm_wherever_there_is_a_search(context, expected):
     assert ("ImagesMissed" in alarms(context)) is expected
 
 
