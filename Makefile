@@ -41,7 +41,7 @@ test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs som
 	$(python) -m pytest $(ARGS)
 
 check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
-	@# Not end to end: Python cannot start a trace in two threads at once, and the fault table starts thousands.
+	@# End to end apart: those tests wait for clocks and start processes, so one at a time and with no trace to slow them.
 	$(python) -m pytest tests/e2e
 	$(python) -m pytest --ignore=tests/e2e $(side_by_side) --cov --cov-report=term-missing:skip-covered
 

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -458,32 +455,6 @@ class CountingLayout(OciLayout):
             yield chunk
 
 
-written_files: list[str] | None = None
-
-
-def note_writes(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook sees every file that Python opens, however it is done; it cannot be removed, only told."""
-    if written_files is not None and event == "open":
-        path, _, flags = arguments
-        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            written_files.append(os.fsdecode(path) if isinstance(path, str | bytes) else str(path))
-
-
-sys.addaudithook(note_writes)
-
-
-@pytest.fixture
-def watched_writes(monkeypatch, tmp_path):
-    """The paths of all files that are opened for writing, and an empty directory for temporary ones."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    found: list[str] = []
-    monkeypatch.setattr(sys.modules[__name__], "written_files", found)
-    return found, temporary
-
-
 class TestOnePass:
     """Each byte of a layer is read once, and no file is made of it."""
 
@@ -503,21 +474,6 @@ class TestOnePass:
         assert store.streamed == sizes
         assert store.opened == dict.fromkeys(sizes, 1)
         assert store.ranged == {}
-
-    def test_no_file_is_written_but_the_new_blobs_and_the_entry_point(self, tmp_path, watched_writes):
-        layout = layout_of(tmp_path / "layout", image_of(*self.LAYERS))
-        before = files_of(layout)
-        opened, temporary = watched_writes
-        opened.clear()
-
-        convert_layout(layout)
-
-        new = [name for name in files_of(layout) if name not in before]
-        assert len(opened) == len(new) + len(["index.json"])
-        assert {Path(path).parent for path in opened} == {layout, layout / "blobs/sha256"}
-        assert list(temporary.iterdir()) == []
-        sizes = {len(layer) for layer in self.LAYERS}
-        assert not sizes & {(layout / name).stat().st_size for name in new}
 
 
 class TestPrefetch:

@@ -88,6 +88,22 @@ def test_an_image_on_disk_is_converted_with_one_read_of_its_layer_and_no_file_bu
     assert all(path.startswith((str(layout), "/dev/")) for path in written(result["opened"]))
 
 
+def test_of_an_image_nothing_is_written_but_the_new_blobs_and_the_entry_point(tmp_path):
+    plain = tar_of(file("plain", CONTENT))
+    layers = {len(layer): layer for layer in (LAYER, plain, gzip_of(tar_of(file("small", b"x"))))}
+    layout = layout_of(tmp_path / "image", image_of(*layers.values()))
+    before = {path for path in layout.rglob("*") if path.is_file()}
+
+    result = run(COMMAND, "convert", f"oci:{layout}:latest", "--min-layer-size", "0")
+
+    made = {path for path in layout.rglob("*") if path.is_file()} - before
+    opened = [Path(path) for path in written(result["opened"]) if not path.startswith("/dev/")]
+    assert result["status"] == 0
+    assert len(opened) == len(made) + len(["index.json"])
+    assert {path.parent for path in opened} == {layout, layout / "blobs/sha256"}
+    assert not layers.keys() & {path.stat().st_size for path in made}
+
+
 @pytest.mark.parametrize("compression", ["gzip", "none"])
 def test_a_layer_file_is_read_once_and_only_the_ztoc_is_written(compression, tmp_path):
     layer = LAYER if compression == "gzip" else tar_of(*(file(f"f{n}", CONTENT) for n in range(24)))
