@@ -12,6 +12,7 @@ import zstandard
 from local.registry.store import Repository
 from local.system.record import Status
 from local.system.system import INDEX_IMAGE, LocalSystem
+from local.system.workflows import Execution
 from tests.builders import Image, file, image_of, noise, tar_of
 from tests.e2e.service import (
     NO_RATES,
@@ -28,6 +29,12 @@ from tests.e2e.service import (
 REPOSITORIES = ("shop/cart", "shop/search", "shop/stock", "web")
 KINDS = {"small": 34, "large": 8, "zstd": 4, "s390x": 2, "indexed": 1, "damaged": 1}
 """Images of each repository, 50 in all."""
+
+WITHOUT_INDEX = {"image-too-small": 136, "no-layer-to-index": 16, "architecture-excluded": 8}
+"""Of all repositories, by reason."""
+
+FIELDS = "repositories, tags, pushed_since, pushed_before, only_missing, force, scheduled"
+"""Of a request."""
 
 
 def image_named(name: str, kind: str, number: int) -> Image:
@@ -100,13 +107,12 @@ def test_a_reindex_fails_at_the_images_that_fail_and_a_redrive_ends_it(service, 
     assert first.status is Status.SUCCEEDED, first.run.cause
     again = {name.split("-")[3]: count for name, count in since(system, before).items()}
     assert again["PublishIndex"] == len(REPOSITORIES), "exactly those that had failed"
-    assert first.output["images"] == len(images) == 200
-    assert first.output["outcomes"] == {"tagged": 160, "indexed": 36, "skipped": 4}
-    assert first.output["reasons"] == {
-        "image-too-small": 136,
-        "no-layer-to-index": 16,
-        "architecture-excluded": 8,
-        "already-indexed": 4,
+    assert first.output == {
+        "images": 200,
+        "outcomes": {"tagged": 160, "indexed": 36, "skipped": 4},
+        "reasons": {**WITHOUT_INDEX, "already-indexed": 4},
+        "pages": 2,
+        "stopped": None,
     }
     for (name, tag), image in images.items():
         made = service.tags(name)[f"{tag}-soci"]
@@ -119,33 +125,96 @@ def since(system: LocalSystem, before: Counter[str]) -> Counter[str]:
     return Counter(system.functions.invocations()) - before
 
 
-@pytest.mark.usefixtures("images")
-def test_another_reindex_finds_nothing_to_do(service):
-    system = service.system
-    before = len(system.executions(INDEX_IMAGE))
-    execution = system.start_reindex({"repositories": ["*"]}).wait(150)
-    system.wait_idle()
+def held(service: Service) -> dict[str, tuple[dict[str, str], set[str], set[str]]]:
+    """All that the repositories hold: tags with their digests, manifests, blobs."""
+    return {
+        name: (service.tags(name), {*repository.manifests}, {*repository.blobs})
+        for name in REPOSITORIES
+        for repository in [service.repository(name)]
+    }
+
+
+def came_to(execution: Execution, state: str) -> list[tuple[str, str]]:
+    """Repository and tag of each image that came to a state, sorted."""
+    inputs = [visit.input for _, visit in execution.run.walk() if visit.state == f"{state} of a page"]
+    return sorted((one["repository"], one["tag"]) for one in inputs)
+
+
+@pytest.fixture
+def leaves_all_as_it_is(service, images) -> Iterator[None]:  # noqa: ARG001 - they have to be there before
+    """The test leaves no artifact, no blob and no tag behind, moves no tag and causes no event."""
+    before, executions = held(service), len(service.system.executions(INDEX_IMAGE))
+    yield
+    service.system.wait_idle()
+    assert held(service) == before
+    assert len(service.system.executions(INDEX_IMAGE)) == executions
+
+
+@pytest.mark.usefixtures("leaves_all_as_it_is")
+def test_another_reindex_finds_nothing_to_do(service, images):
+    execution = service.system.start_reindex({"repositories": ["*"]}).wait(150)
 
     assert execution.status is Status.SUCCEEDED, execution.run.cause
-    assert execution.output["reasons"]["already-indexed"] == 40
-    assert set(execution.output["outcomes"]) <= {"skipped", "tagged"}
-    assert len(system.executions(INDEX_IMAGE)) == before, "nothing was published, so no event came"
+    assert execution.output == {
+        "images": 200,
+        "outcomes": {"skipped": 200},
+        "reasons": {**WITHOUT_INDEX, "already-indexed": 40},
+        "pages": 2,
+        "stopped": None,
+    }
+    assert came_to(execution, "Filter") == sorted(images), "each once, and no index among them"
+    assert came_to(execution, "Publish") == []
 
 
-@pytest.mark.usefixtures("images")
-def test_only_what_is_asked_for_is_listed(service):
+@pytest.mark.usefixtures("leaves_all_as_it_is")
+def test_what_is_indexed_anew_comes_out_the_same(service, images):
     request = {"repositories": ["web"], "tags": ["large-?"], "force": True}
     execution = service.system.start_reindex(request).wait(60)
 
-    assert execution.output["outcomes"] == {"indexed": 8}
-    missing = {"repositories": ["web"], "tags": ["large-*", "indexed-*"], "only_missing": True}
-    assert service.system.start_reindex(missing).wait(60).output["images"] == 0
-    late = {"repositories": ["web"], "pushed_since": "2999-01-01"}
-    assert service.system.start_reindex(late).wait(60).output["images"] == 0
+    assert execution.output == {
+        "images": 8,
+        "outcomes": {"indexed": 8},
+        "reasons": {},
+        "pages": 1,
+        "stopped": None,
+    }
+    assert came_to(execution, "Publish") == [("web", f"large-{number}") for number in range(8)]
+    expected = converted(service.layout(images["web", "large-0"]))
+    assert service.tags("web")["large-0-soci"] == expected
 
 
-def test_a_request_that_names_what_is_not_there_fails_at_once_and_names_it(service):
-    execution = service.system.start_reindex({"repositories": ["web", "nowhere"], "tag": "x"}).wait(60)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"repositories": ["web"], "tags": ["large-*", "indexed-*"], "only_missing": True},
+        {"repositories": ["web"], "pushed_since": "2999-01-01"},
+    ],
+    ids=["indexed", "pushed before"],
+)
+@pytest.mark.usefixtures("leaves_all_as_it_is")
+def test_only_what_is_asked_for_is_listed(service, request_):
+    execution = service.system.start_reindex(request_).wait(60)
+
+    nothing = {"images": 0, "outcomes": {}, "reasons": {}, "pages": 0, "stopped": None}
+    assert (execution.status, execution.output) == (Status.SUCCEEDED, nothing)
+    assert came_to(execution, "Filter") == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"repositories": ["web", "nowhere"]}, "request: repositories[1]: there is no repository nowhere"),
+        (
+            {"repositories": ["web"], "tag": "x"},
+            f"request.tag: no such setting, there are {FIELDS}",
+        ),
+    ],
+    ids=["repository", "field"],
+)
+@pytest.mark.usefixtures("leaves_all_as_it_is")
+def test_a_request_that_names_what_is_not_there_fails_at_once_and_names_it(service, bad, told):
+    execution = service.system.start_reindex(bad).wait(60)
 
     assert (execution.status, execution.run.error) == (Status.FAILED, "InvalidRequest")
-    assert "tag" in (execution.run.cause or "")
+    assert json.loads(execution.run.cause)["errorMessage"] == told
+    assert execution.run.states() == ["Begin", "List images"]
