@@ -137,7 +137,8 @@ class Functions(Construct):
         if self._deployment.vpc.subnet_ids:
             grants.append(permissions.NETWORK_INTERFACES)
         if self._key:
-            grants.append(Grant(actions=("kms:Decrypt",), resources=(self._key.key_arn,)))
+            # Lambda reads the function's environment with it.
+            grants.append(permissions.using_key(self._key.key_arn, ("kms:Decrypt",), service="lambda"))
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 
 

@@ -113,6 +113,13 @@ def listing(repositories: NamePatterns) -> list[Grant]:
     ]
 
 
+def using_key(key_arn: str, actions: tuple[str, ...], *, service: str) -> Grant:
+    """Grant a service of AWS the use of a key in the name of the role; by itself the role cannot use it."""
+    # Services name themselves to KMS with the domain of the partition, and documents differ on that of China.
+    via = {"StringLike": {"kms:ViaService": f"{service}.{Aws.REGION}.*"}}
+    return Grant(actions=actions, resources=(key_arn,), conditions=via)
+
+
 def telling() -> list[Grant]:
     """Grant telling the account's default event bus what came of images."""
     bus = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/default"

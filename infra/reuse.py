@@ -5,11 +5,12 @@ Its rows are hints, checked before use: without them everything works, only slow
 
 from __future__ import annotations
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from infra import permissions
 from infra.permissions import Grant
 
 _KEY_ACTIONS = (
@@ -61,6 +62,5 @@ class ZtocTable(Construct):
             Grant(actions=("dynamodb:GetItem", "dynamodb:UpdateItem"), resources=(self.table.table_arn,))
         ]
         if self._key:
-            via = {"StringLike": {"kms:ViaService": f"dynamodb.{Aws.REGION}.*"}}
-            grants.append(Grant(actions=_KEY_ACTIONS, resources=(self._key.key_arn,), conditions=via))
+            grants.append(permissions.using_key(self._key.key_arn, _KEY_ACTIONS, service="dynamodb"))
         return grants

@@ -34,5 +34,5 @@ class Undelivered(Construct):
         sending = Grant(actions=("sqs:SendMessage",), resources=(self.queue.queue_arn,))
         if self._key is None:
             return [sending]
-        encrypting = Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(self._key.key_arn,))
-        return [sending, encrypting]
+        actions = ("kms:Decrypt", "kms:GenerateDataKey")
+        return [sending, permissions.using_key(self._key.key_arn, actions, service="sqs")]

@@ -57,18 +57,6 @@ def test_one_function_reads_and_writes_rows_and_no_other_role_may():
     assert all(resource == {"Fn::GetAtt": ["ZtocTable", "Arn"]} for _, _, resource in allowed)
 
 
-def test_the_chosen_key_is_used_for_the_table_through_dynamodb_alone():
-    via = [
-        (name, statement["Condition"])
-        for name, statement in statements(template_of(EVERYTHING))
-        if "kms:ReEncryptTo" in as_list(statement["Action"])
-    ]
-
-    ((name, condition),) = via
-    assert "IndexLayerRole" in name
-    assert list(condition["StringLike"]) == ["kms:ViaService"]
-
-
 def test_the_function_is_told_the_tables_name():
     functions = resources(template_of({}), "AWS::Lambda::Function")
     told = {

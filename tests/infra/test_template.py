@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.infra.stacks import (
     EVERYTHING,
     KEY_ARN,
     NARROW,
+    REGION,
     all_states,
     as_list,
     definition,
@@ -252,6 +254,23 @@ def test_everything_with_content_is_encrypted_with_the_chosen_key():
     assert {one["KmsKeyArn"] for one in resources(template, "AWS::Lambda::Function").values()} == {KEY_ARN}
     assert {one["KmsMasterKeyId"] for one in resources(template, "AWS::SQS::Queue").values()} == {KEY_ARN}
     assert {resource for action, resource in allowed(template) if action == "kms:Decrypt"} == {KEY_ARN}
+
+
+@pytest.mark.parametrize("suffix", ["amazonaws.com", "amazonaws.com.cn"])
+def test_the_chosen_key_is_used_by_services_for_a_role_and_by_no_role_itself(suffix):
+    through = {service: set() for service in ("lambda", "sqs", "dynamodb", "nobody")}
+    for name, statement in statements(template_of(EVERYTHING)):
+        via = statement.get("Condition", {}).get("StringLike", {}).get("kms:ViaService", "nobody.*")
+        (service,) = (one for one in through if fnmatchcase(f"{one}.{REGION}.{suffix}", resolved(via)))
+        through[service] |= {(name, one) for one in as_list(statement["Action"]) if one.startswith("kms:")}
+
+    (recorder,) = {name for name, _ in through["sqs"]}
+    (indexer,) = {name for name, _ in through["dynamodb"]}
+    assert len(through["lambda"]) == len(FUNCTIONS)
+    assert {action for _, action in through["lambda"]} == {"kms:Decrypt"}
+    assert ("OutcomeRecorderRole" in recorder, "IndexLayerRole" in indexer) == (True, True)
+    assert {action for _, action in through["sqs"]} == {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert through["nobody"] == set()
 
 
 def test_without_a_key_the_queue_is_encrypted_all_the_same():
