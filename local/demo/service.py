@@ -131,7 +131,7 @@ class Story:
 
     def sum_up(self) -> None:
         """Show a line for each execution, and where the time of the first one went."""
-        self._print(images_table(self.told))
+        self._print(images_table(self.told, self.console))
         worked = next(one for one in self.told if one.execution.output["outcome"] == "indexed")
         self._print(f"\n   Where the time of the {worked.cause} went")
         self._print(timeline(worked.execution.run))

@@ -9,14 +9,21 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from local.system.record import Run, Status, Visit
 from local.system.workflows import Execution
 
-_BAR_WIDTH = 36
+_BAR_WIDTH = 31
 _NAME_WIDTH = 22
+_COLUMNS = ("   IMAGE", "STARTED BY", "OUTCOME", "REASON", "LAYERS", "ZTOCS", "TIME")
+_NAMES = frozenset(_COLUMNS[:2])
+_FIGURES = frozenset(_COLUMNS[4:])
+_SPARE = ("LAYERS", "ZTOCS", "TIME")
+"""Columns to do without where there is no room, the first one first."""
+_ANY_WIDTH = 1_000
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _STYLES = {
     "indexed": "green",
@@ -89,15 +96,31 @@ def _mark(visit: Visit) -> tuple[str, str]:
     return ("✗", "red") if visit.error else ("✓", "green")
 
 
-def images_table(told: Sequence[Told]) -> Table:
-    """List what came of each image."""
-    table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
-    for name in ("   IMAGE", "STARTED BY", "OUTCOME", "REASON"):
-        table.add_column(name, no_wrap=True)
-    for name in ("LAYERS", "ZTOCS", "TIME"):
-        table.add_column(name, justify="right", no_wrap=True)
+def images_table(told: Sequence[Told], console: Console) -> Table:
+    """List what came of each image, in as many columns as the terminal has room for.
+
+    Outcomes and reasons are never cut. In a narrower terminal than the last table takes, names fold.
+    """
+    for count in range(len(_SPARE) + 1):
+        table = _table(told, left_out=_SPARE[:count])
+        if Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum <= console.width:
+            break
+    return table
+
+
+def _table(told: Sequence[Told], *, left_out: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    shown = [name for name in _COLUMNS if name not in left_out]
+    for name in shown:
+        table.add_column(
+            name,
+            justify="right" if name in _FIGURES else "left",
+            no_wrap=name not in _NAMES,
+            overflow="fold",
+        )
     for one in told:
-        table.add_row(*_cells(one))
+        cells = dict(zip(_COLUMNS, _cells(one), strict=True))
+        table.add_row(*(cells[name] for name in shown))
     return table
 
 

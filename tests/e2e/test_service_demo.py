@@ -27,7 +27,7 @@ def test_the_demonstration_tells_what_happened_and_its_figures_add_up(tmp_path):
     out = StringIO()
     with ThreadPoolExecutor(1) as pool:
         run(
-            Console(file=out, width=100),
+            Console(file=out, width=80),
             pool.submit(start_system, settings),
             tmp_path / "demo",
             wanted_file="__future__.py",
