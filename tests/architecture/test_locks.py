@@ -4,6 +4,7 @@ import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 
+import botocore.session
 import pytest
 from packaging.requirements import Requirement
 
@@ -78,3 +79,21 @@ def test_the_lock_holds_the_versions_that_deploy_the_stack():
 
     assert pinned
     assert pinned.items() <= locked_versions("requirements-lock.txt").items()
+
+
+def test_a_boto3_that_does_not_know_what_is_asked_of_ecr_is_refused():
+    project = tomllib.loads((ROOT / "layers/soci/pyproject.toml").read_text())["project"]
+    (boto3,) = (Requirement(one) for one in project["optional-dependencies"]["aws"])
+    versions = ["1.40.76", "1.41.0", locked_versions("requirements-lock.txt")["boto3"]]
+
+    assert [*boto3.specifier.filter(versions)] == versions[1:], "the first with ListImageReferrers is 1.41.0"
+
+
+def test_the_locked_boto3_knows_what_is_asked_of_ecr():
+    ecr = botocore.session.get_session().get_service_model("ecr")
+    listed = ecr.operation_model("DescribeImages")
+
+    assert "ListImageReferrers" in ecr.operation_names
+    assert "ANY" in listed.input_shape.members["filter"].members["imageStatus"].enum
+    image = listed.output_shape.members["imageDetails"].member
+    assert {"artifactMediaType", "imageStatus", "subjectManifestDigest"} <= image.members.keys()

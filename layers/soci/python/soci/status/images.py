@@ -197,7 +197,7 @@ class _Survey:
 def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
     """Look indexes of version 1 up in the list: ECR's quota for referrers is a few requests per second.
 
-    A boto3 from before the end of 2025 drops the subjects of the list; then the registry is asked all the same.
+    A list without subjects, as of something that only looks like ECR, does not tell; then the registry is asked.
     """
     indexes = [one for one in listed if one.artifact_type == media_types.SOCI_INDEX_V1]
     if any(one.subject is None for one in indexes):
