@@ -20,7 +20,16 @@ from typing import Any, Self
 
 from local.lambda_runtime.environment import command_line, variables
 from local.lambda_runtime.failures import EXITED, RESPONSE_TOO_LARGE, TIMED_OUT, LambdaError
-from local.lambda_runtime.runtime_api import Answered, Exited, Failed, Invocation, Ready, Report, RuntimeApi
+from local.lambda_runtime.runtime_api import (
+    Answered,
+    Exited,
+    Failed,
+    Invocation,
+    Ready,
+    Report,
+    RuntimeApi,
+    TimeUp,
+)
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
 """What Lambda lets through in a synchronous invocation."""
@@ -97,6 +106,16 @@ class LambdaProcess:
                 raise _exited(request_id, status)
             case _:
                 raise _timed_out(request_id, self._timeout_seconds)
+
+    def kill(self) -> None:
+        """Kill the process in the middle of an event, as the kernel does; the next event has another."""
+        if (running := self._running) is not None:
+            running.kill()
+
+    def let_time_run_out(self) -> None:
+        """Have the event that it is at end as if its time were up; the next event has another process."""
+        if (running := self._running) is not None:
+            running.api.reports.put(TimeUp())
 
     def close(self) -> None:
         """End the process, also in the middle of an event, and remove its log. There is no next event."""

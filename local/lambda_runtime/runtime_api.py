@@ -56,7 +56,12 @@ class Exited:
     status: int
 
 
-Report = Ready | Answered | Failed | Exited
+@dataclass(frozen=True, slots=True)
+class TimeUp:
+    """The time of the event is over, before it has run out by the clock."""
+
+
+Report = Ready | Answered | Failed | Exited | TimeUp
 
 
 class RuntimeApi:

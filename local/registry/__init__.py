@@ -13,7 +13,7 @@ shares no code with the core, so that the two can find each other's mistakes.
 """
 
 from local.registry.behaviour import ECR_RATES, MIB, Behaviour
-from local.registry.faults import Answer, Delay, Fault, Harm, Lie, TimePasses, action, request_to
+from local.registry.faults import Answer, Delay, Fault, Harm, Lie, Meanwhile, TimePasses, action, request_to
 from local.registry.journal import OBJECTS, REGISTRY, Exchange
 from local.registry.login import BasicLogin, BearerLogin, EcrLogin
 from local.registry.registry import Registry
@@ -33,6 +33,7 @@ __all__ = [
     "Fault",
     "Harm",
     "Lie",
+    "Meanwhile",
     "Registry",
     "TimePasses",
     "action",

@@ -54,7 +54,16 @@ class TimePasses:
     seconds: float
 
 
-Fault = Harm | Answer | Lie | Delay | TimePasses
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """Done and answered rightly, but something happens besides: when the request comes, or before its answer."""
+
+    act: Callable[[], object]
+    is_done: bool = False
+    """What was asked for is done when it happens."""
+
+
+Fault = Harm | Answer | Lie | Delay | TimePasses | Meanwhile
 Where = Callable[[Exchange], bool]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from local.registry.clock import Clock
-from local.registry.faults import Answer, Delay, Fault, Faults, Harm, Lie, TimePasses
+from local.registry.faults import Answer, Delay, Fault, Faults, Harm, Lie, Meanwhile, TimePasses
 from local.registry.journal import Exchange, Journal
 from local.registry.messages import Refused, Request, Response, aws_action_of
 
@@ -122,8 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(seconds)
             case TimePasses(seconds=seconds):
                 site.clock.ahead_seconds += seconds
+            case Meanwhile(act=act, is_done=False):
+                act()
         request = self._read_request(exchange, fault)
         response = self._answer(request, fault)
+        if isinstance(fault, Meanwhile) and fault.is_done:
+            fault.act()
         if fault is Harm.RESET_AFTER:
             self._reset()
         self._send(exchange, response, fault)

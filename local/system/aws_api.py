@@ -26,10 +26,14 @@ _CREDENTIAL = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^
 
 @dataclass(slots=True, kw_only=True)
 class Failing:
-    """How the calls of a service fail, and how many are left of them."""
+    """What happens to the calls of a service, and how many are left of them."""
 
-    code: str
     times: int | None
+    code: str | None = None
+    """The error that is answered; empty: no answer; None: it is answered rightly."""
+    before: Callable[[], object] | None = None
+    after: Callable[[], object] | None = None
+    happened: int = 0
 
 
 class AwsApi:
@@ -53,12 +57,24 @@ class AwsApi:
         """What AWS_ENDPOINT_URL is set to."""
         return "http://{}:{}".format(*self._server.server_address[:2])
 
-    def fail(self, service: str, code: str = "", *, times: int | None = None) -> None:
+    def fail(self, service: str, code: str = "", *, times: int | None = None) -> Failing:
         """Let calls of a service (`dynamodb`, `events`) fail: with this code, or else without an answer.
 
         The next so many; without a number all of them.
         """
-        self._server.failing[service] = Failing(code=code, times=times)
+        failing = self._server.failing[service] = Failing(code=code, times=times)
+        return failing
+
+    def meanwhile(
+        self, service: str, act: Callable[[], object], *, is_done: bool, times: int | None = None
+    ) -> Failing:
+        """Let something happen when calls of a service come: nothing is done then, and nothing answered.
+
+        With `is_done` it happens when they are done, and before they are answered.
+        """
+        failing = Failing(times=times, after=act) if is_done else Failing(times=times, code="", before=act)
+        self._server.failing[service] = failing
+        return failing
 
     def heal(self) -> None:
         """Take back all failures."""
@@ -81,15 +97,19 @@ class _Server(ThreadingHTTPServer):
         """One call at a time: moto's backends are written for one thread."""
         self.failing: dict[str, Failing] = {}
 
-    def next_failure(self, service: str) -> str | None:
-        """Return how the next call of a service fails; None if it does not."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
+        """Say nothing: who calls may be killed meanwhile."""
+
+    def next_failure(self, service: str) -> Failing | None:
+        """Return what happens to the next call of a service; None if nothing does."""
         with self.turn:
             failing = self.failing.get(service)
             if failing is None or failing.times == 0:
                 return None
             if failing.times is not None:
                 failing.times -= 1
-            return failing.code
+            failing.happened += 1
+            return failing
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,14 +121,18 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         found = _CREDENTIAL.search(self.headers.get("Authorization", ""))
         failure = self.server.next_failure(found["service"]) if found else None
-        if failure == "":
+        if failure and failure.before:
+            failure.before()
+        if failure and failure.code == "":
             self.close_connection = True
             return
-        if failure:
-            status, answer = 400, json.dumps({"__type": failure, "message": "on request"}).encode()
+        if failure and failure.code:
+            status, answer = 400, json.dumps({"__type": failure.code, "message": "on request"}).encode()
         else:
             with self.server.turn:
                 status, answer = self._answer(body)
+        if failure and failure.after:
+            failure.after()
         self.send_response(status)
         self.send_header("Content-Type", self.headers.get("Content-Type", "application/x-amz-json-1.1"))
         self.send_header("Content-Length", str(len(answer)))

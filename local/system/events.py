@@ -39,13 +39,27 @@ class EventBus:
         self._deliver = deliver
         self._waiting: queue.Queue[Event | None] = queue.Queue()
         self._arrivals: list[Arrival] = []
+        self._loses: Callable[[Event], bool] | None = None
+        self.lost: list[Event] = []
+        """Events that were to come in and did not."""
         self.errors: list[Exception] = []
         self._thread = threading.Thread(target=self._work, name="event-bus", daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:
         """Take an event and return at once."""
-        self._waiting.put(event)
+        if self._loses is not None and self._loses(event):
+            self.lost.append(event)
+        else:
+            self._waiting.put(event)
+
+    def lose(self, chosen: Callable[[Event], bool]) -> None:
+        """Let events that are chosen be lost on their way here, of which nobody is told."""
+        self._loses = chosen
+
+    def heal(self) -> None:
+        """Lose no more events."""
+        self._loses = None
 
     def drain(self) -> None:
         """Wait until everything that was put is delivered."""

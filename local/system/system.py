@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Self
 from local.lambda_runtime import LambdaProcess
 from local.registry import Behaviour, EcrLogin, Registry
 from local.system.aws_api import AwsApi
+from local.system.deliveries import DeadLetter, Deliveries
 from local.system.events import EventBus, event_of, input_for
 from local.system.functions import Answer, FunctionPool, Functions, LambdaRuntime
 from local.system.push import Pusher
@@ -27,7 +27,6 @@ from soci.ports import ImageSource
 Json = Any
 
 INDEX_IMAGE, REINDEX = "IndexImage", "ReindexRepositories"
-_UNANSWERED_ATTEMPTS = 3
 ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 
@@ -36,6 +35,7 @@ class LocalSystem:
 
     Settings and deployment are what cdk.json has under these names. `time_scale` multiplies the waits between the
     attempts of a state, which are minutes in the definitions. At most `processes` serve each function at a time.
+    With `longest_call_seconds` functions have no more time than that, which no deployment may give them.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class LocalSystem:
         behaviour: Behaviour | None = None,
         time_scale: float = 0.01,
         processes: int = 2,
+        longest_call_seconds: float = 900,
     ) -> None:
+        self._longest_call_seconds = longest_call_seconds
         context = {"settings": settings or {}, "deployment": deployment or {}}
         self.events_put: list[Mapping[str, Json]] = []
         """What the stack itself put on the event bus."""
-        self.dead_letters: list[Json] = []
-        """Events on which a function failed that nobody waits for."""
         with ExitStack() as open_:
             directory = open_.enter_context(tempfile.TemporaryDirectory(prefix="soci-stack-"))
             self.deployed = synthesize(context, Path(directory))
@@ -61,8 +61,6 @@ class LocalSystem:
                 {f.name: FunctionPool(self._starter(f), limit=processes) for f in self.deployed.functions}
             )
             open_.callback(self.functions.close)
-            self.bus = EventBus(template.rules(), self._deliver)
-            open_.callback(self.bus.close)
             self.workflows = Workflows(
                 template.definitions(),
                 self,
@@ -70,6 +68,9 @@ class LocalSystem:
                 names={key: resource.name for key, resource in template.resources.items()},
                 ended=lambda arn, execution: self.bus.put(status_change(arn, execution)),
             )
+            self.deliveries = Deliveries(template, self.functions, self.workflows.start)
+            self.bus = EventBus(template.rules(), self.deliveries.deliver)
+            open_.callback(self.bus.close)
             self.aws_api = open_.enter_context(AwsApi(self.put_events))
             self._create_tables()
             self.registry = open_.enter_context(Registry(behaviour, login=EcrLogin(), on_event=self.bus.put))
@@ -112,7 +113,7 @@ class LocalSystem:
         }
         for rule in self.deployed.template.schedules():
             for target in rule.targets:
-                self._deliver(target.arn, input_for(target, event))
+                self.deliveries.deliver(target.arn, input_for(target, event))
 
     def redrive(self, execution: Execution) -> Execution:
         """Run a failed execution again from where it failed."""
@@ -139,6 +140,20 @@ class LocalSystem:
         for error in self.bus.errors:
             raise error
 
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What could not be delivered."""
+        return self.deliveries.dead_letters
+
+    def function(self, logical_id: str) -> FunctionPool:
+        """Give the processes of a function by its name in the template."""
+        return self.functions.pool(self.deployed.template.resources[logical_id].name)
+
+    def heal(self) -> None:
+        """Take back all that was made to fail, wherever it was."""
+        for part in (self.registry, self.aws_api, self.functions, self.bus, self.deliveries):
+            part.heal()
+
     def running(self) -> list[Execution]:
         """Give the executions that have not ended."""
         return [execution for execution in self.executions() if execution.status is Status.RUNNING]
@@ -159,20 +174,6 @@ class LocalSystem:
         self.events_put += entries
         for entry in entries:
             self.bus.put(event_of(entry))
-
-    def _deliver(self, arn: str, input_: Json) -> None:
-        target = self.deployed.template.by_arn(arn)
-        if target.type == "AWS::Lambda::Function":
-            self._invoke_unanswered(arn, input_)
-        else:
-            self.workflows.start(target.logical_id, input_)
-
-    def _invoke_unanswered(self, arn: str, input_: Json) -> None:
-        """Invoke a function as Lambda does when nobody waits: three attempts, then the dead-letter queue."""
-        for _ in range(_UNANSWERED_ATTEMPTS):
-            if self.functions.invoke(arn, json.dumps(input_).encode()).function_error is None:
-                return
-        self.dead_letters.append(input_)
 
     def _create_tables(self) -> None:
         """Make the tables of the template, as far as those who read and write rows can tell."""
@@ -201,7 +202,7 @@ class LocalSystem:
                     function_dir=function.folder,
                     layer_dirs=function.layers,
                     environment=self._environment(function),
-                    timeout_seconds=function.timeout_seconds,
+                    timeout_seconds=min(function.timeout_seconds, self._longest_call_seconds),
                     memory_mib=function.memory_mib,
                 )
             )

@@ -205,7 +205,7 @@ def test_a_failure_that_cannot_be_told_is_kept_and_can_be_replayed(service, name
 
     assert events() == []
     (kept,) = service.system.dead_letters
-    service.since(lambda: service.system.bus.put(kept))
+    service.since(lambda: service.system.bus.put(kept.event))
     ((kind, detail),) = events()
     assert (kind, detail["reason"]) == (FAILED, "RegistryUnavailable")
     assert detail["execution"].endswith(f":{execution.name}")

@@ -284,3 +284,36 @@ def wait_until(happened, *, timeout_seconds=20):
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("how", "error_type", "said"),
+    [
+        ("kill", "Runtime.ExitError", "signal: Killed"),
+        ("let_time_run_out", "Sandbox.Timedout", "timed out after 900.00 seconds"),
+    ],
+)
+def test_an_event_is_ended_in_the_middle_on_request_and_the_next_has_another_process(
+    start, tmp_path, how, error_type, said
+):
+    process = start(
+        """
+        import os, pathlib, time
+        def handler(event, context):
+            if event is None:
+                return os.getpid()
+            pathlib.Path(event).touch()
+            time.sleep(60)
+        """
+    )
+    before = process.invoke(None)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(process.invoke, str(tmp_path / "reached"))
+        wait_until((tmp_path / "reached").exists)
+        getattr(process, how)()
+
+        with pytest.raises(LambdaError, match=said) as caught:
+            answer.result(timeout=10)
+
+    assert caught.value.error_type == error_type
+    assert process.invoke(None) != before

@@ -20,6 +20,7 @@ from local.registry import (
     EcrLogin,
     Harm,
     Lie,
+    Meanwhile,
     Registry,
     TimePasses,
     request_to,
@@ -236,3 +237,13 @@ def test_the_program_runs_a_registry_until_it_is_interrupted(login):
 
         assert program.wait(10) == 0
     assert (answer.status, logged.split()) == (401, ["401", "GET", "registry", "/v2/"])
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "done"])
+def test_something_else_happens_while_a_request_is_answered(registry, is_done):
+    seen = []
+    registry.fail(Meanwhile(lambda: seen.append(has_new_blob(registry)), is_done=is_done))
+
+    assert call(registry.host, "POST", UPLOAD, body=b"new").status == 201
+    assert call(registry.host, "GET", PATH).body == BLOB
+    assert seen == [is_done]

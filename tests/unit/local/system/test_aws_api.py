@@ -69,3 +69,17 @@ def test_calls_without_an_answer_fail_until_it_is_taken_back(api, events, told):
     api.heal()
     events.put_events(Entries=[ENTRY])
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_something_happens_when_calls_come_and_nothing_is_done_or_all(api, events, told, is_done):
+    seen = []
+    failing = api.meanwhile("events", lambda: seen.append(len(told)), is_done=is_done, times=1)
+
+    if is_done:
+        events.put_events(Entries=[ENTRY])
+    else:
+        with pytest.raises(BotoCoreError):
+            events.put_events(Entries=[ENTRY])
+
+    assert (seen, len(told), failing.happened) == ([is_done], is_done, 1)

@@ -103,3 +103,19 @@ def test_a_delivery_that_fails_does_not_stop_those_after_it():
 )
 def test_the_input_of_a_target_is_made_as_the_rule_says(target, expected):
     assert input_for(target, EVENT) == expected
+
+
+def test_events_are_lost_until_it_is_taken_back_and_nobody_is_told():
+    bus, delivered = bus_of({"source": ["aws.ecr"]})
+    other = {**EVENT, "detail": {"size": 6}}
+    bus.lose(lambda event: event["detail"]["size"] == 5)
+
+    bus.put(EVENT)
+    bus.put(other)
+    bus.heal()
+    bus.put(EVENT)
+    bus.close()
+
+    assert delivered == [("arn:0", other), ("arn:0", EVENT)]
+    assert bus.lost == [EVENT]
+    assert bus.dropped == []

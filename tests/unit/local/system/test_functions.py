@@ -16,12 +16,19 @@ class Echo:
         self.gate = gate
         self.closed = False
         self.served = 0
+        self.ended: list[str] = []
 
     def invoke(self, payload: bytes) -> Answer:
         if self.gate is not None:
             self.gate.wait()
         self.served += 1
         return Answer(payload=payload)
+
+    def kill(self) -> None:
+        self.ended.append("kill")
+
+    def let_time_run_out(self) -> None:
+        self.ended.append("let_time_run_out")
 
     def close(self) -> None:
         self.closed = True
@@ -95,3 +102,52 @@ def test_a_function_is_found_by_its_name_and_its_arn(function):
 
     assert functions.invoke(function, b"{}").payload == b"{}"
     assert functions.invocations() == {"app": 1}
+
+
+@pytest.mark.parametrize("how", ["kill", "let_time_run_out"])
+def test_the_processes_that_are_at_work_are_ended_on_request_and_no_others(how):
+    gate = threading.Barrier(2, timeout=10)
+    pool, started = pool_of(2, gate)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(pool.invoke, (b"1", b"2")))
+        working = threads.submit(pool.invoke, b"3")
+        while not pool.is_at_work():
+            time.sleep(0.001)
+        getattr(pool, how)()
+        gate.wait()
+        working.result()
+
+    assert sorted(process.ended for process in started) == [[], [how]]
+    assert not pool.is_at_work()
+
+
+def test_processes_that_wait_are_replaced_on_request():
+    pool, started = pool_of(1)
+    pool.invoke(b"1")
+
+    pool.renew()
+    pool.invoke(b"2")
+
+    assert [(process.served, process.closed) for process in started] == [(1, True), (1, False)]
+
+
+def test_calls_are_refused_as_often_as_told_and_start_no_process():
+    pool, started = pool_of(1)
+    pool.throttle(times=2)
+
+    answers = [pool.invoke(b"{}") for _ in range(3)]
+
+    assert [answer.function_error for answer in answers] == ["Unhandled", "Unhandled", None]
+    assert b"Lambda.TooManyRequestsException" in answers[0].payload
+    assert (pool.refusals, pool.invocations, len(started)) == (2, 1, 1)
+
+
+def test_calls_are_refused_until_it_is_taken_back():
+    functions = Functions({"app": pool_of(1)[0]})
+    functions.pool("app").throttle()
+
+    refused = [functions.invoke("app", b"{}").function_error for _ in range(3)]
+    functions.heal()
+
+    assert refused == ["Unhandled"] * 3
+    assert functions.invoke("app", b"{}").function_error is None
