@@ -39,7 +39,7 @@ LAMBDA_FAILURES = (
     "Lambda.EC2ThrottledException",
     "Lambda.EC2UnexpectedException",
 )
-LOST_CALLS = ("Sandbox.Timedout", "Lambda.Unknown", "States.Timeout")
+LOST_CALLS = ("Sandbox.Timedout", "Runtime.ExitError", "Lambda.Unknown", "States.Timeout")
 """A function hung or died; the next call has another process."""
 LAMBDA_BUSY = "Lambda.TooManyRequestsException"
 OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
@@ -205,7 +205,7 @@ def _invoke(tasks: Tasks, task: Task, *, payload: State | None = None, then: str
             _retry([LAMBDA_BUSY], first_wait_seconds=5, attempts=60, longest_wait_seconds=180),
             _retry(LAMBDA_FAILURES, first_wait_seconds=2, attempts=6, longest_wait_seconds=60),
             _retry(retryable_errors(), first_wait_seconds=5, attempts=6, longest_wait_seconds=180),
-            # A large layer that took all its time takes it again; the others may have met a connection that hung.
+            # A large layer that took all its time or memory does so again; the others may have met a bad moment.
             *(
                 [_retry(LOST_CALLS, first_wait_seconds=5, attempts=1, longest_wait_seconds=60)]
                 if task != tasks.index_layer

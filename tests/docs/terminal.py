@@ -147,7 +147,7 @@ def _grouped(operation: OperationModel, arguments: Sequence[Json]) -> Iterator[t
     has_file = bool(operation.output_shape and operation.has_streaming_output)
     while rest:
         name = rest.pop(0)
-        if has_file and name == "/dev/stdout" and not rest:
+        if has_file and str(name).startswith("/dev/") and not rest:
             return
         if not isinstance(name, str) or not name.startswith("--"):
             raise UsageError(f"{operation.name}: unexpected {name}")

@@ -221,6 +221,21 @@ def test_a_replay_that_is_refused_keeps_the_event_and_stops(account, shell):
     assert account.waiting() == 2
 
 
+@pytest.mark.parametrize("target", [RECORDER, None], ids=["left by EventBridge", "left by Lambda"])
+def test_a_replay_keeps_what_the_recorder_fails_on(account, tmp_path, target):
+    account.leave_undelivered(target, json.dumps(status_change(PUSH)))
+    answers = {
+        ("cloudformation", "DescribeStacks"): account.describe_stack,
+        ("lambda", "Invoke"): lambda _: {"StatusCode": 200, "FunctionError": "Unhandled"},
+    }
+
+    with terminal(tmp_path, region=REGION, answers=answers) as shell:
+        run(shell, REPLAY)
+
+    assert len(shell.called("Invoke")) == 1
+    assert account.waiting() == 1
+
+
 def test_all_that_failed_is_redriven_and_what_cannot_be_does_not_stop_the_others(account, shell):
     failed = [account.fail(account.index_image) for _ in range(3)]
     account.states.start_execution(stateMachineArn=account.index_image, input="{}")
