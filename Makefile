@@ -41,9 +41,9 @@ test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs som
 	$(python) -m pytest $(ARGS)
 
 check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
-	@# End to end apart: those tests wait for clocks and start processes, so one at a time and with no trace to slow them.
-	$(python) -m pytest tests/e2e
-	$(python) -m pytest --ignore=tests/e2e $(side_by_side) --cov --cov-report=term-missing:skip-covered
+	@# Without a trace where it shows little and slows much: processes of their own, and layers byte by byte.
+	$(python) -m pytest tests/e2e tests/golden $(side_by_side)
+	$(python) -m pytest --ignore=tests/e2e --ignore=tests/golden $(side_by_side) --cov --cov-report=term-missing:skip-covered
 
 lint: venv ## Lint, and check the format.
 	$(python) -m ruff check

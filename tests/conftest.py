@@ -1,4 +1,7 @@
-"""What every test can rely on: a clean environment, no network, repeatable examples; none skipped, no secret told."""
+"""What every test can rely on: a clean environment, no network, repeatable examples; none skipped, no secret told.
+
+What a test wants to show of a green run, it adds to `printed`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -136,6 +140,34 @@ def _is_here(host: str | int) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+_PRINTED = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_PRINTED] = []
+
+
+@pytest.fixture(scope="session")
+def printed(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to be printed at the end of the run, whichever process a test runs in."""
+    return pytestconfig.stash[_PRINTED]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (to_controller := getattr(session.config, "workeroutput", None)) is not None:
+        to_controller["printed"] = session.config.stash[_PRINTED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # of pytest-xdist, which has no types
+    node.config.stash[_PRINTED] += getattr(node, "workeroutput", {}).get("printed", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[_PRINTED]:
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -156,20 +156,14 @@ def _line(name: str, *columns: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def table(request) -> Iterator[list[Row]]:
-    """The rows of the module's tests, printed when the last one is done."""
+def table(printed) -> Iterator[list[Row]]:
+    """The rows of the module's tests, printed at the end."""
     rows: list[Row] = []
     yield rows
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    terminal = request.config.get_terminal_writer()
     totals = [sum(len(getattr(row, kind)) for row in rows) for kind in ("refused", "wrong")]
     recovered = sum(row.recovered for row in rows)
-    with capture.global_and_fixture_disabled():
-        terminal.line()
-        terminal.line(_line("fault of one request", "runs", *OUTCOMES) + "  errors")
-        for row in rows:
-            terminal.line(str(row))
-        terminal.line(_line("all", recovered + sum(totals), recovered, *totals))
+    printed += ["", _line("fault of one request", "runs", *OUTCOMES) + "  errors", *map(str, rows)]
+    printed.append(_line("all", recovered + sum(totals), recovered, *totals))
 
 
 @pytest.fixture

@@ -81,22 +81,16 @@ def _line(name: str, *columns: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def table(request) -> Iterator[list[Row]]:
-    """The rows of the module's tests, printed when the last one is done."""
+def table(printed) -> Iterator[list[Row]]:
+    """The rows of the module's tests, printed at the end."""
     rows: list[Row] = []
     yield rows
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    terminal_writer = request.config.get_terminal_writer()
-    with capture.global_and_fixture_disabled():
-        terminal_writer.line()
-        head = _line("fault", "images", "right at once", "after remedy", "wrong")
-        terminal_writer.line(f"{head}  {'remedy':32}  what was seen at once")
-        for row in rows:
-            terminal_writer.line(str(row))
-        totals = [
-            sum(getattr(row, name) for row in rows) for name in ("images", "at_once", "after_remedy", "wrong")
-        ]
-        terminal_writer.line(_line(f"all: {len(rows)} faults", *totals))
+    head = _line("fault", "images", "right at once", "after remedy", "wrong")
+    printed += ["", f"{head}  {'remedy':32}  what was seen at once", *map(str, rows)]
+    totals = [
+        sum(getattr(row, name) for row in rows) for name in ("images", "at_once", "after_remedy", "wrong")
+    ]
+    printed.append(_line(f"all: {len(rows)} faults", *totals))
 
 
 def seen_in(scene: Scene) -> str:

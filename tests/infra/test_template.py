@@ -258,7 +258,7 @@ def test_everything_with_content_is_encrypted_with_the_chosen_key():
 
 @pytest.mark.parametrize("suffix", ["amazonaws.com", "amazonaws.com.cn"])
 def test_the_chosen_key_is_used_by_services_for_a_role_and_by_no_role_itself(suffix):
-    through = {service: set() for service in ("lambda", "sqs", "dynamodb", "nobody")}
+    through: dict[str, set[tuple[str, str]]] = {one: set() for one in ("lambda", "sqs", "dynamodb", "nobody")}
     for name, statement in statements(template_of(EVERYTHING)):
         via = statement.get("Condition", {}).get("StringLike", {}).get("kms:ViaService", "nobody.*")
         (service,) = (one for one in through if fnmatchcase(f"{one}.{REGION}.{suffix}", resolved(via)))

@@ -92,10 +92,9 @@ def call(python, assets, folder, name, *, event, registry):
     return told["answer"]
 
 
-def test_an_image_is_indexed_on_the_python_of_lambda(python, assets, capsys):
-    with capsys.disabled():
-        own = "" if python != sys.executable else f", since there is no Python {VERSION} here"
-        print(f"\nThe packaged handlers run on {Path(python).name}{own}")  # noqa: T201 - which one, in every run
+def test_an_image_is_indexed_on_the_python_of_lambda(python, assets, printed):
+    own = "" if python != sys.executable else f", since there is no Python {VERSION} here"
+    printed.append(f"The packaged handlers run on {Path(python).name}{own}")
     with Registry(login=EcrLogin()) as registry:
         image = image_of(*(gzip_of(tar_of(file(name, noise(300_000, name)))) for name in ("a", "b")))
         with Pusher(registry.host, "team/app", registry.issue_password()) as pusher:
