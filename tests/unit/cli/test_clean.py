@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from local.registry.store import OCI_INDEX, Repository
 from soci.inventory import Inventory
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
-from soci.orphans import Wanted, find_orphans, remove_orphans
+from soci.orphans import CleanResult, Orphans, Wanted, find_orphans, remove_orphans
 from soci.registry.ecr_api import EcrApi
 from tests.aws_environment import as_aws
 from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
@@ -256,21 +257,166 @@ def test_a_run_that_is_interrupted_leaves_what_the_next_one_finds(clean, place, 
     assert types(there)[media_types.SOCI_INDEX_V2] == 0
 
 
-def test_a_tag_whose_original_has_come_back_is_in_use_again(place, there):
+@pytest.fixture
+def search_then(place, there):
+    """Search, let something happen, then remove what the search found."""
+
+    def run(wanted: Wanted, meanwhile: Callable[[], object]) -> tuple[Orphans, CleanResult]:
+        inventory = Inventory(place.registry.host, is_ecr=True)
+        orphans = find_orphans(inventory, "app", wanted)
+        meanwhile()
+        before = snapshot(there)
+        result = remove_orphans(inventory, "app", orphans, wanted)
+        assert (snapshot(there) == before) is not bool(result.removed)
+        return orphans, result
+
+    return run
+
+
+def test_a_tag_whose_original_has_come_back_is_in_use_again(place, there, search_then):
     indexed(place, "1")
-    original = there.find("1")
-    assert original is not None
-    del there.tags["1"]
+    delete(there, "1")
+
+    orphans, result = search_then(Wanted(suffix="-soci"), lambda: place.put("app", both("1"), "1"))
+
+    assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
+
+
+def test_an_original_that_has_come_back_under_another_tag_keeps_its_copy(place, there, search_then):
+    indexed(place, "1")
+    delete(there, "1")
+
+    orphans, result = search_then(Wanted(suffix="-soci"), lambda: place.put("app", both("1"), "stable"))
+
+    assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
+
+
+@pytest.mark.parametrize("is_tagged_before", [True, False], ids=["by-tag", "untagged"])
+def test_a_copy_that_somebody_tags_after_the_search_stays_whole(place, there, search_then, is_tagged_before):
+    indexed(place, "1")
+    delete(there, "1")
+    copy = there.tags["1-soci"]
+    if not is_tagged_before:
+        del there.tags["1-soci"]
+
+    orphans, result = search_then(
+        Wanted(suffix="-soci", untagged_copies=True), lambda: there.tags.update(release=copy)
+    )
+
+    assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
+    assert there.tags["release"] == copy
+
+
+def test_an_index_of_version_1_whose_image_is_pushed_again_after_the_search_stays(place, there, search_then):
+    indexed(place, "1", V1)
+    delete(there, "1")
+
+    orphans, result = search_then(Wanted(), lambda: place.put("app", both("1"), "1"))
+
+    assert (len(orphans.found), len(result.revived), result.removed) == (2, 2, ())
+
+
+def test_what_went_by_itself_after_the_search_counts_as_removed(place, there, search_then):
+    indexed(place, "1", V1)
+    delete(there, "1")
+    gone = next(one for one, manifest in there.manifests.items() if manifest.subject)
+
+    orphans, result = search_then(Wanted(), lambda: there.manifests.pop(gone))
+
+    assert (len(orphans.found), result.revived, len(result.removed)) == (2, (), 2)
+
+
+def test_a_last_look_reads_no_document_again_but_what_goes(place, there):
+    indexed(place, "1")
+    indexed(place, "2")
+    delete(there, "1")
     inventory = Inventory(place.registry.host, is_ecr=True)
     wanted = Wanted(suffix="-soci")
     orphans = find_orphans(inventory, "app", wanted)
-    there.tags["1"] = original.digest
+    place.registry.forget_requests()
+
+    remove_orphans(inventory, "app", orphans, wanted)
+
+    gets = [seen.path for seen in place.registry.requests if seen.method == "GET" and "sha256:" in seen.path]
+    assert sorted(path.rpartition("/")[2] for path in gets) == sorted(str(one.digest) for one in orphans.found)
+
+
+def tell_kept(document: Any) -> dict[str, str]:
+    return {one["tag"]: one["reason"] for one in document["repositories"][0]["kept"]}
+
+
+def test_an_image_under_another_tag_or_none_keeps_its_copy(clean, place, there):
+    indexed(place, "1.4")
+    indexed(place, "1.5")
+    there.tags["stable"] = there.tags.pop("1.4")
+    del there.tags["1.5"]
     before = snapshot(there)
 
-    result = remove_orphans(inventory, "app", orphans, wanted)
+    document = clean(*NOW, "--tags", "--untagged", "--json").document
 
-    assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
+    assert document["repositories"][0]["found"] == []
+    assert tell_kept(document) == {"1.4-soci": "image-is-there", "1.5-soci": "image-is-there"}
     assert snapshot(there) == before
+
+
+def test_a_tag_of_a_user_on_the_copy_of_an_image_that_is_there_stays(clean, place, there):
+    indexed(place, "1.4")
+    there.tags["prod-soci"] = there.tags["1.4-soci"]
+    before = snapshot(there)
+
+    result = clean(*NOW, "--tags")
+
+    assert result.stdout.splitlines() == [
+        "app:prod-soci stays: the image that it was made of is there, under another tag or none",
+        "0 of 0 orphans removed",
+    ]
+    assert snapshot(there) == before
+
+
+def test_of_several_tags_with_the_suffix_nobody_knows_which_one_a_user_set(clean, place, there):
+    indexed(place, "1.4")
+    there.tags["prod-soci"] = there.tags["1.4-soci"]
+    delete(there, "1.4")
+    before = snapshot(there)
+
+    document = clean(*NOW, "--tags", "--json").document
+
+    assert tell_kept(document) == {"1.4-soci": "several-tags", "prod-soci": "several-tags"}
+    assert snapshot(there) == before
+
+
+def test_a_registry_of_tags_alone_keeps_the_copy_of_an_image_under_another_tag(soci_index, place, there):
+    indexed(place, "1.4")
+    there.tags["stable"] = there.tags.pop("1.4")
+    before = snapshot(there)
+
+    document = soci_index("clean", f"{place.registry.host}/app", *NOW, "--tags", "--json").document
+
+    assert tell_kept(document) == {"1.4-soci": "image-is-there"}
+    assert snapshot(there) == before
+
+
+def test_where_no_times_are_told_tags_go_only_if_the_age_does_not_matter(soci_index, place, there):
+    indexed(place, "1")
+    delete(there, "1")
+    before = snapshot(there)
+    asked = ("clean", f"{place.registry.host}/app", "--tags")
+
+    for age in ((), ("--older-than", "3650d")):
+        refused = soci_index(*asked, *age, status=2)
+        assert "does not tell when something was pushed" in refused.stderr
+        assert "--older-than 0min" in refused.stderr
+
+    assert snapshot(there) == before
+    assert soci_index(*asked, *NOW).stdout.endswith("1 of 1 orphan removed\n")
+
+
+def test_what_has_no_time_counts_as_young(place, there):
+    indexed(place, "1")
+    delete(there, "1")
+    wanted = Wanted(suffix="-soci", pushed_before=datetime.now(UTC))
+
+    assert find_orphans(Inventory(place.registry.host), "app", wanted).found == ()
 
 
 def test_where_something_is_archived_nothing_goes_that_it_may_list(clean, place, there, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -39,7 +39,10 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
     tags: Annotated[
         bool,
-        typer.Option("--tags", help="Also SOCI-enabled copies by their tag, if the original tag is gone."),
+        typer.Option(
+            "--tags",
+            help="Also SOCI-enabled copies by their tag, if the original tag and its image are gone.",
+        ),
     ] = False,
     untagged: Annotated[
         bool,
@@ -59,15 +62,16 @@ def clean(
     tagging = read_settings(settings).tagging
     if tags and tagging.policy is not TagPolicy.SUFFIX:
         raise InvalidOption(f"--tags: under the policy {tagging.policy} copies have no tag of their own")
+    age = _parse_age(older_than)
     wanted = Wanted(
         suffix=tagging.suffix if tags else None,
         untagged_copies=untagged,
-        pushed_before=datetime.now(UTC) - _parse_age(older_than),
+        pushed_before=datetime.now(UTC) - age if age else None,
     )
-    cleaned = [
-        _clean(inventory, name, wanted, dry_run=dry_run)
-        for inventory, name in Inventories(ecr_hosts).find(repositories)
-    ]
+    found = list(Inventories(ecr_hosts).find(repositories))
+    if tags and age:
+        _refuse_without_times(inventory for inventory, _ in found)
+    cleaned = [_clean(inventory, name, wanted, dry_run=dry_run) for inventory, name in found]
     if as_json:
         print_json({"dry_run": dry_run, "repositories": [_document(one) for one in cleaned]})
     else:
@@ -85,6 +89,15 @@ def _parse_age(text: str) -> timedelta:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
+def _refuse_without_times(inventories: Iterable[Inventory]) -> None:
+    hosts = sorted({one.host for one in inventories if not one.has_api})
+    if hosts:
+        raise InvalidOption(
+            f"--tags: {', '.join(hosts)} does not tell when something was pushed, so what is being indexed right now "
+            "cannot be spared; --older-than 0min takes it all the same (of ECR by another name? --ecr-host says so)"
+        )
+
+
 def _clean(inventory: Inventory, name: str, wanted: Wanted, *, dry_run: bool) -> _Cleaned:
     orphans = find_orphans(inventory, name, wanted)
     result = None if dry_run else remove_orphans(inventory, name, orphans, wanted)
@@ -99,6 +112,9 @@ def _document(one: _Cleaned) -> dict[str, object]:
         "removed": [str(orphan.digest) for orphan in result.removed] if result else [],
         "refused": {str(refusal.digest): refusal.error for refusal in result.refused} if result else {},
         "revived": [str(orphan.digest) for orphan in result.revived] if result else [],
+        "kept": [
+            {"tag": kept.tag, "digest": str(kept.digest), "reason": kept.reason} for kept in one.orphans.kept
+        ],
         "unreadable": [str(digest) for digest in one.orphans.unreadable],
     }
 
@@ -130,6 +146,13 @@ def _print(cleaned: list[_Cleaned]) -> None:
     ]
     if rows:
         print_table(("REPOSITORY", "KIND", "MANIFEST", "TAGS", "AGE", "RESULT"), rows, right=("AGE",))
+    print_lines(
+        [
+            f"{one.name}:{kept.tag} stays: {kept.reason.sentence}"
+            for one in cleaned
+            for kept in one.orphans.kept
+        ]
+    )
     removed = sum(len(one.result.removed) for one in cleaned if one.result)
     is_dry = any(one.result is None for one in cleaned)
     would_go = count_text(len(rows), "orphan")

@@ -2,7 +2,7 @@
 
     v1-without-image        an index of version 1 whose image is gone
     index-without-image     a SOCI index of version 2 that no image lists or names
-    tag-without-original    only if asked: `1.4-soci`, a SOCI-enabled copy, where there is no `1.4` any longer
+    tag-without-original    only if asked: `1.4-soci`, a SOCI-enabled copy, where `1.4` and its image are gone
     copy-without-original   only if asked: a SOCI-enabled copy that has no tag, of an image that is gone
 
 Only what is ours by its content goes, and only if nothing that stays leads to it. The last two are images that
@@ -10,6 +10,16 @@ somebody may run: nobody but the owner of the repository knows.
 """
 
 from soci.orphans.carry_out import CleanResult, remove_orphans
-from soci.orphans.find import Orphan, OrphanKind, Orphans, Wanted, find_orphans
+from soci.orphans.find import Kept, KeptReason, Orphan, OrphanKind, Orphans, Wanted, find_orphans
 
-__all__ = ["CleanResult", "Orphan", "OrphanKind", "Orphans", "Wanted", "find_orphans", "remove_orphans"]
+__all__ = [
+    "CleanResult",
+    "Kept",
+    "KeptReason",
+    "Orphan",
+    "OrphanKind",
+    "Orphans",
+    "Wanted",
+    "find_orphans",
+    "remove_orphans",
+]

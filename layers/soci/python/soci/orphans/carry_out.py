@@ -1,17 +1,23 @@
-"""Taking orphans away, each after a last look at what may have changed since they were found."""
+"""Taking orphans away, each only while a search still finds it: tags and images may have come meanwhile."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from soci.errors import NotInImage, RegistryError
-from soci.inventory import Inventory
+from soci.inventory import Inventory, Listed
 from soci.oci.digest import Digest
-from soci.orphans.find import Orphan, OrphanKind, Orphans, Wanted
+from soci.orphans.contents import Facts
+from soci.orphans.find import Orphan, OrphanKind, Orphans, Wanted, find_orphans
 from soci.remove import Refusal
 
 _REFUSED = (400, 403, 405, 409)
 """What registries answer when they keep a manifest, such as one that an index has come to list meanwhile."""
+
+_FRESH_SECONDS = 1.0
+"""How long a search counts, or as long as it took: half of the time goes to searching at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +27,7 @@ class CleanResult:
     removed: tuple[Orphan, ...]
     refused: tuple[Refusal, ...]
     revived: tuple[Orphan, ...]
-    """Tags that have an original again, or name something else by now; and what is listed in what stays."""
+    """What is in use by now: it has an original, an image or a tag again, or is listed in what stays."""
 
 
 def remove_orphans(inventory: Inventory, repository: str, orphans: Orphans, wanted: Wanted) -> CleanResult:
@@ -34,8 +40,9 @@ def remove_orphans(inventory: Inventory, repository: str, orphans: Orphans, want
     refused: list[Refusal] = []
     revived: list[Orphan] = []
     kept: set[Digest] = set()
+    last_look = _LastLook(inventory=inventory, repository=repository, wanted=wanted, facts=orphans.facts)
     for orphan in orphans.found:
-        if {orphan.digest, orphan.subject} & kept or _is_alive(inventory, repository, orphan, wanted):
+        if {orphan.digest, orphan.subject} & kept or not last_look.is_orphan(orphan):
             revived.append(orphan)
             kept |= orphan.lists
             continue
@@ -48,25 +55,58 @@ def remove_orphans(inventory: Inventory, repository: str, orphans: Orphans, want
             kept |= orphan.lists
         else:
             removed.append(orphan)
+            last_look.forget(orphan)
     return CleanResult(removed=tuple(removed), refused=tuple(refused), revived=tuple(revived))
 
 
-def _is_alive(inventory: Inventory, repository: str, orphan: Orphan, wanted: Wanted) -> bool:
-    """Look once more at tags; what has none is kept by the registry itself while something lists it."""
-    if orphan.kind is not OrphanKind.TAG_WITHOUT_ORIGINAL:
-        return False
-    return any(
-        _named_by(inventory, repository, tag) != orphan.digest
-        or _named_by(inventory, repository, tag.removesuffix(wanted.suffix or "")) is not None
-        for tag in orphan.tags
-    )
+@dataclass(slots=True, kw_only=True)
+class _LastLook:
+    """Searches anew before something goes. The list is read again, documents are not: their digest names them."""
 
+    inventory: Inventory
+    repository: str
+    wanted: Wanted
+    facts: Mapping[Digest, Facts]
+    listed: Mapping[Digest, Listed] = field(default_factory=dict)
+    found: frozenset[Orphan] = frozenset()
+    good_until: float = 0.0
+    gone: dict[Digest, Listed] = field(default_factory=dict)
+    """What was taken away. What only that led to is an orphan because it was there."""
 
-def _named_by(inventory: Inventory, repository: str, tag: str) -> Digest | None:
-    try:
-        return inventory.open_image(repository, tag).fetch_root().digest
-    except NotInImage:
-        return None
+    def is_orphan(self, orphan: Orphan) -> bool:
+        """Tell whether the orphan is one still, with the same tags. What went by itself meanwhile is one."""
+        if time.monotonic() >= self.good_until:
+            self._search()
+        if orphan.digest not in self.listed:
+            return True
+        if orphan not in self.found:
+            return False
+        if orphan.kind is not OrphanKind.TAG_WITHOUT_ORIGINAL:
+            return True
+        suffix = self.wanted.suffix or ""
+        return all(
+            self._names(tag) == orphan.digest and self._names(tag.removesuffix(suffix)) is None
+            for tag in orphan.tags
+        )
+
+    def forget(self, orphan: Orphan) -> None:
+        """Note that an orphan was taken away."""
+        if not orphan.is_tag_alone and orphan.digest in self.listed:
+            self.gone[orphan.digest] = self.listed[orphan.digest]
+
+    def _search(self) -> None:
+        begun = time.monotonic()
+        seen = find_orphans(self.inventory, self.repository, self.wanted, known=self.facts, also=self.gone)
+        self.facts, self.listed, self.found = seen.facts, seen.listed, frozenset(seen.found)
+        now = time.monotonic()
+        self.good_until = now + max(_FRESH_SECONDS, now - begun)
+
+    def _names(self, tag: str) -> Digest | None:
+        """Ask for a tag by itself: that costs a request, and an image is not removed often."""
+        try:
+            return self.inventory.open_image(self.repository, tag).fetch_root().digest
+        except NotInImage:
+            return None
 
 
 def _remove(inventory: Inventory, repository: str, orphan: Orphan) -> None:
