@@ -25,6 +25,7 @@ from tests.builders import Image, layout_of
 from tests.docs.terminal import Terminal
 from tests.e2e.remedies import NEXT_SEARCH, SCRIPTS, SETUP, command
 from tests.e2e.service import MIN_LAYER_SIZE_BYTES, SPAN_SIZE_BYTES, assert_nothing_dangles
+from tests.recipes import Watcher
 
 Json = Any
 INDEX = IndexSettings(span_size_bytes=SPAN_SIZE_BYTES, min_layer_size_bytes=MIN_LAYER_SIZE_BYTES)
@@ -50,19 +51,6 @@ class OneLogin:
         return Login(username="AWS", password=self._system.registry.issue_password())
 
 
-class Unwatched:
-    """Nobody who wants to know how far it is."""
-
-    def start(self, layer):
-        pass
-
-    def advance(self, layer, size_bytes):
-        pass
-
-    def finish(self, layer):
-        pass
-
-
 def made_of(image: Image, directory: Path, *, is_indexed: bool) -> Wanted:
     """Have the core index an image in a folder."""
     place = OciLayout(layout_of(directory, image, tag="1"), tag="1")
@@ -77,7 +65,7 @@ def made_of(image: Image, directory: Path, *, is_indexed: bool) -> Wanted:
             settings=INDEX,
             tag="1-soci",
             jobs=1,
-            progress=Unwatched(),
+            progress=Watcher(),
         )
         result = build.convert(run)
         assert result.root is not None

@@ -47,6 +47,7 @@ from soci.registry.upload import Uploads
 from soci.remove import ConvertedCopy, Target, fetch_removal, remove_index
 from soci.settings import IndexSettings, ZstdLayers
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
+from tests.recipes import Watcher
 
 KIB = 1 << 10
 LOGIN = BearerLogin("someone", "not-to-be-seen")
@@ -123,19 +124,6 @@ class OneLogin:
         return Login(username=LOGIN.user, password=LOGIN.password)
 
 
-class NoProgress:
-    """Nobody who wants to know how far it is."""
-
-    def start(self, layer):
-        pass
-
-    def advance(self, layer, size_bytes):
-        pass
-
-    def finish(self, layer):
-        pass
-
-
 @dataclass
 class Row:
     """What came of the runs with one fault: an error for each that was refused or is wrong."""
@@ -205,7 +193,7 @@ def run_recipe(recipe: Callable[[build.Run], build.BuildResult], place, settings
             settings=settings,
             tag=TAG if recipe is build.convert else None,
             jobs=2,
-            progress=NoProgress(),
+            progress=Watcher(),
         )
     )
     assert result.root is not None
