@@ -338,7 +338,9 @@ def test_a_last_look_reads_no_document_again_but_what_goes(place, there):
     remove_orphans(inventory, "app", orphans, wanted)
 
     gets = [seen.path for seen in place.registry.requests if seen.method == "GET" and "sha256:" in seen.path]
-    assert sorted(path.rpartition("/")[2] for path in gets) == sorted(str(one.digest) for one in orphans.found)
+    assert sorted(path.rpartition("/")[2] for path in gets) == sorted(
+        str(one.digest) for one in orphans.found
+    )
 
 
 def tell_kept(document: Any) -> dict[str, str]:

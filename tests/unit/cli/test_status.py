@@ -14,7 +14,7 @@ from soci.cli.status_command import age_text
 from soci.registry.ecr_api import EcrApi
 from soci.status.states import IndexState
 from tests.aws_environment import as_aws
-from tests.builders import with_soci_index
+from tests.builders import file, gzip_of, image_of, tar_of, text, with_soci_index
 from tests.unit.service.places import SMALL, InMemory, by_hand, configuration, in_memory, index
 from tests.unit.status.forty import EXPECTED, SETTINGS, app, both, put_forty
 
@@ -151,6 +151,16 @@ def test_under_digest_only_nobody_knows_from_the_tag(soci_index, place, tmp_path
     index(place, by_hand("app", "1"), configuration(tagging={"policy": "digest-only"}))
 
     assert states(soci_index, place, tmp_path, tagging={"policy": "digest-only"}) == {"1": "unknown"}
+
+
+def test_the_copy_of_the_same_files_compressed_otherwise_is_outdated(soci_index, place, tmp_path):
+    """A rebuild gives the same config; what the layers are as blobs it does not tell."""
+    tar = tar_of(file("app/rebuilt", text(90_000, "rebuilt")))
+    place.put("app", image_of(gzip_of(tar, level=1)), "1")
+    index(place, by_hand("app", "1"), configuration())
+    place.put("app", image_of(gzip_of(tar, level=9)), "1")
+
+    assert states(soci_index, place, tmp_path) == {"1": "outdated"}
 
 
 def test_with_both_versions_asked_for_one_of_them_is_a_part(soci_index, place, tmp_path):

@@ -78,6 +78,17 @@ def test_settings_say_what_will_not_come(soci_index, image, tmp_path):
     assert "there will be no index. (repository-excluded: app)" in result.stderr
 
 
+def test_settings_that_are_known_decide_what_counts_as_the_index(soci_index, place, image, tmp_path):
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(SETTINGS.to_document()))
+    index(place, by_hand("app", "1.4"), configuration(index={"span_size_bytes": 131_072}))
+    soci_index("wait", image, "--settings", settings, "--timeout", "0", status=1)
+
+    index(place, by_hand("app", "1.4"), SETTINGS)
+
+    assert soci_index("wait", image, "--settings", settings).stdout == f"{image}-soci\n"
+
+
 def test_flags_stand_in_for_settings(soci_index, place, image):
     replaced = configuration(tagging={"policy": "replace"})
     index(place, by_hand("app", "1.4"), configuration(tagging={"suffix": ".lazy"}))

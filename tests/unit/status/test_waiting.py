@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from local.registry import Answer
+from soci.build import convert, create_index
 from soci.errors import InvalidOption, NotInImage, Unauthorized
+from soci.oci import media_types
 from soci.status.facts import Version
 from soci.status.waiting import LONGEST_PAUSE_SECONDS, End, Wait
+from tests.builders import file, gzip_of, image_of, tar_of, text
 from tests.fake_time import FakeTime
+from tests.recipes import run
 from tests.unit.service.places import by_hand, configuration, in_memory, index
 from tests.unit.status.forty import app, both
 
@@ -16,6 +22,8 @@ SUFFIX = configuration()
 REPLACE = configuration(tagging={"policy": "replace"})
 V1 = configuration(index={"version": "v1"})
 BOTH = configuration(index={"version": "both"})
+TOOL = SUFFIX.index.settings.build_tool_identifier
+TAR = tar_of(file("app/rebuilt", text(90_000, "rebuilt")))
 
 
 @pytest.fixture
@@ -83,6 +91,92 @@ def test_the_copy_of_an_image_that_had_the_tag_before_is_not_taken_for_this_one(
     place.put("app", both("two"), "1.4")
 
     assert begin(place).until(5, FakeTime().clock()).end is End.TIMED_OUT
+
+
+RULES = pytest.mark.parametrize("asks_rules", [True, False], ids=["rules-known", "rules-unknown"])
+
+
+def lose_soci_index(place, tag):
+    there = place.registry.repository("app")
+    for entry in there.find(tag).document["manifests"]:
+        if entry.get("artifactType") == media_types.SOCI_INDEX_V2:
+            del there.manifests[entry["digest"]]
+
+
+@RULES
+def test_a_copy_whose_soci_index_is_gone_is_no_index(place, asks_rules):
+    index(place, by_hand("app", "1.4"), SUFFIX)
+    assert begin(place, asks_rules=asks_rules).look() is not None
+    lose_soci_index(place, "1.4-soci")
+
+    assert begin(place, asks_rules=asks_rules).look() is None
+
+
+@RULES
+def test_the_copy_of_the_same_files_compressed_otherwise_is_not_taken_for_this_one(place, asks_rules):
+    """A rebuild gives the same config; what the layers are as blobs it does not tell."""
+    old, new = (image_of(gzip_of(TAR, level=level), platform="linux/amd64") for level in (1, 9))
+    configs = [json.loads(one.document)["config"]["digest"] for one in (old, new)]
+    assert (configs[0] == configs[1], old.root == new.root) == (True, False)
+    place.put("app", old, "2")
+    index(place, by_hand("app", "2"), SUFFIX)
+    place.put("app", new, "2")
+
+    waiting = begin(place, tag="2", asks_rules=asks_rules)
+    assert waiting.look() is None
+    index(place, by_hand("app", "2"), SUFFIX)
+
+    found = waiting.look()
+    assert found is not None
+    assert str(found.digest) == place.registry.repository("app").tags["2-soci"]
+
+
+@RULES
+def test_one_of_two_platforms_is_not_enough(place, asks_rules):
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
+
+    assert begin(place, asks_rules=asks_rules).look() is None
+
+
+@RULES
+def test_a_platform_that_the_settings_leave_out_needs_no_index(place, asks_rules):
+    settings = configuration(rules={"architectures": ["amd64"]})
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci", build_tool_identifier=TOOL)
+
+    found = begin(place, settings, asks_rules=asks_rules).look()
+
+    assert found is not None
+    assert found.end is End.INDEXED
+
+
+def test_an_index_of_other_settings_is_ready_only_where_the_settings_are_not_known(place):
+    index(place, by_hand("app", "1.4"), configuration(index={"span_size_bytes": 131_072}))
+
+    assert begin(place, asks_rules=True).look() is None
+    assert begin(place).look() is not None
+
+
+@RULES
+def test_an_index_of_version_1_of_one_platform_is_not_enough(place, asks_rules):
+    store = place("app", "1.4")
+    run(create_index, store, store, platforms=["linux/amd64"], tag=None, build_tool_identifier=TOOL)
+    assert begin(place, V1, asks_rules=asks_rules).look() is None
+
+    index(place, by_hand("app", "1.4"), V1)
+    assert begin(place, V1, asks_rules=asks_rules).look() is not None
+
+
+def test_the_index_of_version_1_of_what_the_tag_has_moved_on_to_is_that_of_another_image(place):
+    waiting = begin(place, V1)
+    place.put("app", both("two"), "1.4")
+    index(place, by_hand("app", "1.4"), V1)
+
+    found = waiting.look()
+
+    assert found is not None
+    assert found.end is End.SUPERSEDED
 
 
 def test_the_promised_tag_on_the_image_itself_ends_the_wait(place):

@@ -13,6 +13,7 @@ from soci.cli import options
 from soci.cli.documents import DEFAULT_SETTINGS, SettingsOption, read_settings
 from soci.cli.terminal import print_error, print_json, print_lines
 from soci.errors import InvalidReference
+from soci.oci.digest import Digest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.open import open_source
 from soci.ports import ImageSource
@@ -92,8 +93,14 @@ class _Place:
         return self.reference.tag or DEFAULT_TAG
 
     def __call__(self, repository: str, reference: str) -> ImageSource:  # noqa: ARG002 - a `SourceOpener`
-        """Open the repository anew, at a tag: nothing that was read before is remembered."""
-        return open_source(replace(self.reference, tag=reference, digest=None))
+        """Open the repository anew, at a tag or a digest: nothing that was read before is remembered."""
+        is_digest = ":" in reference
+        place = replace(
+            self.reference,
+            tag=None if is_digest else reference,
+            digest=Digest.parse(reference) if is_digest else None,
+        )
+        return open_source(place)
 
 
 def _parse(image: str) -> RegistryRef:

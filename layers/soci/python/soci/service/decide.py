@@ -155,7 +155,7 @@ def _decide_on_image(found: _Found, configuration: Configuration, open_image: So
     if verdict := _judge_origin(found, configuration, open_image):
         return _skip(found.request, verdict)
     judged = [_judge_image(one, configuration) for one in _platforms(found.image)]
-    planned = [PlannedImage(image=one.image, layers=one.layers) for one in judged if one.verdict is None]
+    planned = _planned(judged)
     if not planned:
         return _decide_on_nothing(found.request, configuration, judged, open_image)
     if not found.request.force and _is_done(found, configuration, planned, open_image):
@@ -194,6 +194,15 @@ def _platforms(image: Image) -> Sequence[PlatformImage]:
         return choose_images(image, Platforms.ALL)
     except NotInImage:
         return ()
+
+
+def plan_platforms(image: Image, configuration: Configuration) -> list[PlannedImage]:
+    """Return the platforms of an image that are to be indexed, with a decision for each of their layers."""
+    return _planned([_judge_image(one, configuration) for one in _platforms(image)])
+
+
+def _planned(judged: Sequence[_Judged]) -> list[PlannedImage]:
+    return [PlannedImage(image=one.image, layers=one.layers) for one in judged if one.verdict is None]
 
 
 def _judge_image(one: PlatformImage, configuration: Configuration) -> _Judged:

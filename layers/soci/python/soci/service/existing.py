@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
-from soci.fetch import Image, PlatformImage, fetch_image
+from soci.fetch import Image, PlatformImage, Platforms, choose_images, fetch_image
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.documents import Document
 from soci.index.manifest import CONFIG_MEDIA_TYPES, IndexVersion
@@ -70,6 +70,52 @@ def has_v1(source: ImageSource, planned: Sequence[PlannedImage], settings: Index
     return all(_has_referrer(source, one, settings) for one in planned)
 
 
+def is_conversion_of(output: ImageSource, image: Image) -> bool:
+    """Tell whether a place holds a SOCI-enabled image of this very image, whole, with whatever settings it was made.
+
+    Raises `SourceError` when the place cannot be asked.
+    """
+    try:
+        converted = fetch_image(output, limits=LIMITS)
+        manifests = {one.descriptor.digest: one.manifest for one in image.images}
+        indexes = []
+        for one in choose_images(image, Platforms.ALL):
+            twin = _find_twin(one, converted)
+            if twin is None or not is_same_content(one.manifest, twin.manifest):
+                return False
+            if SOCI_INDEX_DIGEST not in twin.manifest.annotations:
+                continue
+            index = _fetch_named_index(output, converted, twin)
+            if index is None:
+                return False
+            digest = one.descriptor.digest
+            manifests[digest] = replace(one.manifest, layers=twin.manifest.layers)
+            indexes.append(PlatformIndex(image_manifest=digest, platform=one.platform, index=index))
+        order = [entry.digest for entry in (converted.index.manifests if converted.index else None) or ()]
+        indexes.sort(key=lambda made: order.index(made.index.descriptor.digest))  # as they were asked for
+        return bool(indexes) and _remake_root(image, manifests, indexes) == converted.root.digest
+    except _NOT_AS_IT_SHOULD_BE:
+        return False
+
+
+def is_same_content(original: ImageManifest, converted: ImageManifest) -> bool:
+    """Tell whether a manifest has the config and layers of another one; gzip copies may stand for zstd layers."""
+    wanted, there = original.layers or (), converted.layers or ()
+    return (
+        original.config.digest == converted.config.digest
+        and len(wanted) == len(there)
+        and all(
+            layer.digest == other.digest or _is_gzip_copy(layer, other)
+            for layer, other in zip(wanted, there, strict=True)
+        )
+    )
+
+
+def _is_gzip_copy(layer: Descriptor, copy: Descriptor) -> bool:
+    is_zstd = media_types.compression_of(layer.media_type) is media_types.Compression.ZSTD
+    return is_zstd and copy.media_type == media_types.as_gzip(layer.media_type)
+
+
 def _is_conversion(
     output: ImageSource, image: Image, planned: Sequence[PlannedImage], settings: IndexSettings
 ) -> bool:
@@ -89,9 +135,14 @@ def _is_conversion(
         digest = one.image.descriptor.digest
         manifests[digest] = replace(one.image.manifest, layers=tuple(layer for layer, _ in layers))
         indexes.append(PlatformIndex(image_manifest=digest, platform=one.image.platform, index=index))
+    return _remake_root(image, manifests, indexes) == converted.root.digest
+
+
+def _remake_root(
+    image: Image, manifests: Mapping[Digest, ImageManifest], indexes: Sequence[PlatformIndex]
+) -> Digest:
     base = image.index or index_of_single(image.root, image.images[0].platform)
-    root = convert_image(base, manifests, indexes).root.descriptor
-    return root.digest == converted.root.digest
+    return convert_image(base, manifests, indexes).root.descriptor.digest
 
 
 def _find_twin(one: PlatformImage, converted: Image) -> PlatformImage | None:

@@ -18,6 +18,7 @@ from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
 from soci.ports import DescriptorSource, ImageSource, ReferrerSource
 from soci.service.decide import SourceOpener
+from soci.service.existing import is_same_content
 from soci.service.recognise import is_soci_enabled
 
 FindReferrer = Callable[[ImageSource, Digest], Digest | None]
@@ -62,13 +63,16 @@ class ConvertedCopy:
     platforms: tuple[PlatformFacts, ...]
 
     def is_of(self, image: Image) -> bool:
-        """Tell whether it was made of this image."""
-        return configs_of(image) <= {one.config for one in self.platforms}
+        """Tell whether it was made of this image: the same config and layers for each platform."""
+        return all(
+            any(is_same_content(one.manifest, two.image.manifest) for two in self.platforms)
+            for one in _platforms_of(image)
+        )
 
-
-def configs_of(image: Image) -> frozenset[Digest]:
-    """Return the configs of all platforms."""
-    return frozenset(one.manifest.config.digest for one in image.images)
+    @property
+    def problem(self) -> str:
+        """Why an index that it names cannot be used."""
+        return next((one.problem for one in self.platforms if one.problem), "")
 
 
 def ask_referrers(source: ImageSource, image: Digest) -> Digest | None:
@@ -88,11 +92,7 @@ def find_platforms(
     source: ImageSource, image: Image, find_referrer: FindReferrer = ask_referrers
 ) -> tuple[PlatformFacts, ...]:
     """Look for the indexes of each platform of an image. Raises `SourceError` when the place cannot be asked."""
-    try:
-        chosen = choose_images(image, Platforms.ALL)
-    except NotInImage:
-        return ()
-    return tuple(_look_at(source, image, one, find_referrer) for one in chosen)
+    return tuple(_look_at(source, image, one, find_referrer) for one in _platforms_of(image))
 
 
 def find_copy(open_image: SourceOpener, repository: str, tag: str) -> ConvertedCopy | None:
@@ -107,6 +107,13 @@ def find_copy(open_image: SourceOpener, repository: str, tag: str) -> ConvertedC
     return ConvertedCopy(
         tag=tag, digest=image.root.digest, platforms=find_platforms(source, image, no_referrers)
     )
+
+
+def _platforms_of(image: Image) -> tuple[PlatformImage, ...]:
+    try:
+        return choose_images(image, Platforms.ALL)
+    except NotInImage:
+        return ()
 
 
 def _look_at(

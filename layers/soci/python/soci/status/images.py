@@ -96,8 +96,8 @@ class _Found:
     @property
     def problem(self) -> str:
         """Why an index that is named cannot be used."""
-        looked_at = (*self.platforms, *(self.copy.platforms if self.copy else ()))
-        return next((one.problem for one in looked_at if one.problem), "")
+        own = (one.problem for one in self.platforms if one.problem)
+        return next(own, self.copy.problem if self.copy else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """Waiting for the index of an image: what a pipeline asks for between its push and its deployment.
 
-The index is ready when a deployment can name it: the tag that the settings promise leads to a SOCI-enabled image made
-of this very image, or, if nothing of it was to be indexed, to the image itself. Version 1 sets no tag: its index refers
-to the image.
+The index is ready when a deployment can name it: the tag that the settings promise leads to the SOCI-enabled image of
+this very image, whole, or, if nothing of it was to be indexed, to the image itself. Version 1 sets no tag: its index
+refers to the image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,11 +16,12 @@ from soci.fetch import Image, fetch_image
 from soci.oci.digest import Digest
 from soci.registry.retry import Clock
 from soci.service.configuration import Configuration, TagPolicy
-from soci.service.decide import SourceOpener, decide
+from soci.service.decide import SourceOpener, decide, plan_platforms
+from soci.service.existing import PlannedImage, has_v1, has_v2, is_conversion_of
 from soci.service.messages import Action, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.recognise import is_soci_enabled
-from soci.status.facts import ConvertedCopy, Version, find_copy, find_platforms
+from soci.status.facts import ConvertedCopy, PlatformFacts, Version, find_copy, find_platforms
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 20.0
 _GROWTH = 1.5
@@ -170,18 +172,34 @@ class Wait:
         if tag != self.tag and self._names(tag) == self.image.root.digest and not is_soci_enabled(self.image):
             return Found(end=End.NOTHING_TO_INDEX, tag=tag, digest=self.image.root.digest)
         copy = find_copy(self.open_image, self.repository, tag)
-        return (
-            Found(end=End.INDEXED, tag=tag, digest=copy.digest) if copy and copy.is_of(self.image) else None
-        )
+        if copy is None or copy.problem or not self._is_whole(copy):
+            return None
+        return Found(end=End.INDEXED, tag=tag, digest=copy.digest)
+
+    def _is_whole(self, copy: ConvertedCopy) -> bool:
+        """Tell whether a copy is what will be promised: of this very image, with an index for each platform meant.
+
+        The builder replaces what was made with other settings; what those are is not always known here.
+        """
+        planned = plan_platforms(self.image, self.configuration)
+        output = self.open_image(self.repository, str(copy.digest))
+        if self.asks_rules:
+            return has_v2(output, self.image, planned, self.configuration.index.settings)
+        return _have(Version.V2, copy.platforms, planned) and is_conversion_of(output, self.image)
 
     def _has_v1(self) -> bool:
-        """Tell whether an index refers to the image, or to what took over its tag."""
+        """Tell whether an index refers to each platform meant of the image, or of what took over its tag from it."""
         source = self.open_image(self.repository, self.tag)
         try:
             image = fetch_image(source)
         except _NOT_THERE:
             return False
-        return any(Version.V1 in one.versions for one in find_platforms(source, image))
+        if image.root.digest != self.image.root.digest and not self._was_converted():
+            return False
+        planned = plan_platforms(image, self.configuration)
+        if self.asks_rules:
+            return bool(planned) and has_v1(source, planned, self.configuration.index.settings)
+        return _have(Version.V1, find_platforms(source, image), planned)
 
     def _is_in_vain(self) -> Found | None:
         """Say why there is nothing to wait for any more; None: there is."""
@@ -205,3 +223,10 @@ class Wait:
             return self.open_image(self.repository, tag).fetch_root().digest
         except _NOT_THERE:
             return None
+
+
+def _have(version: Version, platforms: Sequence[PlatformFacts], planned: Sequence[PlannedImage]) -> bool:
+    """Tell whether each platform that is to be indexed has a version, and any at all."""
+    meant = {one.image.manifest.config.digest for one in planned}
+    having = [one for one in platforms if version in one.versions]
+    return bool(having) and meant <= {one.config for one in having}
