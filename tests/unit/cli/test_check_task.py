@@ -15,7 +15,7 @@ from soci.oci import media_types
 from soci.oci.manifest import ImageIndex
 from soci.tasks.verdicts import TaskReason
 from tests.aws_environment import as_aws
-from tests.builders import Image, file, gzip_of, image_of, noise, tar_of
+from tests.builders import Image, file, gzip_of, image_of, noise, tar_of, with_soci_index
 from tests.recipes import run
 from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
 from tests.unit.status.forty import app, both
@@ -199,6 +199,15 @@ def test_old_platform_versions_load_nothing_lazily(check, place, version, status
     assert check("web-with-sidecars", *flags, status=status).status == status
 
 
+def test_an_index_of_none_of_the_layers_loads_nothing_lazily(check, place):
+    place.put("app", with_soci_index(app("web"), skip=[0]), "1.4-soci")
+
+    result = check("web-with-sidecars", "--container", "web", "--json")
+
+    assert told(result) == {"web": ("whole", "no-layer-indexed")}
+    assert result.document["containers"][0]["detail"].startswith("0 of 1 layers, 0 of ")
+
+
 def test_a_container_that_is_not_there_is_a_usage_error(check):
     result = check("ec2", "--container", "app", status=2)
 
@@ -219,7 +228,9 @@ def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone
 @pytest.mark.parametrize(
     ("document", "problems"),
     [
-        ([], ["got nothing, want an object"]),
+        ([], ["got [], want an object"]),
+        (None, ["got nothing, want an object"]),
+        ({"containerDefinitions": []}, ["got [], want a list of containers, one at least"]),
         ({}, ["containerDefinitions: got nothing, want a list of containers"]),
         (
             {
@@ -237,7 +248,7 @@ def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone
         ),
         ({"runtimePlatform": 3, "containerDefinitions": [{}]}, ["runtimePlatform: got 3, want an object"]),
     ],
-    ids=["no object", "empty", "all wrong", "no platform"],
+    ids=["no object", "null", "no containers", "empty", "all wrong", "no platform"],
 )
 def test_a_file_that_is_no_task_definition_is_refused_with_each_field_named(
     soci_index, tmp_path, document, problems
@@ -247,5 +258,5 @@ def test_a_file_that_is_no_task_definition_is_refused_with_each_field_named(
 
     result = soci_index("check-task", path, status=1)
 
-    assert result.stderr.startswith("soci-index: task definition: ")
+    assert result.stderr.startswith(f"soci-index: {path}: task definition: ")
     assert [problem for problem in problems if problem not in result.stderr] == []

@@ -13,8 +13,8 @@ from soci.cli import options
 from soci.cli.documents import SettingsOption, read_json, read_settings
 from soci.cli.registries import EcrHostOption, Inventories
 from soci.cli.terminal import print_json, print_lines, print_table
-from soci.errors import InvalidOption
-from soci.tasks.definition import parse_task_definition
+from soci.errors import InvalidOption, InvalidRequest
+from soci.tasks.definition import TaskDefinition, parse_task_definition
 from soci.tasks.judge import LATEST, Circumstances, judge_task
 from soci.tasks.verdicts import Loading, Verdict
 
@@ -55,7 +55,7 @@ def check_task(
         raise InvalidOption(
             f"platform version {platform_version!r}: want {LATEST} or a version such as 1.4.0"
         )
-    task = parse_task_definition(read_json(file))
+    task = _read_task_definition(file)
     circumstances = Circumstances(
         configuration=read_settings(settings),
         open_registry=Inventories(ecr_hosts).open,
@@ -79,6 +79,14 @@ def check_task(
         _print(verdicts)
     if any(one.loading is not Loading.LAZY for one in verdicts):
         raise typer.Exit(1)
+
+
+def _read_task_definition(file: Path) -> TaskDefinition:
+    document = read_json(file)
+    try:
+        return parse_task_definition(document)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{file}: {error}") from None
 
 
 def _print(verdicts: Sequence[Verdict]) -> None:

@@ -88,7 +88,9 @@ def _parse_platform(runtime: Mapping[str, object], problems: list[str]) -> Platf
 
 def _parse_containers(listed: object, problems: list[str]) -> tuple[ContainerDefinition, ...]:
     if not isinstance(listed, list) or not listed:
-        problems.append(f"containerDefinitions: got {_shown(listed)}, want a list of containers")
+        problems.append(
+            f"containerDefinitions: got {_shown(listed)}, want a list of containers, one at least"
+        )
         return ()
     containers = []
     for number, one in enumerate(listed):
@@ -104,4 +106,4 @@ def _parse_containers(listed: object, problems: list[str]) -> tuple[ContainerDef
 
 
 def _shown(value: object) -> str:
-    return "nothing" if value in (None, []) else repr(value)[:_SHOWN_CHARACTERS]
+    return "nothing" if value is None else repr(value)[:_SHOWN_CHARACTERS]

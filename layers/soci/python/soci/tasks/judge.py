@@ -133,6 +133,8 @@ class _Look:
             f"{len(indexed)} of {len(layers)} layers, "
             f"{sum(layer.size for layer in indexed)} of {sum(layer.size for layer in layers)} bytes"
         )
+        if not indexed:
+            return _Why(reason=TaskReason.NO_LAYER_INDEXED, detail=told)
         if any(map(_is_zstd, layers)):
             return _Why(reason=TaskReason.ZSTD, detail=f"indexed: {told}", loading=Loading.UNSURE)
         return told

@@ -28,6 +28,7 @@ class TaskReason(StrEnum):
     BROKEN = "broken"
     OTHER_TAG = "index-under-other-tag"
     OTHER_PLATFORM = "platform-not-indexed"
+    NO_LAYER_INDEXED = "no-layer-indexed"
     V1_ONLY = "v1-only"
     ZSTD = "zstd"
     IMAGE_TOO_SMALL = "image-too-small"
@@ -52,6 +53,7 @@ _SENTENCES = {
     TaskReason.BROKEN: "A document of the image or of its index is missing or damaged.",
     TaskReason.OTHER_TAG: "The index belongs to a SOCI-enabled copy under another tag: the task has to name that one.",
     TaskReason.OTHER_PLATFORM: "The image has an index, but not for the architecture of the task.",
+    TaskReason.NO_LAYER_INDEXED: "The image has an index, but of none of its layers.",
     TaskReason.V1_ONLY: "There is only an index of version 1, which accounts that are new to SOCI cannot use.",
     TaskReason.ZSTD: "The image has layers compressed with zstd; only gzip and uncompressed layers are loaded lazily.",
     TaskReason.IMAGE_TOO_SMALL: "The image has no index, and is so small that it starts no slower without one.",
