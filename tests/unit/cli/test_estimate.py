@@ -123,6 +123,21 @@ def test_a_layer_that_no_call_could_finish_is_told(soci_index, image):
 
 
 @pytest.mark.usefixtures("cdk")
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "-1", "1e400", "1e300", "9" * 400, "many", ""])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--months-kept", "--cpu-seconds-per-gb", "--network-mb-per-second"),
+        *("--reused-percent", "--pushes-per-month"),
+    ],
+)
+def test_a_number_that_is_none_or_out_of_bounds_is_a_usage_error(soci_index, image, flag, number):
+    result = soci_index("estimate", image, f"{flag}={number}", "--json", status=2)
+
+    assert flag in result.stderr or flag in result.stdout
+
+
+@pytest.mark.usefixtures("cdk")
 def test_what_is_reused_costs_no_seconds(soci_index, image):
     slow = ("--network-mb-per-second", 0.1, "--json")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,7 @@ from soci.settings import (
     ZstdLayers,
 )
 
-_SIZE = re.compile(r"(\d+)\s*(|[kmg]i?b?|b)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18})\s*(|[kmg]i?b?|b)", re.IGNORECASE)
 _FACTORS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 MAX_JOBS = 64
@@ -36,6 +38,21 @@ def parse_size(text: str | int) -> int:
     if match is None:
         raise typer.BadParameter(f"{text!r} is no size; write bytes or a unit, such as 4194304, 4MiB or 512k")
     return int(match[1]) * _FACTORS[match[2][:1].lower()]
+
+
+def number_between(least: float, most: float) -> Callable[[str | float], float]:
+    """Return a parser of numbers within bounds: `nan` and `inf` are none. It raises typer.BadParameter."""
+
+    def parse_number(text: str | float) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:  # as nan never is
+            raise typer.BadParameter(f"{str(text)[:40]!r} is no number from {least:,.10g} to {most:,.10g}")
+        return number
+
+    return parse_number
 
 
 def _default_jobs() -> int:

@@ -19,7 +19,7 @@ from soci.open import open_source
 from soci.ports import ImageSource
 from soci.service.configuration import Configuration, IndexVersions, TagPolicy
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
