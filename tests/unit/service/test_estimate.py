@@ -197,14 +197,17 @@ def example(
     return Decision(action=Action.INDEX, request=request, layers=layers, platforms=plans)
 
 
+SIZES_MB = {
+    "300 MB": [150, 100, 50],
+    "1 GB": [400, 300, 150, 100, 50],
+    "15 GB": [6_000, 3_000, 2_000, *[500] * 7, 300, 200],
+}
 EXAMPLES = {
-    "300 MB in 3 layers": example(150, 100, 50),
-    "1 GB in 5 layers": example(400, 300, 150, 100, 50),
-    "1 GB in 5 layers, twice: amd64 and arm64": example(*[400, 300, 150, 100, 50] * 2, platforms=2),
-    "15 GB in 12 layers": example(6_000, 3_000, 2_000, *[500] * 7, 300, 200),
-    "1 GB of zstd in 5 layers, recompressed": example(
-        400, 300, 150, 100, 50, compression=LayerCompression.ZSTD
-    ),
+    "300 MB in 3 layers": example(*SIZES_MB["300 MB"]),
+    "1 GB in 5 layers": example(*SIZES_MB["1 GB"]),
+    "1 GB in 5 layers, twice: amd64 and arm64": example(*SIZES_MB["1 GB"] * 2, platforms=2),
+    "15 GB in 12 layers": example(*SIZES_MB["15 GB"]),
+    "1 GB of zstd in 5 layers, recompressed": example(*SIZES_MB["1 GB"], compression=LayerCompression.ZSTD),
 }
 
 
@@ -220,6 +223,13 @@ def test_the_examples_of_the_manual_are_what_the_model_gives():
     rows = [row_of(name, estimated(found)) for name, found in EXAMPLES.items()]
 
     assert [row for row in rows if row not in COST.read_text()] == []
+
+
+def test_the_manual_says_of_which_sizes_the_layers_of_its_examples_are():
+    """The seconds are those of the largest layer."""
+    lines = [f"- {image}: {', '.join(f'{size:,}' for size in sizes)}\n" for image, sizes in SIZES_MB.items()]
+
+    assert [line for line in lines if line not in COST.read_text()] == []
 
 
 def test_the_manual_has_every_price_of_the_table_with_its_source():
