@@ -78,6 +78,8 @@ class Functions(Construct):
         parts = _parts(deployment, settings.rules.repositories, self.ztoc_table, undelivered)
         self.image_filter = self._function("ImageFilter", parts["ImageFilter"])
         self.index_layer = self._function("IndexLayer", parts["IndexLayer"])
+        assert self.index_layer.role is not None  # noqa: S101 - tells the type checker
+        self.ztoc_table.let_vouch(self.index_layer.role)
         self.publish_index = self._function("PublishIndex", parts["PublishIndex"])
         self.image_lister = self._function("ImageLister", parts["ImageLister"])
         self.outcome_recorder = self._function("OutcomeRecorder", parts["OutcomeRecorder"])

@@ -75,7 +75,7 @@ def index_image(tasks: Tasks, *, layers_at_a_time: int, timeout_seconds: int) ->
     return {
         "Comment": "Indexes one image. By hand: "
         '{"repository": "app", "tag": "1.4"} or {"repository": "app", "digest": "sha256:..."}; '
-        '"force": true indexes again what is indexed.',
+        '"force": true indexes again what is indexed, and reads every layer.',
         "TimeoutSeconds": timeout_seconds,
         **_chain(tasks, layers_at_a_time=layers_at_a_time),
     }
@@ -162,6 +162,7 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
             "ItemSelector": {
                 "image": {"repository.$": "$.repository", "digest.$": "$.digest"},
                 "layer.$": "$$.Map.Item.Value",
+                "force.$": "$.force",
                 "correlation_id.$": "$.correlation_id",
             },
             "MaxConcurrency": layers_at_a_time,

@@ -12,7 +12,7 @@ from infra.packaging.failures import PackagingFailed
 from infra.packaging.target import Target
 from infra.packaging.tree import files_in
 
-_SERVICES = {"dynamodb", "ecr", "events"}
+_SERVICES = {"dynamodb", "ecr", "events", "kms"}
 """The services of AWS that the functions call. boto3 describes 400 of them, in 18 MiB."""
 
 _NOTES_OF_PIP = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}

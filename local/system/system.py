@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,8 @@ class LocalSystem:
             open_.callback(self.bus.close)
             self.aws_api = open_.enter_context(AwsApi(self.put_events))
             self._create_tables()
+            self.keys = self._create_keys()
+            """Of KMS: their ARNs by those that the template has for them."""
             self.registry = open_.enter_context(Registry(behaviour, login=EcrLogin(), on_event=self.bus.put))
             self._open = open_.pop_all()
 
@@ -182,6 +185,16 @@ class LocalSystem:
             properties = {key: table.properties[key] for key in kept if key in table.properties}
             self._client("dynamodb").create_table(TableName=table.name, **properties)
 
+    def _create_keys(self) -> dict[str, str]:
+        """Make the keys of the template, whose names KMS chooses."""
+        kept = ("KeySpec", "KeyUsage", "Description")
+        made = {}
+        for key in self.deployed.template.of_type("AWS::KMS::Key"):
+            asked = {name: key.properties[name] for name in kept if name in key.properties}
+            policy = json.dumps(key.properties["KeyPolicy"])
+            made[key.arn] = self._client("kms").create_key(Policy=policy, **asked)["KeyMetadata"]["Arn"]
+        return made
+
     def _client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
         import boto3  # noqa: PLC0415
 
@@ -212,9 +225,10 @@ class LocalSystem:
         return start
 
     def _environment(self, function: Function) -> dict[str, str]:
-        """Give the function's own variables, with the registry of this machine in the place of ECR."""
+        """Give the function's own variables, with the registry and the keys of this machine in the place of AWS's."""
         own = {
-            key: value.replace(ECR_HOST, self.registry.host) for key, value in function.environment.items()
+            key: self.keys.get(value, value).replace(ECR_HOST, self.registry.host)
+            for key, value in function.environment.items()
         }
         return {
             **own,

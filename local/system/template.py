@@ -40,6 +40,7 @@ _ARNS = {
     "AWS::Logs::LogGroup": "logs:{place}:log-group:{name}:*",
     "AWS::SQS::Queue": "sqs:{place}:{name}",
     "AWS::SNS::Topic": "sns:{place}:{name}",
+    "AWS::KMS::Key": "kms:{place}:key/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
     "AWS::CloudWatch::Alarm": "cloudwatch:{place}:alarm:{name}",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -13,8 +14,13 @@ from local.registry import Behaviour
 from local.system.system import LocalSystem
 from local.system.template import REGION
 from local.system.workflows import Execution
-from soci.oci.digest import digest_of
-from tests.builders import BUILD_TOOL, file, gzip_of, image_of, index_layer, noise, tar_of
+from soci.oci import media_types
+from soci.oci.digest import Digest, digest_of
+from soci.reuse import ReuseKey
+from soci.service.catalog import facts_of
+from soci.service.reuse import Entry
+from soci.service.row_mac import ALGORITHM
+from tests.builders import BUILD_TOOL, Image, file, gzip_of, image_of, index_layer, noise, tar_of
 from tests.e2e.service import (
     NO_RATES,
     SPAN_SIZE_BYTES,
@@ -29,6 +35,7 @@ INDEX = {
     "min_layer_size_bytes": 20_000,
     "span_size_bytes": SPAN_SIZE_BYTES,
     "build_tool_identifier": BUILD_TOOL,
+    "multi_member_gzip": "index",
 }
 APP, OTHER = "team/app", "team/other"
 FEW_BYTES = 600_000
@@ -46,24 +53,35 @@ class Reuse(Service):
     def __init__(self, system: LocalSystem, directory: Any) -> None:
         super().__init__(system, directory)
         self.table = system.deployed.template.resources["ZtocTable"].name
-        self.rows = boto3.client(
-            "dynamodb",
-            region_name=REGION,
-            endpoint_url=system.aws_api.url,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+        self.rows, self.kms = (
+            boto3.client(
+                name,
+                region_name=REGION,
+                endpoint_url=system.aws_api.url,
+                aws_access_key_id="local",
+                aws_secret_access_key="local",
+            )
+            for name in ("dynamodb", "kms")
         )
 
-    def index(self, repository: str, tag: str, *layers: bytes) -> Execution:
-        """Push an image of these layers, and wait until it has its index."""
-        image = image_of(*layers)
+    def index(self, repository: str, tag: str, *layers: bytes, **options: Any) -> Execution:
+        """Push an image of these layers, and wait until it has its index, which has to be the right one."""
+        image = image_of(*layers, **options)
+        execution = self.index_somehow(repository, tag, image)
+        assert execution.output["v2"]["digest"] == self.right(image)
+        return execution
+
+    def index_somehow(self, repository: str, tag: str, image: Image) -> Execution:
+        """Push an image, and wait until it has an index."""
         self.system.registry.forget_requests()
         executions = self.push(image, repository, tag)
         assert outcomes(executions) == [("indexed", None), ("skipped", "own-artifact")]
-        made = executions[0].output["v2"]
-        assert made["tag"] == f"{tag}-soci"
-        assert made["digest"] == converted(self.layout(image), "--build-tool", BUILD_TOOL)
+        assert executions[0].output["v2"]["tag"] == f"{tag}-soci"
         return executions[0]
+
+    def right(self, image: Image) -> str:
+        """The digest that the SOCI-enabled image has to have."""
+        return converted(self.layout(image), "--build-tool", BUILD_TOOL)
 
     def read_bytes(self, blob: bytes) -> int:
         """How much of a blob left the registry since the last push began."""
@@ -84,6 +102,14 @@ class Reuse(Service):
 
     def change_row(self, blob: bytes, **values: Any) -> None:
         self.rows.put_item(TableName=self.table, Item=self.row_of(blob) | values)
+
+    def mac_of(self, row: dict[str, Any]) -> dict[str, str]:
+        """The MAC that the builder itself would have put into a row."""
+        key = ReuseKey(layer=Digest.parse(row["layer"]["S"]), settings=row["settings"]["S"])
+        entry = Entry(ztoc=Digest.parse(row["ztoc"]["S"]), size=int(row["size"]["N"]), repositories=())
+        (arn,) = self.system.keys.values()
+        made = self.kms.generate_mac(KeyId=arn, Message=facts_of(key, entry), MacAlgorithm=ALGORITHM)
+        return {"S": made["Mac"].hex()}
 
     def warnings(self, word: str, blob: bytes | None = None) -> list[str]:
         """Lines of the functions' logs that warn of something."""
@@ -147,12 +173,22 @@ def test_where_nothing_can_be_mounted_the_ztocs_are_copied(tmp_path):
         assert_sound(system, [APP, OTHER])
 
 
-@pytest.mark.parametrize("code", ["", "ProvisionedThroughputExceededException", "AccessDeniedException"])
-def test_without_the_table_the_result_is_the_same(tmp_path, code):
+@pytest.mark.parametrize(
+    ("api", "code"),
+    [
+        ("dynamodb", ""),
+        ("dynamodb", "ProvisionedThroughputExceededException"),
+        ("dynamodb", "AccessDeniedException"),
+        ("kms", ""),
+        ("kms", "ThrottlingException"),
+        ("kms", "AccessDeniedException"),
+    ],
+)
+def test_without_the_table_or_the_key_of_its_macs_the_result_is_the_same(tmp_path, api, code):
     with LocalSystem(settings=settings(index=INDEX), behaviour=NO_RATES, processes=1) as system:
         service = Reuse(system, tmp_path)
         base, app = layer("base"), layer("app", 300_000)
-        system.aws_api.fail("dynamodb", code)
+        system.aws_api.fail(api, code)
 
         executions = [service.index(APP, tag, base, app) for tag in ("1", "2")]
 
@@ -169,33 +205,131 @@ def refused(base: bytes) -> bytes:
     return bytes(ztoc)
 
 
+FILES = 40
+
+
+def parts(name: str, *, changed: int | None = None) -> list[bytes]:
+    """The content of files of a layer; one may be another, of the same size."""
+    return [noise(50_000, f"{name} {number} {number == changed}") for number in range(FILES)]
+
+
+def tar_with(contents: list[bytes]) -> bytes:
+    return tar_of(*(file(f"srv/{number}", content) for number, content in enumerate(contents)))
+
+
+def members_of(contents: list[bytes]) -> bytes:
+    """A layer of several gzip members, as tools make them that compress side by side."""
+    return gzip_of(tar_with(contents), level=0, members=8)
+
+
+def programs(name: str) -> bytes:
+    """A layer with two programs."""
+    contents = [file(f"bin/{program}", noise(700_000, f"{name} {program}")) for program in ("sh", "rm")]
+    return gzip_of(tar_of(*contents, file("srv/more", noise(700_000, name))), level=0)
+
+
+def ztoc_of(data: bytes, *, span_size_bytes: int = SPAN_SIZE_BYTES) -> bytes:
+    return bytes(index_layer(data, span_size_bytes=span_size_bytes).ztoc)
+
+
+def renamed(base: bytes) -> bytes:
+    """The zTOC of the layer itself, in which two files have each other's name."""
+    ztoc, names = ztoc_of(base), (b"bin/sh", b"bin/rm")
+    assert [ztoc.count(name) for name in names] == [1, 1]
+    return ztoc.replace(names[0], b"?????\0").replace(names[1], names[0]).replace(b"?????\0", names[1])
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A layer, and what a row wrongly says is its zTOC."""
+
+    layer: Callable[[str], bytes]
+    ztoc: Callable[[bytes], bytes]
+    options: dict[str, Any] | None = None
+    """Of the image."""
+
+
+PLAIN = {"layer_types": {0: media_types.OCI_LAYER}}
 POISON = {
-    "no zTOC": lambda base: b"no zTOC at all" * 100,  # noqa: ARG005
-    "another layer's": lambda base: index_layer(layer("sibling"), span_size_bytes=SPAN_SIZE_BYTES).ztoc,  # noqa: ARG005
-    "other settings": lambda base: index_layer(base, span_size_bytes=2 * SPAN_SIZE_BYTES).ztoc,
-    "refused by readers": refused,
+    "no-ztoc": Poison(layer, lambda _: b"no zTOC at all" * 100),
+    "another-layers": Poison(layer, lambda _: ztoc_of(layer("sibling"))),
+    "other-settings": Poison(layer, lambda base: ztoc_of(base, span_size_bytes=2 * SPAN_SIZE_BYTES)),
+    "refused-by-readers": Poison(layer, refused),
+    "plain-tar-but-for-a-span-that-is-not-read": Poison(
+        lambda name: tar_with(parts(name)),
+        lambda _: ztoc_of(tar_with(parts("plain-tar-but-for-a-span-that-is-not-read", changed=30))),
+        PLAIN,
+    ),
+    "gzip-members-but-for-one-that-is-not-read": Poison(
+        lambda name: members_of(parts(name)),
+        lambda _: ztoc_of(members_of(parts("gzip-members-but-for-one-that-is-not-read", changed=30))),
+    ),
+    "two-files-with-each-others-names": Poison(programs, renamed),
 }
 
 
-@pytest.mark.parametrize("kind", [*POISON, "no row of ours"])
-def test_a_poisoned_row_is_detected_and_mended(service, kind):
-    base = layer(f"poisoned {kind}")
-    service.index(APP, "clean", base)
+@pytest.mark.parametrize("kind", POISON)
+def test_a_row_that_leads_to_a_wrong_ztoc_is_detected_and_mended(service, kind):
+    poison = POISON[kind]
+    base, options = poison.layer(kind), poison.options or {}
+    service.index(APP, f"clean-{kind}", base, **options)
     right = service.row_of(base)
-    if kind in POISON:
-        wrong = bytes(POISON[kind](base))
-        service.repository(APP).put_blob(wrong)
-        service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
-    else:
-        service.change_row(base, ztoc={"S": "latest"}, repositories={"S": APP})
+    wrong = poison.ztoc(base)
+    assert digest_of(wrong) != Digest.parse(right["ztoc"]["S"])
+    service.repository(APP).put_blob(wrong)
+    service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
 
-    execution = service.index(OTHER, f"after-{kind.replace(' ', '-').replace(chr(39), '')}", base)
+    execution = service.index(OTHER, kind, base, **options)
 
+    assert_mended(service, execution, base, right)
+    assert reuse_of(service.index(OTHER, f"again-{kind}", base, **options)) == (0, len(base))
+
+
+@pytest.mark.parametrize("kind", ["no-row-of-ours", "no-mac", "mac-of-another-row", "row-of-another-layer"])
+def test_a_row_that_no_builder_wrote_is_detected_and_mended(service, kind):
+    base, other = layer(kind), layer(f"beside {kind}")
+    service.index(APP, f"clean-{kind}", base, other)
+    right, beside = service.row_of(base), service.row_of(other)
+    changes = {
+        "no-row-of-ours": {"ztoc": {"S": "latest"}, "repositories": {"S": APP}},
+        "no-mac": {"mac": {"S": ""}},
+        "mac-of-another-row": {"mac": beside["mac"]},
+        "row-of-another-layer": {name: beside[name] for name in ("ztoc", "size", "mac")},
+    }
+    service.change_row(base, **changes[kind])
+
+    execution = service.index(OTHER, kind, base)
+
+    assert_mended(service, execution, base, right)
+
+
+def assert_mended(service: Reuse, execution: Execution, base: bytes, right: dict[str, Any]) -> None:
     assert reuse_of(execution) == (len(base), 0), "it was made anew"
     assert len(service.warnings("poisoned", base)) == 1
     mended = service.row_of(base)
-    assert (mended["ztoc"], mended["size"]) == (right["ztoc"], right["size"])
-    assert reuse_of(service.index(OTHER, "again", base)) == (0, len(base))
+    assert [mended[name] for name in ("ztoc", "size", "mac")] == [
+        right[name] for name in ("ztoc", "size", "mac")
+    ]
+
+
+def test_force_mends_what_a_builder_itself_got_wrong(service):
+    base = programs("forced")
+    image = image_of(base)
+    service.index(APP, "forced-clean", base)
+    right, wrong = service.row_of(base), renamed(base)
+    service.repository(APP).put_blob(wrong)
+    service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
+    service.change_row(base, mac=service.mac_of(service.row_of(base)))
+    published = service.index_somehow(OTHER, "forced", image)
+    assert published.output["v2"]["digest"] != service.right(image), "as wrong as what vouches for it"
+
+    execution = service.run(repository=OTHER, tag="forced", force=True)
+
+    assert execution.output["v2"]["digest"] == service.right(image)
+    assert reuse_of(execution) == (len(base), 0)
+    assert service.tags(OTHER)["forced-soci"] == service.right(image)
+    assert service.row_of(base)["mac"] == right["mac"]
+    assert reuse_of(service.index(APP, "forced-after", base)) == (0, len(base))
 
 
 def test_ztocs_that_are_deleted_are_made_again(service):

@@ -129,6 +129,12 @@ def test_a_failure_of_indexing_fails_the_execution_where_it_happens():
     assert not [name for name, state in all_states(INDEX) if "Catch" in state]
 
 
+def test_a_layer_is_indexed_with_what_was_asked_for_of_its_image():
+    maps = [state for machine in (INDEX, REINDEX) for name, state in all_states(machine) if "layers" in name]
+
+    assert [state["ItemSelector"]["force.$"] for state in maps] == ["$.force"] * 3
+
+
 def test_layers_are_indexed_side_by_side_up_to_the_limit():
     maps = [state for machine in (INDEX, REINDEX) for name, state in all_states(machine) if "layers" in name]
 

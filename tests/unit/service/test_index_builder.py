@@ -121,7 +121,9 @@ def test_layers_and_then_the_image_are_published(registry, handler, log):
 
 def test_what_the_core_warns_of_is_a_line_of_the_log_with_the_request(registry, handler, log, monkeypatch):
     monkeypatch.setenv("SOCI_ZTOC_TABLE", "ztocs")
+    monkeypatch.setenv("SOCI_ZTOC_MAC_KEY", "key")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:9")
     state = decision_of(push(registry, image_of(BASE)))
 
     index(handler, state)

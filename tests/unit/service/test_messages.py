@@ -109,12 +109,19 @@ def test_a_layer_job_is_what_the_map_over_layers_makes_of_an_item():
     document = {
         "image": {"repository": "team/app", "digest": str(digest("root"))},
         "layer": LAYERS[0].to_document(),
+        "force": True,
     }
 
     job = LayerJob.from_document(document)
 
-    assert job == LayerJob(repository="team/app", image=digest("root"), layer=LAYERS[0])
+    assert job == LayerJob(repository="team/app", image=digest("root"), layer=LAYERS[0], force=True)
     assert job.to_document() == document
+
+
+def test_a_layer_job_of_an_execution_that_began_before_there_was_force_is_not_forced():
+    image = {"repository": "team/app", "digest": str(digest("root"))}
+
+    assert not LayerJob.from_document({"image": image, "layer": LAYERS[0].to_document()}).force
 
 
 def test_a_publish_job_is_a_decision_with_outcomes_in_place_of_its_layers():

@@ -57,6 +57,10 @@ class Rows:
     def record(self, key: ReuseKey, entry: Entry) -> None:
         self.rows[key] = entry.to_document()
 
+    def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
+        assert self.find(key) == entry
+        self.rows[key] = entry.also_in(repository).to_document()
+
     @property
     def only(self) -> dict[str, Any]:
         (row,) = self.rows.values()
@@ -93,9 +97,11 @@ class World:
         layer: bytes,
         compression: str = "gzip",
         configuration: Configuration | None = None,
+        *,
+        force: bool = False,
     ) -> LayerOutcome:
         item = LayerItem(digest=digest_of(layer), size=len(layer), compression=LayerCompression(compression))
-        job = LayerJob(repository=repository, image=image.root.digest, layer=item)
+        job = LayerJob(repository=repository, image=image.root.digest, layer=item, force=force)
         return index_one_layer(job, configuration or configured(), self.open, self.catalog)
 
     def read_bytes(self, blob: bytes | Digest) -> int:
@@ -165,6 +171,21 @@ def test_another_repository_takes_the_ztoc_over_and_streams_no_layer(mounts):
         assert world.read_bytes(LAYER) < len(LAYER) // 2
         assert world.catalog.only["repositories"] == ["other", "app"]
         assert world.index("other").reused is Reused.HERE
+
+
+def test_a_forced_job_streams_the_layer_and_writes_the_row_anew(world):
+    first = world.index("app")
+    right = world.catalog.only
+    world.poison(world.put("app", b"known to be wrong"))
+    image = world.push("app", LAYER)
+    world.registry.forget_requests()
+
+    forced = world.index_again("app", image, LAYER, force=True)
+
+    assert (forced.reused, facts(forced)) == (None, facts(first))
+    assert world.read_bytes(LAYER) >= len(LAYER)
+    assert world.catalog.only == right
+    assert world.index("app").reused is Reused.HERE
 
 
 def test_without_a_catalog_each_layer_is_streamed(world):

@@ -15,6 +15,7 @@ from soci.service.messages import Published, PublishJob
 from soci.service.publish import publish_image
 from soci.service.registry import RegistryPlace
 from soci.service.reuse import NothingKnown, ZtocCatalog
+from soci.service.row_mac import KmsMac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +28,16 @@ class Builder:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the environment of a function; without SOCI_ZTOC_TABLE nothing is used again.
+        """Read the environment of a function; without SOCI_ZTOC_TABLE and SOCI_ZTOC_MAC_KEY nothing is used again.
 
         Raises:
             InvalidOption: naming every setting that is wrong.
         """
-        table = environment.get("SOCI_ZTOC_TABLE")
+        table, mac_key = environment.get("SOCI_ZTOC_TABLE"), environment.get("SOCI_ZTOC_MAC_KEY")
         return cls(
             configuration=Configuration.from_document(json.loads(environment["SOCI_SETTINGS"])),
             registry=RegistryPlace(environment["SOCI_REGISTRY"]),
-            catalog=DynamoDbCatalog(table) if table else NothingKnown(),
+            catalog=DynamoDbCatalog(table, KmsMac(mac_key)) if table and mac_key else NothingKnown(),
         )
 
     def index_layer(self, job: LayerJob) -> LayerOutcome:

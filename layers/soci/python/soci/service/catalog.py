@@ -2,109 +2,110 @@
 
 layer           partition key: the layer's digest
 settings        sort key: all else that decides a zTOC's bytes, readable
-ztoc, size, repositories, copy      the entry
+ztoc, size, copy        the entry
+mac             over all of these: a builder of this stack wrote them, having read the whole layer
+repositories    where to look; not under the MAC, since what is found there has to have the digests above
 expires_at      seconds since 1970: DynamoDB deletes rows that nobody has used for long
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 from soci.errors import InvalidDocument
+from soci.oci.fields import Fields
 from soci.reuse import ReuseKey
+from soci.service.away import MayBeAway
 from soci.service.reuse import Entry
+from soci.service.row_mac import RowMac
 
 ROW_LIFE_SECONDS = 90 * 24 * 3600
 """Counted from the last use. A row less costs the building of one zTOC."""
-
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 1.0, 2.0, 2
-"""The table answers in milliseconds, or else it is not worth waiting for."""
-
-REST_SECONDS = 60.0
-"""A table that did not answer is left alone for so long: the next layers are not kept waiting as well."""
-
-_log = logging.getLogger(__name__)
 
 
 class DynamoDbCatalog:
     """A table with partition key `layer` and sort key `settings`. Shared by threads.
 
-    A table that cannot be reached, is throttled or refuses is a table without rows: one line in the log says so.
+    A table that cannot be reached, is throttled or refuses is a table without rows: one line in the log says so. So it
+    is when the MACs of rows cannot be made or checked.
     """
 
     def __init__(
         self,
         table: str,
+        mac: RowMac,
         *,
         make_client: Callable[[], Any] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
-        self._make_client = make_client or _boto3_client
+        self._mac = mac
         self._now = now
-        self._rests_until = 0.0
+        self._dynamodb = MayBeAway("dynamodb", f"table {table}", make_client=make_client, now=now)
 
     def find(self, key: ReuseKey) -> Entry | None:
         """Return what is known. See `ZtocCatalog`."""
-        answer = self._ask(lambda client: client.get_item(TableName=self._table, Key=_row_key(key)))
+        answer = self._dynamodb.ask(lambda client: client.get_item(TableName=self._table, Key=_row_key(key)))
         item = answer and answer.get("Item")
         if not item:
             return None
         name = f"row of {key}"
-        return Entry.from_document({field: _plain(value, name) for field, value in item.items()}, name)
+        document = {field: _plain(value, name) for field, value in item.items()}
+        entry = Entry.from_document(document, name)
+        fields = Fields(document, name)
+        is_right = self._mac.is_right(facts_of(key, entry), fields.string("mac"))
+        if is_right is False:
+            raise fields.invalid("mac", "not that of a builder of this stack for this row")
+        return entry if is_right else None
 
     def record(self, key: ReuseKey, entry: Entry) -> None:
-        """Write a row, or write it anew. See `ZtocCatalog`."""
-        values: dict[str, object] = {"copy": None, **entry.to_document()}
-        values["expires_at"] = int(self._now() + ROW_LIFE_SECONDS)
+        """Write a row, or write it anew; without its MAC it would be of no use. See `ZtocCatalog`."""
+        mac = None if self._dynamodb.is_away else self._mac.make(facts_of(key, entry))
+        if mac is not None:
+            self._update(key, {"copy": None, **entry.to_document(), "mac": mac})
+
+    def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
+        """Write where to look, and that the row was used, if it still is that row. See `ZtocCatalog`."""
+        repositories = entry.also_in(repository).to_document()["repositories"]
+        self._update(key, {"repositories": repositories}, still=entry)
+
+    def _update(self, key: ReuseKey, values: Mapping[str, object], *, still: Entry | None = None) -> None:
+        values = {**values, "expires_at": int(self._now() + ROW_LIFE_SECONDS)}
         there = {field: value for field, value in values.items() if value is not None}
         absent = [f"#{field}" for field in values if field not in there]
         expression = "SET " + ", ".join(f"#{field} = :{field}" for field in there)
         if absent:
             expression += " REMOVE " + ", ".join(absent)
-        self._ask(
-            lambda client: client.update_item(
-                TableName=self._table,
-                Key=_row_key(key),
-                UpdateExpression=expression,
-                ExpressionAttributeNames={f"#{field}": field for field in values},
-                ExpressionAttributeValues={f":{field}": _attribute(value) for field, value in there.items()},
-            )
-        )
-
-    def _ask(self, call: Callable[[Any], Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
-
-        if self._now() < self._rests_until:
-            return None
-        try:
-            return call(self._client)
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            self._rests_until = self._now() + REST_SECONDS
-            _log.warning(
-                "table %s does not answer, so zTOCs are made that may be there: %s", self._table, error
-            )
-            return None
-
-    @cached_property
-    def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
-        return self._make_client()
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _row_key(key),
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": {f"#{field}": field for field in values},
+            "ExpressionAttributeValues": {f":{field}": _attribute(value) for field, value in there.items()},
+        }
+        if still is not None:
+            request["ConditionExpression"] = "ztoc = :still"
+            request["ExpressionAttributeValues"][":still"] = _attribute(str(still.ztoc))
+        self._dynamodb.ask(lambda client: _updated(client, request))
 
 
-def _boto3_client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
-    import boto3  # noqa: PLC0415 - see `DynamoDbCatalog`
-    import botocore.config  # noqa: PLC0415
+def facts_of(key: ReuseKey, entry: Entry) -> bytes:
+    """Return what a row's MAC is made of: a digest of all that the row says, so that no two rows have the same."""
+    copy = None if entry.copy is None else [str(entry.copy.digest), entry.copy.size]
+    facts = ["zTOC row", str(key.layer), key.settings, str(entry.ztoc), entry.size, copy]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
 
-    config = botocore.config.Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-    )
-    return boto3.client("dynamodb", config=config)
+
+def _updated(client: Any, request: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401
+    try:
+        answer: Mapping[str, Any] = client.update_item(**request)
+    except client.exceptions.ConditionalCheckFailedException:
+        return {}  # it was deleted or written anew since it was read, which is as good
+    return answer
 
 
 def _row_key(key: ReuseKey) -> dict[str, object]:

@@ -51,6 +51,7 @@ def index_one_layer(
 ) -> LayerOutcome:
     """Have a layer's zTOC in its repository, and of a zstd layer the gzip copy: made before, or made now.
 
+    A forced job makes them now, whatever the catalog knows, and lets it know.
     Doing it twice, even at the same time, gives the same bytes under the same digests.
 
     Raises:
@@ -61,7 +62,8 @@ def index_one_layer(
     catalog = catalog or NothingKnown()
     place = _place_of(job, configuration, open_image)
     key = reuse_key(place.planned, place.settings)
-    outcome = reuse(place, key, catalog) or _make(place, key, catalog)
+    reused = None if job.force else reuse(place, key, catalog)
+    outcome = reused or _make(place, key, catalog)
     return replace(outcome, seconds=time.perf_counter() - started)
 
 

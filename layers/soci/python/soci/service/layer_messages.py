@@ -68,11 +68,13 @@ class LayerJob:
     image: Digest
     """The root of the image that the layer belongs to."""
     layer: LayerItem
+    force: bool = False
+    """Make the zTOC of the layer itself, whatever is known of one that was made before."""
 
     def to_document(self) -> dict[str, object]:
         """Return the input of `index_layer`."""
         image = {"repository": self.repository, "digest": str(self.image)}
-        return {"image": image, "layer": self.layer.to_document()}
+        return {"image": image, "layer": self.layer.to_document(), "force": self.force}
 
     @classmethod
     def from_document(cls, document: object) -> LayerJob:
@@ -83,6 +85,7 @@ class LayerJob:
             repository=image.string("repository"),
             image=image.digest("digest"),
             layer=LayerItem.from_fields(fields.child("layer")),
+            force=fields.boolean("force"),
         )
 
 

@@ -52,7 +52,7 @@ class ImageRequest:
     digest: Digest | None = None
     """What the tag named when it was pushed, or once it was looked up; of an untagged image, the image."""
     force: bool = False
-    """Index it even if it has an index with the same settings."""
+    """Index it even if it has an index with the same settings, and read its layers even if they were indexed before."""
     origin: Origin = Origin.CONSOLE
     pushed_at: str | None = None
     """When the event says that it happened, RFC 3339."""

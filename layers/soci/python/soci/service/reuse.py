@@ -6,8 +6,9 @@
     check       its bytes, and three spans of the layer through it         soci.reuse
     take over   mounted by the registry, or else written here
 
-The catalog is not trusted. What it says, and what it leads to, is checked before the repository gets it; whatever is
-not right costs no more than the building of a zTOC that could have been spared.
+The catalog vouches for what it says: a builder of this stack read the whole layer, and got a zTOC of this digest. Where
+that zTOC is kept is not trusted, so what an entry leads to is checked before the repository gets it; whatever is not
+right costs no more than the building of a zTOC that could have been spared.
 """
 
 from __future__ import annotations
@@ -88,13 +89,19 @@ class Entry:
 
 
 class ZtocCatalog(Protocol):
-    """What is known of the zTOCs that were made. It may forget, be away, or be wrong."""
+    """What is known of the zTOCs that were made. It may forget, or be away."""
 
     def find(self, key: ReuseKey) -> Entry | None:
-        """Return what is known; None if that is nothing. Raises `InvalidDocument` for what is no entry."""
+        """Return what was recorded; None if that is nothing.
+
+        Raises `InvalidDocument` for what is no entry, or was not recorded here for this key.
+        """
 
     def record(self, key: ReuseKey, entry: Entry) -> None:
-        """Know it from now on, instead of what was known before."""
+        """Know it from now on, instead of what was known before. Only for what was made of the layer itself."""
+
+    def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
+        """Know of one more repository that has what was found."""
 
 
 class NothingKnown:
@@ -105,6 +112,9 @@ class NothingKnown:
         return None
 
     def record(self, key: ReuseKey, entry: Entry) -> None:
+        """See `ZtocCatalog`."""
+
+    def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
         """See `ZtocCatalog`."""
 
 
@@ -144,7 +154,7 @@ def reuse(place: LayerPlace, key: ReuseKey, catalog: ZtocCatalog) -> LayerOutcom
         _log.warning("poisoned: what is known of the zTOC of %s is wrong, so it is made anew: %s", key, error)
         return None
     if entry is not None and outcome is not None:
-        catalog.record(key, entry.also_in(place.repository))
+        catalog.also_in(key, entry, place.repository)
     return outcome
 
 
