@@ -44,7 +44,7 @@ def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG00
         logger.error("no page", extra={"request": event.get("request")} | failure)  # noqa: TRY400 - Lambda logs the trace
         raise
     told = ("request", "cursor", "summary", "done")
-    metrics = metrics_of(state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))
+    metrics = metrics_of(event, state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))
     logger.info("listed", extra={name: state[name] for name in told} | _counts(state) | metrics)
     return state
 

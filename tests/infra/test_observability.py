@@ -112,7 +112,7 @@ def told():
         "summary": {"outcomes": {"indexed": 2}},
         "done": True,
     }
-    for line in [*outcome_lines(), metrics_of(search, stack=STACK, timestamp_ms=0)]:
+    for line in [*outcome_lines(), metrics_of({}, search, stack=STACK, timestamp_ms=0)]:
         for directive in line["_aws"]["CloudWatchMetrics"]:
             for metric in directive["Metrics"]:
                 for names in directive["Dimensions"]:

@@ -143,6 +143,28 @@ def test_the_schedule_is_told_once_how_many_images_were_missed(registry, handler
     assert (directive["Dimensions"], lines[-1]["stack"]) == ([["stack"]], "soci-index-builder")
 
 
+def test_an_image_that_fails_each_day_does_not_hide_those_that_were_missed(registry, handler, log):
+    stock(registry, "app", 51)
+    state = handler({"request": {"repositories": ["*"], "scheduled": True}})
+    bad, *others = state["images"]
+    failed = [{**bad, "outcome": "failed", "reason": "GzipError"}]
+    state["results"] = failed + [{**one, "outcome": "indexed", "reason": None} for one in others]
+    retried = handler(state)
+    ended = handler({**retried, "results": failed})
+
+    assert missed(log) == [None, None, 50]
+
+    again = handler({**ended, "execution": {"RedriveCount": 1}})
+    handler({**again, "results": failed})
+    assert missed(log)[3:] == [None, 0], "a redrive tells of nothing twice"
+    handler({**again, "results": [{**bad, "outcome": "indexed", "reason": None}]})
+    assert missed(log)[5:] == [1]
+
+
+def missed(log):
+    return [json.loads(line).get("ImagesMissed") for line in log.getvalue().splitlines()]
+
+
 def test_a_schedule_that_finds_nothing_missing_says_so(handler, log):
     handler({"request": {"repositories": ["*"], "scheduled": True}})
 

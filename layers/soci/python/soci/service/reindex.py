@@ -49,12 +49,15 @@ class Cursor:
     """How often images were asked for."""
     redrives: int = 0
     """Of the execution, when the failures were last sent once more."""
+    counted: int = 0
+    """How many of the indexed images `metrics_of` has told: a redrive tells of those alone that came after."""
 
     def to_document(self) -> Document:
         """Return it as JSON; nobody else reads it."""
         place = None if self.place is None else self.place.to_document()
         flags = {"has_ended": self.has_ended, "is_retry": self.is_retry}
-        return {"place": place, **flags, "calls": self.calls, "redrives": self.redrives}
+        counts = {"calls": self.calls, "redrives": self.redrives, "counted": self.counted}
+        return {"place": place, **flags, **counts}
 
     @classmethod
     def from_fields(cls, fields: Fields | None) -> Cursor:
@@ -68,6 +71,7 @@ class Cursor:
             is_retry=fields.boolean("is_retry"),
             calls=fields.integer("calls") or 0,
             redrives=fields.integer("redrives") or 0,
+            counted=fields.integer("counted") or 0,
         )
 
 
@@ -81,9 +85,12 @@ class _State:
     failed: tuple[FailedImage, ...]
 
     def answer(self, images: Sequence[Mapping[str, object]] = (), *, is_done: bool) -> Document:
+        cursor = self.cursor
+        if is_done and not cursor.is_retry:  # the end, with or without failures
+            cursor = replace(cursor, counted=self.summary.outcomes.get(Outcome.INDEXED, 0))
         return {
             "request": self.request.to_document(),
-            "cursor": self.cursor.to_document(),
+            "cursor": cursor.to_document(),
             "summary": self.summary.to_document(),
             "failed": [one.to_document() for one in self.failed],
             "results": [],
@@ -182,17 +189,25 @@ def _list(state: _State, fetch_page: PageSource) -> Document:
     return replace(state, cursor=cursor, summary=summary).answer(page.images, is_done=is_over)
 
 
-def metrics_of(state: Document, *, stack: str, timestamp_ms: int) -> Document:
-    """Return what makes the line about a state carry metrics: at the end of a re-index that a schedule asked for.
+def metrics_of(before: object, after: Document, *, stack: str, timestamp_ms: int) -> Document:
+    """Return what makes the line about a step carry metrics: at the end of a re-index that a schedule asked for.
 
-    What somebody asks for by hand is no surprise if it is missing, so nothing is counted then.
+    Failures that remain keep nothing back: an image that fails each day must not hide those that were missed. What a
+    redrive mends is told besides, each image once. What somebody asks for by hand is no surprise if it is missing, so
+    nothing is counted then.
+
+    Args:
+        before: the state that the step was taken from.
+        after: what `next_step` gave.
+        stack: whose re-index it is.
+        timestamp_ms: when it was, in milliseconds of the Unix epoch.
     """
-    after = _read(Fields(state, "re-index"), state)
-    if not after.request.scheduled or state["done"] is not True or after.failed:
+    state = _read(Fields(after, "re-index"), after)
+    if not state.request.scheduled or after["done"] is not True or state.cursor.is_retry:
         return {}
-    missed = after.summary.outcomes.get(Outcome.INDEXED, 0)
-    dimensions = {metrics.Dimension.STACK: stack}
-    return metrics.embedded({metrics.IMAGES_MISSED: missed}, dimensions, timestamp_ms=timestamp_ms)
+    told = Cursor.from_fields(Fields(before, "re-index").optional_child("cursor")).counted
+    missed = {metrics.IMAGES_MISSED: state.cursor.counted - told}
+    return metrics.embedded(missed, {metrics.Dimension.STACK: stack}, timestamp_ms=timestamp_ms)
 
 
 def _read(fields: Fields, document: object) -> _State:
