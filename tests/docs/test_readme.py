@@ -1,0 +1,95 @@
+"""README: its commands, as they stand there, do what they say; a registry in memory has its registries' names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.registry import Registry
+from tests.aws_environment import variables_for
+from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
+from tests.docs.manual import DOCS
+from tests.image_files import Image, write_docker_archive
+from tests.unit.service.places import in_memory
+
+README = (DOCS.parent / "README.md").read_text()
+TERMINAL = README.partition("\n## At the terminal\n")[2].partition("\n## ")[0]
+LINES = [line.strip().removeprefix("$ ") for line in re.findall(r"^    \$ .+$", TERMINAL, re.MULTILINE)]
+REGISTRIES = ("registry.example.com", "123456789012.dkr.ecr.eu-central-1.amazonaws.com")
+
+LAYER_TAR = tar_of(file("etc/os-release", b"ID=readme\n"), file("usr/bin/app", noise(11 << 20)))
+"""As large as a layer has to be by the defaults."""
+LAYER = gzip_of(LAYER_TAR, level=1)
+IMAGE = image_of(LAYER)
+EVENT = (DOCS.parent / "tests" / "events" / "push.json").read_bytes()
+
+
+@pytest.fixture
+def registry():
+    with in_memory() as place:
+        for repository in ("app", "team/app"):
+            place.put(repository, IMAGE, "1.4")
+        yield place.registry
+
+
+def put_files(directory: Path, registry: Registry) -> None:
+    """What the commands name."""
+    layout_of(directory / "app", IMAGE)
+    (directory / "layer.tar.gz").write_bytes(LAYER)
+    (directory / "event.json").write_bytes(EVENT)
+    task = {"containerDefinitions": [{"name": "app", "image": f"{registry.host}/app:1.4-soci"}]}
+    (directory / "task-definition.json").write_text(json.dumps(task))
+
+
+def put_archive(directory: Path, line: str) -> None:
+    """An archive under one name, of the kind that a command takes it for."""
+    if "docker-archive:app.tar" in line:
+        write_docker_archive(directory / "app.tar", Image(layers=(LAYER_TAR,)), "app:latest")
+    elif "oci-archive:app.tar" in line:
+        made = shutil.make_archive(str(directory / "made"), "tar", layout_of(directory / "one", IMAGE))
+        Path(made).rename(directory / "app.tar")
+
+
+def test_every_command_of_the_readme_runs_as_it_stands_there(registry, tmp_path):
+    put_files(tmp_path, registry)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, **variables_for(registry), "SOCI_REGISTRY": registry.host, "PATH": path}
+    variables, failed = "", {}
+    for line in LINES:
+        put_archive(tmp_path, line)
+        command = line
+        for name in REGISTRIES:
+            command = command.replace(name, registry.host)
+        if re.match(r"\w+=", command):
+            variables += f"{command}\n"
+            continue
+        done = subprocess.run(
+            ["bash", "-euc", variables + command],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=60,
+        )
+        if done.returncode:
+            failed[line] = done.stderr
+
+    assert failed == {}
+
+
+def test_every_command_that_there_is_stands_in_the_readme():
+    listed = subprocess.run(
+        [Path(sys.executable).parent / "soci-index", "--help"], check=True, capture_output=True, text=True
+    ).stdout
+    commands = re.findall(r"^  ([a-z][a-z-]+) ", listed.partition("Commands:")[2], re.MULTILINE)
+
+    assert commands
+    assert set(commands) == {line.split()[1] for line in LINES if line.startswith("soci-index ")}
