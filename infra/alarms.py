@@ -21,13 +21,15 @@ _HOURS = 60 * _MINUTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Goes off as soon as the sum of some series reaches a threshold in one period; no data is good news."""
+    """Goes off as soon as the sum of some series reaches a threshold in one period."""
 
     name: str
     meaning: str
     series: tuple[Series, ...]
     threshold: float
     period_seconds: int = 5 * _MINUTES
+    is_silence_good: bool = True
+    """What happens without data: it goes back. Otherwise it stays as it is."""
 
 
 def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -> Iterator[Alarm]:
@@ -55,11 +57,12 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
         meaning="Events wait in the dead-letter queue, for 14 days; their images have no index.",
         series=(watched.queue(WAITING),),
         threshold=1,
+        is_silence_good=False,  # SQS tells nothing of a queue that nobody touches, whatever waits in it
     )
     yield Alarm(
         name="EventsLost",
         meaning="Events could neither be delivered nor be kept in the dead-letter queue.",
-        series=watched.lost(),
+        series=watched.lost("OutcomeRecorder"),
         threshold=1,
     )
     yield Alarm(

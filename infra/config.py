@@ -244,8 +244,9 @@ class Deployment(Declared):
         str | None,
         Setting(
             Nullable(_KEY_ARN),
-            "encrypts logs, the functions' environment, the queue of undelivered events and the alarms' topic; its "
-            "policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: keys of AWS",
+            "encrypts logs, the functions' environment, the table of zTOCs, the queue of undelivered events and "
+            "the alarms' topic; its policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: keys of "
+            "AWS",
         ),
     ] = None
     vpc: Network = field(default_factory=Network)

@@ -102,7 +102,7 @@ class Observability(Construct):
             comparison_operator="GreaterThanOrEqualToThreshold",
             threshold=alarm.threshold,
             evaluation_periods=1,
-            treat_missing_data="notBreaching",
+            treat_missing_data="notBreaching" if alarm.is_silence_good else "ignore",
             alarm_actions=[*told],
         )
         if len(alarm.series) == 1:

@@ -11,6 +11,10 @@ from infra import permissions
 from infra.permissions import Grant
 
 
+LONG_POLLING_SECONDS = 10
+"""Without it a call asks some of the servers alone, and may find nothing in a queue that holds messages."""
+
+
 class Undelivered(Construct):
     """A dead-letter queue. Its messages are the events themselves, so each can be sent once more."""
 
@@ -24,6 +28,7 @@ class Undelivered(Construct):
             encryption_master_key=key,
             enforce_ssl=True,
             retention_period=Duration.days(14),
+            receive_message_wait_time=Duration.seconds(LONG_POLLING_SECONDS),
         )
         permissions.acknowledge(
             self.queue, "AwsSolutions-SQS3", "This is the dead-letter queue of the rules' targets."

@@ -88,9 +88,9 @@ class Watched:
             namespace=QUEUES, metric=metric, dimensions=dimensions, statistic="Maximum", label=label
         )
 
-    def lost(self) -> tuple[Series, ...]:
-        """Return, for each rule, how many events could neither be delivered nor be put into the queue."""
-        return tuple(
+    def lost(self, function: str) -> tuple[Series, ...]:
+        """Return, for each rule and a function that has the queue too, how many events could not be put into it."""
+        of_rules = [
             Series(
                 namespace=EVENTS,
                 metric="InvocationsFailedToBeSentToDlq",
@@ -98,4 +98,9 @@ class Watched:
                 statistic="Sum",
             )
             for rule in self.rules
+        ]
+        dimensions = {"FunctionName": self.functions[function].name}
+        of_function = Series(
+            namespace=FUNCTIONS, metric="DeadLetterErrors", dimensions=dimensions, statistic="Sum"
         )
+        return *of_rules, of_function

@@ -18,7 +18,7 @@ from soci.service.reindex_request import ReindexRequest
 from soci.service.requests import parse_request
 from tests.docs.manual import DOCS, blocks, broken_links
 from tests.docs.terminal import terminal
-from tests.infra.stacks import template_of
+from tests.infra.stacks import resources, template_of
 from tests.unit.service.told import status_change
 
 PAGE = "operations.md"
@@ -201,6 +201,21 @@ def test_a_replay_brings_each_event_to_where_it_was_going(account, shell):
     assert account.inputs(account.reindex) == []
 
 
+def test_a_replay_tells_what_is_left_in_the_queue(account, shell):
+    account.leave_undelivered(account.index_image + "-gone", json.dumps(PUSH))
+
+    assert json.loads(run(shell, REPLAY).stdout) == {
+        "ApproximateNumberOfMessages": "0",
+        "ApproximateNumberOfMessagesNotVisible": "1",
+    }
+
+
+def test_a_replay_ends_only_after_all_servers_of_the_queue_were_asked():
+    (queue,) = resources(template_of({}), "AWS::SQS::Queue").values()
+
+    assert queue["ReceiveMessageWaitTimeSeconds"] == 10
+
+
 def test_the_request_of_a_daily_search_is_replayed_as_well(account, shell):
     request = json.dumps({"repositories": ["*"], "only_missing": True})
     account.leave_undelivered(account.reindex, request)
@@ -246,6 +261,12 @@ def test_all_that_failed_is_redriven_and_what_cannot_be_does_not_stop_the_others
     assert done.returncode == 0
     assert "ExecutionNotRedrivable" in done.stderr
     assert set(account.redriven) == {failed[0], failed[2]}
+
+
+def test_where_nothing_failed_there_is_nothing_to_run_again(account, shell):
+    done = run(shell, command("Run failures again", "while read"))
+
+    assert (done.stderr, done.returncode, account.redriven) == ("", 0, [])
 
 
 def test_what_is_started_by_hand_is_what_the_functions_take(account, shell):

@@ -51,6 +51,7 @@ class Aws:
             ("stepfunctions", "StartExecution"): self._start,
             ("sqs", "ReceiveMessage"): self._receive,
             ("sqs", "DeleteMessage"): self._delete,
+            ("sqs", "GetQueueAttributes"): self._count,
             ("lambda", "Invoke"): self._invoke,
         }
 
@@ -104,6 +105,12 @@ class Aws:
     def _delete(self, asked: Mapping[str, Json]) -> Json:
         self._system.dead_letters.remove(self._in_hand[int(asked["ReceiptHandle"])])
         return {}
+
+    def _count(self, _: Mapping[str, Json]) -> Json:
+        in_hand = [letter for letter in self._in_hand if letter in self._system.dead_letters]
+        waiting = len(self._system.dead_letters) - len(in_hand)
+        counts = {"": waiting, "NotVisible": len(in_hand)}
+        return {"Attributes": {f"ApproximateNumberOfMessages{kind}": str(n) for kind, n in counts.items()}}
 
     def _invoke(self, asked: Mapping[str, Json]) -> Json:
         answer = self._system.functions.invoke(asked["FunctionName"], asked["Payload"])

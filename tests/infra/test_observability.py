@@ -25,7 +25,7 @@ OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 STACK = "soci-index-builder"
 OF_AWS = {
     "AWS/States": {"ExecutionsFailed", "ExecutionsTimedOut"},
-    "AWS/Lambda": {"Duration"},
+    "AWS/Lambda": {"Duration", "DeadLetterErrors"},
     "AWS/SQS": {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
     "AWS/Events": {"InvocationsFailedToBeSentToDlq"},
 }
@@ -204,9 +204,10 @@ def test_every_alarm_is_explained_in_the_manual():
         assert alarm["AlarmDescription"].endswith(f" See docs/operations.md, {name}.")
 
 
-def test_no_news_is_good_news_and_one_bad_period_is_enough():
-    for alarm in alarms().values():
-        assert alarm["TreatMissingData"] == "notBreaching"
+def test_no_news_is_good_news_but_of_a_queue_and_one_bad_period_is_enough():
+    for name, alarm in alarms().items():
+        expected = "ignore" if name == "EventsNotDelivered" else "notBreaching"
+        assert alarm["TreatMissingData"] == expected
         assert alarm["EvaluationPeriods"] == 1
         assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
 
@@ -224,8 +225,14 @@ def test_an_alarm_on_several_metrics_watches_their_sum():
 
     assert (total["Expression"], total["ReturnData"]) == ("SUM(FILL(METRICS(), 0))", True)
     assert not any(part["ReturnData"] for part in parts)
-    rules = {part["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for part in parts}
-    assert rules == {rule.name for rule in resolved({}).of_type("AWS::Events::Rule")}
+    *rules, recorder = (part["MetricStat"]["Metric"] for part in parts)
+    names = {rule["Dimensions"][0]["Value"] for rule in rules}
+    assert names == {rule.name for rule in resolved({}).of_type("AWS::Events::Rule")}
+    (queued,) = (
+        one for one in resolved({}).of_type("AWS::Lambda::Function") if "DeadLetterConfig" in one.properties
+    )
+    assert recorder["MetricName"] == "DeadLetterErrors"
+    assert recorder["Dimensions"] == [{"Name": "FunctionName", "Value": queued.name}]
 
 
 @pytest.mark.parametrize(
