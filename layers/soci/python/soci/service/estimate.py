@@ -188,5 +188,6 @@ def _usd(work: Work, sizes: FunctionSizes) -> dict[str, float]:
         "step_functions": transitions(work) * prices.TRANSITION.usd,
         "eventbridge": prices.EVENT.usd,
         "dynamodb": work.layers * (prices.TABLE_READ.usd + prices.TABLE_WRITE.usd),
+        "kms": work.layers * prices.KEY_REQUEST.usd,
         "logs": calls * _LOG_BYTES_PER_CALL / _BYTES_PER_GB * prices.LOGS_GB.usd,
     }

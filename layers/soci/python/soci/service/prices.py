@@ -24,6 +24,7 @@ class Price:
 
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"
 _CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
+_KMS = "https://aws.amazon.com/kms/pricing/"
 _DYNAMODB = "https://aws.amazon.com/dynamodb/pricing/on-demand/"
 
 LAMBDA_ARM64 = Price(usd=0.0000133334, per="GB-second of Lambda, arm64", source=_LAMBDA)
@@ -41,6 +42,8 @@ EVENT = Price(
 )
 TABLE_READ = Price(usd=0.125 / 1_000_000, per="read unit of DynamoDB, on demand", source=_DYNAMODB)
 TABLE_WRITE = Price(usd=0.625 / 1_000_000, per="write unit of DynamoDB, on demand", source=_DYNAMODB)
+KEY_REQUEST = Price(usd=0.03 / 10_000, per="request of KMS: a MAC made or checked", source=_KMS)
+KEY_MONTH = Price(usd=1.00, per="key of KMS and month", source=_KMS)
 LOGS_GB = Price(usd=0.50, per="GB of logs taken in by CloudWatch", source=_CLOUDWATCH)
 METRIC_MONTH = Price(usd=0.30, per="metric of CloudWatch and month", source=_CLOUDWATCH)
 ALARM_MONTH = Price(usd=0.10, per="alarm of CloudWatch and month", source=_CLOUDWATCH)
@@ -54,5 +57,6 @@ NAT_GB = Price(
 
 ALL = (
     *(LAMBDA_ARM64, LAMBDA_X86_64, LAMBDA_REQUEST, TRANSITION, EVENT, TABLE_READ, TABLE_WRITE),
+    *(KEY_REQUEST, KEY_MONTH),
     *(LOGS_GB, METRIC_MONTH, ALARM_MONTH, DASHBOARD_MONTH, STORAGE_GB_MONTH, NAT_GB),
 )
