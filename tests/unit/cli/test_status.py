@@ -11,6 +11,7 @@ import pytest
 
 from local.registry import Answer
 from soci.cli.status_command import age_text
+from soci.oci import media_types
 from soci.registry.ecr_api import EcrApi
 from soci.status.states import IndexState
 from tests.aws_environment import as_aws
@@ -146,11 +147,69 @@ def test_under_replace_the_tag_itself_is_the_index(soci_index, place, tmp_path):
     assert found == {"1": "indexed", "2": "missing"}
 
 
-def test_under_digest_only_nobody_knows_from_the_tag(soci_index, place, tmp_path):
-    place.put("app", app("1"), "1")
-    index(place, by_hand("app", "1"), configuration(tagging={"policy": "digest-only"}))
+DIGEST_ONLY = {"tagging": {"policy": "digest-only"}}
 
-    assert states(soci_index, place, tmp_path, tagging={"policy": "digest-only"}) == {"1": "unknown"}
+
+def test_under_digest_only_the_copy_is_found_among_what_has_no_tag(soci_index, place, tmp_path):
+    for tag in ("indexed", "other-settings", "missing", "broken", "broken-and-indexed"):
+        place.put("app", both(tag), tag)
+    there = place.registry.repository("app")
+    for tag, span_size in (("broken", 65_536), ("other-settings", 131_072), ("broken-and-indexed", 131_072)):
+        known = set(there.manifests)
+        index(place, by_hand("app", tag), configuration(index={"span_size_bytes": span_size}, **DIGEST_ONLY))
+        if tag.startswith("broken"):
+            made = {digest: there.manifests[digest] for digest in set(there.manifests) - known}
+            for digest, manifest in made.items():
+                if manifest.artifact_type == media_types.SOCI_INDEX_V2:
+                    del there.manifests[digest]
+    for tag in ("indexed", "broken-and-indexed"):
+        index(place, by_hand("app", tag), configuration(**DIGEST_ONLY))
+
+    found = states(soci_index, place, tmp_path, **DIGEST_ONLY)
+
+    assert found == {
+        "indexed": "indexed",
+        "other-settings": "other-settings",
+        "missing": "missing",
+        "broken": "broken",
+        "broken-and-indexed": "indexed",
+    }
+
+
+def test_under_digest_only_the_table_shows_the_digest_to_deploy(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    made = index(place, by_hand("app", "1"), configuration(**DIGEST_ONLY))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(configuration(**DIGEST_ONLY).to_document()))
+    asked = ("status", f"{place.registry.host}/app", *flags(place, path))
+
+    assert made.root is not None
+    row = soci_index(*asked).stdout.splitlines()[1].split()
+    [image] = soci_index(*asked, "--json").document["images"]
+
+    assert row[1:5] == ["1", "indexed", "v2", f"@{made.root.digest.hex[:12]}"]
+    assert (image["index_tag"], image["index_digest"]) == (None, str(made.root.digest))
+
+
+def test_under_digest_only_both_versions_have_to_be_there(soci_index, place, tmp_path):
+    sections = {"index": {"version": "both"}, **DIGEST_ONLY}
+    for tag in ("partly", "indexed"):
+        place.put("app", app(tag), tag)
+    index(place, by_hand("app", "partly"), configuration(**DIGEST_ONLY))
+    index(place, by_hand("app", "indexed"), configuration(**sections))
+
+    assert states(soci_index, place, tmp_path, **sections) == {"partly": "partly", "indexed": "indexed"}
+
+
+def test_under_digest_only_a_registry_that_tells_of_tags_alone_knows_nothing(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    index(place, by_hand("app", "1"), configuration(**DIGEST_ONLY))
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(configuration(**DIGEST_ONLY).to_document()))
+
+    document = soci_index("status", f"{place.registry.host}/app", "--settings", path, "--json").document
+
+    assert document["summary"] == {"unknown": 1}
 
 
 def test_the_copy_of_the_same_files_compressed_otherwise_is_outdated(soci_index, place, tmp_path):

@@ -12,7 +12,7 @@ import typer
 from soci.cli import options
 from soci.cli.documents import SettingsOption, read_settings
 from soci.cli.registries import EcrHostOption, Inventories, RepositoriesArgument
-from soci.cli.terminal import count_text, print_json, print_lines, print_table, size_text
+from soci.cli.terminal import count_text, print_json, print_lines, print_table, short, size_text
 from soci.status.images import fetch_status
 from soci.status.states import ImageStatus, IndexState
 
@@ -64,7 +64,7 @@ def _row(image: ImageStatus, now: datetime) -> tuple[str, ...]:
         image.tag,
         image.state,
         "+".join(image.versions) or "-",
-        image.index_tag or "-",
+        image.index_tag or (f"@{short(image.index_digest)}" if image.index_digest else "-"),
         age_text((now - image.pushed_at).total_seconds()) if image.pushed_at else "-",
         "-" if image.size_bytes is None else size_text(image.size_bytes),
         _reason(image),

@@ -56,9 +56,10 @@ class PlatformFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedCopy:
-    """A SOCI-enabled image under a tag of its own."""
+    """A SOCI-enabled image that is not its original."""
 
-    tag: str
+    tag: str | None
+    """None: it has its digest alone."""
     digest: Digest
     platforms: tuple[PlatformFacts, ...]
 
@@ -95,9 +96,9 @@ def find_platforms(
     return tuple(_look_at(source, image, one, find_referrer) for one in _platforms_of(image))
 
 
-def find_copy(open_image: SourceOpener, repository: str, tag: str) -> ConvertedCopy | None:
-    """Look for a SOCI-enabled image under a tag; None when there is none."""
-    source = open_image(repository, tag)
+def find_copy(open_image: SourceOpener, repository: str, reference: str) -> ConvertedCopy | None:
+    """Look for a SOCI-enabled image under a tag or a digest; None when there is none."""
+    source = open_image(repository, reference)
     try:
         image = fetch_image(source)
     except (NotInImage, BlobMissing, IntegrityError):
@@ -105,7 +106,9 @@ def find_copy(open_image: SourceOpener, repository: str, tag: str) -> ConvertedC
     if not is_soci_enabled(image):
         return None
     return ConvertedCopy(
-        tag=tag, digest=image.root.digest, platforms=find_platforms(source, image, no_referrers)
+        tag=None if ":" in reference else reference,
+        digest=image.root.digest,
+        platforms=find_platforms(source, image, no_referrers),
     )
 
 

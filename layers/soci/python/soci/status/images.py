@@ -16,8 +16,10 @@ from soci.fetch import Image, fetch_image
 from soci.inventory import Inventory, Listed
 from soci.oci import media_types
 from soci.oci.digest import Digest
+from soci.ports import ImageSource
 from soci.service.configuration import Configuration, Index, TagPolicy
-from soci.service.decide import SourceOpener, decide
+from soci.service.decide import SourceOpener, decide, plan_platforms
+from soci.service.existing import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.recognise import is_soci_enabled
@@ -56,6 +58,7 @@ def fetch_status(inventory: Inventory, repository: str, configuration: Configura
         open_image=inventory.open_image,
         digests={tag: one.digest for one in listed for tag in one.tags},
         find_referrer=_listed_referrers(listed) if inventory.has_api else ask_referrers,
+        nameless=_find_nameless(inventory, repository, configuration, listed),
     )
     tasks = [(one, tag) for one in listed for tag in one.tags]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -73,10 +76,12 @@ class _Found:
     copy: ConvertedCopy | None = None
     has_old_copy: bool = False
     """Whether what lies under the copy's tag was made of another image."""
+    has_promised: bool = False
+    """Whether a copy without a tag is what the settings promise; of others the decision tells."""
 
     @property
     def index_tag(self) -> str | None:
-        """Which tag a task has to name."""
+        """Which tag a task has to name; None if there is no index, or only its digest leads to it."""
         return self.copy.tag if self.copy else self.tag if is_soci_enabled(self.image) else None
 
     @property
@@ -110,6 +115,8 @@ class _Survey:
     digests: Mapping[str, Digest]
     """By tag."""
     find_referrer: FindReferrer
+    nameless: Sequence[ConvertedCopy] | None
+    """SOCI-enabled images without a tag, the newest first, if the settings make such; None: nobody knows of them."""
 
     def look_at(self, task: tuple[Listed, str]) -> ImageStatus | None:
         """Tell the state of an image under a tag; None for what belongs to the line of another tag."""
@@ -159,6 +166,8 @@ class _Survey:
         image = fetch_image(source)
         own = _Found(tag=tag, image=image, platforms=find_platforms(source, image, self.find_referrer))
         tagging = self.configuration.tagging
+        if not is_soci_enabled(image) and tagging.policy is TagPolicy.DIGEST_ONLY:
+            return self._with_nameless_copy(own, source, open_image)
         if is_soci_enabled(image) or tagging.policy is not TagPolicy.SUFFIX:
             return own
         copy = find_copy(open_image, self.repository, tag + tagging.suffix)
@@ -166,12 +175,23 @@ class _Survey:
             return own
         return replace(own, copy=copy) if copy.is_of(image) else replace(own, has_old_copy=True)
 
+    def _with_nameless_copy(self, own: _Found, source: ImageSource, open_image: SourceOpener) -> _Found:
+        """Add the copy that the settings promise, else the newest one of this image."""
+        copies = [one for one in self.nameless or () if one.is_of(own.image)]
+        index, planned = self.configuration.index, plan_platforms(own.image, self.configuration)
+        has_others = not index.makes_v1 or has_v1(source, planned, index.settings)
+        for one in copies:
+            output = open_image(self.repository, str(one.digest))
+            if has_others and has_v2(output, own.image, planned, index.settings):
+                return replace(own, copy=one, has_promised=True)
+        return replace(own, copy=copies[0] if copies else None)
+
     def _state(self, decision: Decision, found: _Found) -> IndexState:
         """Name what there is. The decision knows what is meant; see `decide`."""
         versions = [found.versions_of(one) for one in found.platforms]
         if found.problem:
             return IndexState.BROKEN
-        if decision.reason is ImageReason.ALREADY_INDEXED:
+        if decision.reason is ImageReason.ALREADY_INDEXED or found.has_promised:
             return IndexState.INDEXED
         if decision.action is not Action.INDEX:
             return IndexState.INDEXED if any(versions) else IndexState.LEFT_OUT
@@ -189,7 +209,7 @@ class _Survey:
             return IndexState.OTHER_SETTINGS
         if any(wanted & there for there in versions):
             return IndexState.PARTLY
-        if self.configuration.tagging.policy is TagPolicy.DIGEST_ONLY and Version.V2 in wanted:
+        if self.nameless is None and Version.V2 in wanted:
             return IndexState.UNKNOWN
         return IndexState.V1_ONLY if any(versions) and Version.V2 in wanted else IndexState.MISSING
 
@@ -204,6 +224,21 @@ def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
         return ask_referrers
     found = {one.subject: one.digest for one in indexes}
     return lambda _, image: found.get(image)
+
+
+def _find_nameless(
+    inventory: Inventory, repository: str, configuration: Configuration, listed: Sequence[Listed]
+) -> Sequence[ConvertedCopy] | None:
+    """Read the image indexes that have no tag, if that is where the settings put SOCI-enabled images."""
+    if configuration.tagging.policy is not TagPolicy.DIGEST_ONLY or not configuration.index.makes_v2:
+        return ()
+    if not inventory.has_api:
+        return None
+    untagged = [one for one in listed if not one.tags and media_types.is_index(one.media_type)]
+    untagged.sort(key=lambda one: one.pushed_at.timestamp() if one.pushed_at else 0.0, reverse=True)
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        found = pool.map(lambda one: find_copy(inventory.open_image, repository, str(one.digest)), untagged)
+        return [copy for copy in found if copy is not None]
 
 
 def _orphan(blank: ImageStatus, copy: ConvertedCopy) -> ImageStatus:
