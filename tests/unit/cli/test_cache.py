@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import zstandard
 
+from soci.cli.options import settings_of
+from soci.cli.ztoc_directory import ZtocDirectory
 from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import digest_of
+from soci.plan import PlannedLayer
+from soci.reuse import reuse_key
 from soci.verify import verify_image
+from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import (
+    describe,
     file,
     gzip_of,
     image_of,
@@ -26,7 +32,9 @@ from tests.builders import (
 )
 from tests.recipes import files_of
 
-BASE = gzip_of(tar_of(opaque("etc"), file("etc/base", text(400_000))))
+BASE = gzip_of(
+    tar_of(opaque("etc"), file("etc/base", text(400_000)), file("etc/aa", b"one"), file("etc/bb", b"two"))
+)
 FIRST, SECOND = (gzip_of(tar_of(file("app", text(200_000, name)))) for name in ("first", "second"))
 FLAGS = ("--min-layer-size", "0", "--span-size", "64KiB")
 
@@ -97,13 +105,11 @@ def test_a_table_says_what_came_out_of_the_cache(soci_index, convert, tmp_path, 
     assert lines[2].endswith("out of the cache")
 
 
-def test_a_kept_file_is_the_ztoc_as_it_is_and_named_by_layer_and_digest(convert, cache):
+def test_a_kept_file_is_the_ztoc_as_it_is_and_lies_in_a_folder_of_its_layer(convert, cache):
     document = convert(BASE)
 
     (path,) = kept(cache)
-    digest = document["layers"][0]["ztoc"]["digest"]
-    assert str(digest_of(path.read_bytes())) == digest
-    assert path.name.endswith(f"-{digest.removeprefix('sha256:')}.ztoc")
+    assert str(digest_of(path.read_bytes())) == document["layers"][0]["ztoc"]["digest"]
     assert path.parent.name == f"sha256-{digest_of(BASE).hex}"
 
 
@@ -120,14 +126,42 @@ def test_other_settings_are_another_ztoc(convert, cache, flags):
     assert len(kept(cache)) == 2
 
 
+KEY = reuse_key(
+    PlannedLayer(descriptor=describe(BASE, media_types.OCI_LAYER_GZIP), decision=CompressionAlgorithm.GZIP),
+    settings_of(min_layer_size=0, span_size=65_536),
+)
+
+
 def swapped(path: Path, ztoc: bytes | bytearray) -> None:
-    """Put another zTOC in the place of one, under a name that fits it."""
-    settings = path.name.partition("-")[0]
+    """Put another zTOC in the place of one, as the command itself would have."""
     path.unlink()
-    (path.parent / f"{settings}-{digest_of(ztoc).hex}.ztoc").write_bytes(ztoc)
+    ZtocDirectory(path.parent.parent).keep(KEY, ztoc)
+
+
+def renamed(path: Path) -> None:
+    """Give two files of the layer each other's name."""
+    ztoc, names = path.read_bytes(), (b"etc/aa", b"etc/bb")
+    assert [ztoc.count(name) for name in names] == [1, 1]
+    path.write_bytes(
+        ztoc.replace(names[0], b"??????").replace(names[1], names[0]).replace(b"??????", names[1])
+    )
+
+
+def moved(path: Path) -> None:
+    """Put the file of a zTOC for other settings in the place of this one, its name after the settings and all."""
+    other = index_layer(BASE, span_size_bytes=131_072).ztoc
+    key = reuse_key(
+        PlannedLayer(descriptor=describe(FIRST, ""), decision=CompressionAlgorithm.GZIP), settings_of()
+    )
+    ZtocDirectory(path.parents[2] / "another").keep(key, other)
+    (file_there,) = kept(path.parents[2] / "another")
+    path.write_bytes(other)
+    path.rename(path.with_name(f"{path.name.partition('-')[0]}-{file_there.name.partition('-')[2]}"))
 
 
 DAMAGE = {
+    "two files with each other's names": renamed,
+    "of another place": moved,
     "a wrong byte": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-9]),
     "empty": lambda path: path.write_bytes(b""),
@@ -140,6 +174,7 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_file_that_is_not_right_is_made_again(convert, cache, kind):
     clean = convert(BASE)
+    assert ZtocDirectory(cache).find(KEY) == kept(cache)[0].read_bytes()
     DAMAGE[kind](kept(cache)[0])
 
     again = convert(BASE)

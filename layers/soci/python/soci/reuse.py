@@ -1,8 +1,10 @@
 """zTOCs that were made before: the key to find one by, and what has to hold before it is used again.
 
-A zTOC depends on its layer and a few settings alone, so it need not be made twice. Where one is kept is no reason to
-trust it, so it has to pass what the settings ask for, the lazy reader's rules, and a look at the layer itself: three
-spans are fetched by range, hashed and inflated through it. The layer as a whole is not read; that is the point.
+A zTOC depends on its layer and a few settings alone, so it need not be made twice. Before one is used again it has to
+pass what the settings ask for, the lazy reader's rules, and a look at the layer itself: three spans are fetched by
+range, hashed and inflated through it. The layer as a whole is not read; that is the point. So this finds mistakes, and
+a zTOC of another layer mostly, but no file table or span that somebody changed with care: it takes a place that only a
+builder writes to, or one whose entries prove that a builder wrote them.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class ReuseKey:
 
 
 class ZtocCache(Protocol):
-    """A place that keeps zTOCs by their keys. It may forget and it may be wrong: what it gives is checked."""
+    """A place that keeps zTOCs by their keys, and nobody else writes to. It may forget; what it gives is checked."""
 
     def find(self, key: ReuseKey) -> bytes | None:
         """Return what was kept; None when that is nothing, or damaged."""

@@ -124,7 +124,8 @@ CacheOption = Annotated[
     typer.Option(
         "--cache",
         metavar="DIR",
-        help="Keep zTOCs here, and use those that are: a layer is read once. They are checked. Not for zstd layers.",
+        help="Keep zTOCs here, and use those that are: a layer is read once. Damage is found, but the directory is "
+        "trusted: who may write to it decides what an index says. Not for zstd layers.",
         file_okay=False,
     ),
 ]

@@ -1,12 +1,15 @@
 """A directory that keeps zTOCs from run to run: a `ZtocCache` on disk, for `--cache`.
 
-    DIR/sha256-LAYER/SETTINGS-ZTOC.ztoc      each file is a zTOC as it is; ZTOC is its own digest, so damage shows
+    DIR/sha256-LAYER/SETTINGS-SUM.ztoc      each file is a zTOC as it is; SUM is over layer, settings and every byte
 
-Several runs may use it at the same time. Whatever is deleted of it is made again.
+So damage shows, and a file that came to lie in another one's place. It does not show who wrote a file: the directory is
+trusted, and whoever may write to it decides what an index says. Several runs may use it at the same time. Whatever is
+deleted of it is made again.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +54,8 @@ class ZtocDirectory:
             yield from sorted(folder.glob(f"{_settings(key)}-*.ztoc"))
 
     def _file(self, key: ReuseKey, ztoc: bytes | bytearray) -> Path:
-        return self._folder(key) / f"{_settings(key)}-{digest_of(ztoc).hex}.ztoc"
+        content = [str(key.layer), key.settings, str(digest_of(ztoc))]
+        return self._folder(key) / f"{_settings(key)}-{digest_of(json.dumps(content).encode()).hex}.ztoc"
 
     def _folder(self, key: ReuseKey) -> Path:
         return self._path / f"{key.layer.algorithm}-{key.layer.hex}"
