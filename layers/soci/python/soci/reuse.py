@@ -34,6 +34,9 @@ from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
 OUTPUT_VERSION = 1
 """Goes up when this package makes other bytes of the same layer and settings: what was made before is made anew."""
 
+GOLDEN_OUTPUT = (1, "ef387faf367c8c56aac509028bcfb5db84abef464764d5ef3fcd32c808e549b0")
+"""An output version, and a hash over all zTOCs that it makes of the golden layers: the tests hold one to the other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseKey:
