@@ -139,6 +139,29 @@ def test_one_of_two_platforms_is_not_enough(place, asks_rules):
     assert begin(place, asks_rules=asks_rules).look() is None
 
 
+def timed_out(place, *, asks_rules=False, settings=SUFFIX):
+    found = begin(place, settings, asks_rules=asks_rules).until(1, FakeTime().clock())
+    assert found.end is End.TIMED_OUT
+    return found.detail
+
+
+def test_a_time_out_says_what_is_there_instead(place):
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
+    assert timed_out(place) == (
+        "1.4-soci has no index for linux/arm64; --settings tells what a deployment leaves out"
+    )
+    assert timed_out(place, asks_rules=True) == "1.4-soci is not what the settings would make of the image"
+
+    index(place, by_hand("app", "1.4"), SUFFIX)
+    lose_soci_index(place, "1.4-soci")
+    assert "no manifest sha256:" in timed_out(place)
+
+    place.put("app", both("two"), "1.4")
+    assert timed_out(place) == "1.4-soci is of another image"
+    assert timed_out(place, settings=V1) == ""
+
+
 @RULES
 def test_a_platform_that_the_settings_leave_out_needs_no_index(place, asks_rules):
     settings = configuration(rules={"architectures": ["amd64"]})

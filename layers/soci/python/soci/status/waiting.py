@@ -8,6 +8,7 @@ refers to the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -149,7 +150,7 @@ class Wait:
                 trouble = str(error)
             left = deadline - clock.now()
             if left <= 0:
-                return Found(end=End.TIMED_OUT, detail=trouble)
+                return Found(end=End.TIMED_OUT, detail=trouble or self._what_is_there_instead())
             clock.sleep(min(left, pause * (0.8 + 0.4 * clock.random())))
             pause = min(pause * _GROWTH, LONGEST_PAUSE_SECONDS)
 
@@ -213,6 +214,22 @@ class Wait:
         if decision.action is not Action.SKIP or decision.reason is ImageReason.ALREADY_INDEXED:
             return None
         return Found(end=End.SKIPPED, reason=decision.reason, detail=decision.detail)
+
+    def _what_is_there_instead(self) -> str:
+        """Say why the SOCI-enabled image under the promised tag is not the one that is waited for; "": there is none."""
+        tag = self.configuration.output_tag(self.tag) if self.configuration.index.makes_v2 else None
+        copy = None
+        with suppress(SociError):
+            copy = find_copy(self.open_image, self.repository, tag) if tag else None
+        if copy is None:
+            return ""
+        if not copy.is_of(self.image):
+            return f"{tag} is of another image"
+        if copy.problem or self.asks_rules:
+            return copy.problem or f"{tag} is not what the settings would make of the image"
+        without = [str(one.platform) for one in copy.platforms if Version.V2 not in one.versions]
+        lacks = f"no index for {', '.join(without)}" if without else "not the image's own documents"
+        return f"{tag} has {lacks}; --settings tells what a deployment leaves out"
 
     def _was_converted(self) -> bool:
         copy: ConvertedCopy | None = find_copy(self.open_image, self.repository, self.tag)
