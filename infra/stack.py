@@ -82,6 +82,12 @@ class SociStack(Stack):
 
         CfnOutput(
             self,
+            "ZtocTableName",
+            value=functions.ztoc_table.table.table_name,
+            description="The table of zTOCs that were made: see docs/operations.md",
+        )
+        CfnOutput(
+            self,
             "OutcomeRecorderArn",
             value=functions.outcome_recorder.function_arn,
             description="Records what came of an image: see docs/operations.md",

@@ -26,6 +26,7 @@ TEXT = (DOCS / PAGE).read_text()
 REGION = "eu-central-1"
 SETUP, *COMMANDS = blocks(PAGE, "bash")
 PUSH = json.loads((DOCS.parent / "tests" / "events" / "push.json").read_text())
+TABLE = "ztocs"
 RECORDER = f"arn:aws:lambda:{REGION}:123456789012:function:OutcomeRecorder"
 
 
@@ -44,6 +45,7 @@ class Account:
             "ReindexRepositoriesArn": self.reindex,
             "UndeliveredUrl": self.queue,
             "OutcomeRecorderArn": RECORDER,
+            "ZtocTableName": TABLE,
         }
         assert outputs.keys() <= template_of({})["Outputs"].keys()
         self.outputs = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
@@ -59,6 +61,16 @@ class Account:
         )
         self.redriven = []
         self.not_redrivable = set()
+
+    def record_ztoc(self, layer, settings):
+        """Have a row in the table of zTOCs, and the table if it is not there. Gives what counts its rows."""
+        dynamodb = boto3.client("dynamodb", region_name=REGION)
+        if TABLE not in dynamodb.list_tables()["TableNames"]:
+            (properties,) = resources(template_of({}), "AWS::DynamoDB::Table").values()
+            kept = ("KeySchema", "AttributeDefinitions", "BillingMode")
+            dynamodb.create_table(TableName=TABLE, **{name: properties[name] for name in kept})
+        dynamodb.put_item(TableName=TABLE, Item={"layer": {"S": layer}, "settings": {"S": settings}})
+        return lambda: dynamodb.scan(TableName=TABLE)["Count"]
 
     def _machine(self, name):
         definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}})
@@ -157,6 +169,7 @@ def test_every_command_runs(account, shell, block):
     failed = account.fail(account.index_image)
     account.fail(account.reindex)
     account.leave_undelivered(account.index_image, json.dumps(PUSH))
+    account.record_ztoc("sha256:1", "output=1 plain")
 
     done = run(shell, block.text, EXECUTION_ARN=failed)
 
@@ -278,6 +291,26 @@ def test_what_is_started_by_hand_is_what_the_functions_take(account, shell):
     assert parse_request(image, "execution").tag == "1.4"
     assert ReindexRequest.parse(search).only_missing
     assert ReindexRequest.parse(search).since is not None
+
+
+def test_what_is_wrong_is_indexed_again_by_force(account, shell):
+    run(shell, command("An index is wrong", "$INDEX_IMAGE"))
+    run(shell, command("An index is wrong", "$REINDEX"))
+
+    (image,) = map(json.loads, account.inputs(account.index_image))
+    (search,) = map(json.loads, account.inputs(account.reindex))
+    assert parse_request(image, "execution").force
+    assert ReindexRequest.parse(search).force
+
+
+def test_all_rows_of_ztocs_are_dropped_whatever_their_keys_are(account, shell):
+    for tool in ("SOCI Index Builder v1", 'a "b" \\ $HOME `x` \' ü'):
+        left = account.record_ztoc("sha256:1", f"output=1 plain tool={tool}")
+    assert left() == 2
+
+    done = run(shell, command("An index is wrong", "delete-item"))
+
+    assert (done.stderr, done.returncode, left()) == ("", 0, 0)
 
 
 def test_errors_are_called_as_they_are():

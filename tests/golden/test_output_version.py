@@ -12,9 +12,9 @@ from tests.golden.test_layers import ACCEPTED, SPAN_SIZES, index, read
 from tests.golden.test_vectors import VECTORS
 
 WHAT_TO_DO = (
-    "the same layers and settings give other zTOCs than before: raise OUTPUT_VERSION in soci/reuse.py, so that what the "
-    "table and the caches hold is not used any more, and put {found} into GOLDEN_OUTPUT. (If it is golden layers that "
-    "were added, the second alone.)"
+    "the same layers and settings give other zTOCs than before: raise OUTPUT_VERSION in soci/reuse.py, so that what "
+    "the table and the caches hold is not used any more, and put {found} into GOLDEN_OUTPUT. (If it is golden layers "
+    "that were added, the second alone.)"
 )
 
 
