@@ -104,10 +104,10 @@ def reindex_repositories(
             "Default": "List images",
         },
         "Index images": _map_of_images(
-            "images", _one_image_told(every_image, tasks), images_at_a_time, then="List images"
+            "images", _one_image(every_image, tasks), images_at_a_time, then="List images"
         ),
         "Retry failed": _map_of_images(
-            "failed", _one_image_caught(failed_image, mark=" again"), images_at_a_time, then="List images"
+            "failed", _one_image(failed_image, tasks, mark=" again"), images_at_a_time, then="List images"
         ),
         "Images failed": _invoke(tasks, tasks.image_lister, payload=failed_twice, then="What next?"),
         "Summary": {"Type": "Pass", "InputPath": "$.summary", "End": True},
@@ -249,16 +249,23 @@ def _map_of_images(items: str, item_states: States, images_at_a_time: int, *, th
     }
 
 
-def _one_image(chain: State, *, mark: str = "", catch: State | None = None) -> States:
-    """Give the states of a map's item: the chain, then its outcome cut down."""
-    outcome = f"Outcome{mark}"
+def _one_image(chain: State, tasks: Tasks, *, mark: str = "") -> States:
+    """Give the states of a map's item: the chain, then its outcome cut down.
+
+    A failure is told each time, and is an outcome, so that the other images go on; that it could not be told must not
+    end them either. Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
+    """
+    outcome, record, failure, failed = (
+        f"{name}{mark}" for name in ("Outcome", "Record failure", "Failure", "Failed")
+    )
+    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then=failure)
     return {
         f"Index one image{mark}": {
             "Type": "Parallel",  # of one branch: the only state that can hold, and catch for, several others
             "InputPath": "$.request",
             "Branches": [chain],
             "OutputPath": "$[0]",
-            **({"Catch": [catch]} if catch else {}),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": record}],
             "Next": outcome,
         },
         outcome: {
@@ -266,18 +273,10 @@ def _one_image(chain: State, *, mark: str = "", catch: State | None = None) -> S
             "Parameters": {f"{field}.$": f"$.{field}" for field in OUTCOME_FIELDS},
             "End": True,
         },
-    }
-
-
-def _one_image_caught(chain: State, *, mark: str = "", caught: str = "") -> States:
-    """Likewise, but a failure is an outcome, so that the other images go on.
-
-    Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
-    """
-    failure, failed = f"Failure{mark}", f"Failed{mark}"
-    catch: State = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": caught or failure}
-    return {
-        **_one_image(chain, mark=mark, catch=catch),
+        record: {
+            **told,
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": failure}],
+        },
         failure: {
             "Type": "Pass",
             "Parameters": {
@@ -293,17 +292,5 @@ def _one_image_caught(chain: State, *, mark: str = "", caught: str = "") -> Stat
             "Parameters": {"item.$": "States.JsonMerge($.request, $.failure, false)"},
             "OutputPath": "$.item",
             "End": True,
-        },
-    }
-
-
-def _one_image_told(chain: State, tasks: Tasks) -> States:
-    """Likewise, and a failure is told. That it could not be told must not end all the others."""
-    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then="Failure")
-    return {
-        **_one_image_caught(chain, caught="Record failure"),
-        "Record failure": {
-            **told,
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failure"}],
         },
     }

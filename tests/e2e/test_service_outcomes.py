@@ -211,6 +211,26 @@ def test_a_failure_that_cannot_be_told_is_kept_and_can_be_replayed(service, name
     assert detail["execution"].endswith(f":{execution.name}")
 
 
+def test_of_a_failure_that_is_replayed_after_a_redrive_the_time_is_the_earlier_one(service, name):
+    put(service.repository(name), an_image(name), "1.4")
+    service.system.registry.fail(UNAVAILABLE, where=PUBLISHING, times=None)
+    service.system.aws_api.fail("events", "AccessDeniedException")
+    execution = start(service, repository=name, tag="1.4")
+    service.system.aws_api.heal()
+    service.system.registry.heal()
+
+    service.since(lambda: service.system.redrive(execution).wait())
+    service.since(lambda: service.system.bus.put(service.system.dead_letters[-1].event))
+
+    told = [
+        (entry["Time"], entry["DetailType"])
+        for entry in service.system.events_put
+        if execution.name in entry["Resources"][0]
+    ]
+    assert [kind for _, kind in told] == [CREATED, FAILED], "as they came"
+    assert [kind for _, kind in sorted(told)] == [FAILED, CREATED], "as it was"
+
+
 def test_every_image_of_a_reindex_is_told_of_the_failed_one_too_and_again_when_it_succeeds(
     service, name, events
 ):
@@ -225,10 +245,10 @@ def test_every_image_of_a_reindex_is_told_of_the_failed_one_too_and_again_when_i
 
     assert reindex.status is Status.FAILED, "the retry fails in its place"
     told = Counter((kind, detail["tag"]) for kind, detail in events() if "soci" not in detail["tag"])
-    assert told == {(CREATED, "v0"): 1, (CREATED, "v2"): 1, (FAILED, "v1"): 1}
+    assert told == {(CREATED, "v0"): 1, (CREATED, "v2"): 1, (FAILED, "v1"): 2}
 
     repository.blobs[bad] = whole
     service.since(lambda: service.system.redrive(reindex).wait())
 
     assert reindex.output["outcomes"] == {"indexed": 3}
-    assert [kind for kind, detail in events() if detail["tag"] == "v1"] == [FAILED, CREATED]
+    assert [kind for kind, detail in events() if detail["tag"] == "v1"] == [FAILED, FAILED, CREATED]

@@ -320,11 +320,14 @@ def test_every_image_of_a_reindex_is_recorded_the_failed_one_with_its_error():
 
     account.run("ReindexRepositories", {"repositories": ["*"]})
 
-    told = {"error" if "error" in one else one["result"]["outcome"]: one for one in account.recorded}
-    assert told.keys() == {"error", "indexed"}
-    assert told["error"]["request"] == image("bad")
-    assert told["error"]["error"]["Error"] == "GzipError"
-    assert "for a reason" in told["error"]["error"]["Cause"]
+    failures = [one for one in account.recorded if "error" in one]
+    (indexed,) = (one for one in account.recorded if "result" in one)
+    assert indexed["result"]["outcome"] == "indexed"
+    assert failures[0]["request"] == image("bad")
+    assert [one["request"]["repository"] for one in failures] == ["bad", "bad"], "each time that it fails"
+    for one in failures:
+        assert one["error"]["Error"] == "GzipError"
+        assert "for a reason" in one["error"]["Cause"]
 
 
 def test_an_outcome_that_cannot_be_recorded_fails_the_execution_there_and_is_recorded_by_a_redrive():
@@ -338,6 +341,26 @@ def test_an_outcome_that_cannot_be_recorded_fails_the_execution_there_and_is_rec
 
     assert [run.error for run in redriven.attempts] == ["EventRefused", None]
     assert [name for name, _ in account.calls[calls_before:]] == ["outcome_recorder"]
+
+
+@pytest.mark.parametrize("tries", [2, 3], ids=["the retry", "a redrive"])
+def test_a_failure_that_could_not_be_recorded_is_recorded_by_what_fails_next(tries):
+    account = Account([image("bad")], bad=(99, "GzipError"))
+    account.fails_to_record = True
+    told = account.outcome_recorder
+
+    def away_at_first(document):
+        account.fails_to_record = len(account.recorded) < tries - 1
+        return told(document)
+
+    account.outcome_recorder = away_at_first
+    execution = account.run("ReindexRepositories", {"repositories": ["*"]})
+    while len(account.recorded) < tries:
+        account.workflows.redrive(execution).wait(60)
+
+    assert not account.fails_to_record
+    assert account.recorded[-1]["request"]["repository"] == "bad"
+    assert account.recorded[-1]["error"]["Error"] == "GzipError"
 
 
 def test_a_failure_that_cannot_be_recorded_is_counted_all_the_same():

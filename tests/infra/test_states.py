@@ -151,7 +151,12 @@ def test_a_page_of_a_reindex_and_its_retry_run_the_chain_of_a_push():
 def test_a_page_and_its_retry_catch_every_failure():
     catching = [name for name, state in all_states(REINDEX) if "Catch" in state]
 
-    assert catching == ["Index one image", "Record failure", "Index one image again"]
+    assert catching == [
+        "Index one image",
+        "Record failure",
+        "Index one image again",
+        "Record failure again",
+    ]
 
 
 def test_no_image_that_fails_where_nothing_is_caught_fails_its_page():
