@@ -245,8 +245,8 @@ class Deployment(Declared):
         Setting(
             Nullable(_KEY_ARN),
             "encrypts logs, the functions' environment, the table of zTOCs, the queue of undelivered events and "
-            "the alarms' topic; its policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: keys of "
-            "AWS",
+            "the alarms' topic; its policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: "
+            "keys of AWS",
         ),
     ] = None
     vpc: Network = field(default_factory=Network)

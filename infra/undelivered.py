@@ -10,7 +10,6 @@ from constructs import Construct
 from infra import permissions
 from infra.permissions import Grant
 
-
 LONG_POLLING_SECONDS = 10
 """Without it a call asks some of the servers alone, and may find nothing in a queue that holds messages."""
 
