@@ -36,13 +36,15 @@ def _environment() -> tuple[Configuration, RegistryPlace]:
 @logger.inject_lambda_context(correlation_id_path="request.id || execution")
 def handler(event: Document, context: LambdaContext) -> Document:
     """Decide on an image: what started an execution, and the execution's name, in; a `Decision` out."""
-    request = parse_request(event.get("request"), event.get("execution"))
+    about: Document = {}
     try:
+        request = parse_request(event.get("request"), event.get("execution"))
+        about = request.to_document()
         with in_time(context.get_remaining_time_in_millis()):
             decision = decide(request, *_environment())
     except SociError as error:
         failure = {"error": type(error).__name__, "detail": str(error)}
-        logger.error("no decision", extra=request.to_document() | failure)  # noqa: TRY400 - Lambda logs the trace
+        logger.error("no decision", extra=about | failure)  # noqa: TRY400 - Lambda logs the trace
         raise
     counts = {"layers": len(decision.layers), "platforms": len(decision.platforms)}
     answer = decision.to_document()

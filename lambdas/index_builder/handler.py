@@ -7,7 +7,8 @@ Errors pass through: the workflow knows by their names which to try again. Each 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from aws_lambda_powertools import Logger
@@ -34,26 +35,32 @@ def _builder() -> Builder:
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
 def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
     """Build and push the zTOC of one layer: a `LayerJob` in, a `LayerOutcome` out."""
-    job = LayerJob.from_document(event)
-    layer: Document = {"layer": str(job.layer.digest), "layer_bytes": job.layer.size}
-    what = {"repository": job.repository, "image": str(job.image), **layer}
-    return _logged("layer", what, lambda: _builder().index_layer(job).to_document())
+    with _logged("layer") as line:
+        job = LayerJob.from_document(event)
+        line.update(repository=job.repository, image=str(job.image))
+        line.update(layer=str(job.layer.digest), layer_bytes=job.layer.size)
+        line.update(answer := _builder().index_layer(job).to_document())
+    return answer
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
 def publish_index(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
     """Publish the index of an image: a `PublishJob` in, a `Published` out, the output of the execution."""
-    job = PublishJob.from_document(event)
-    image = job.decision.request.to_document()
-    return _logged("image", image, lambda: _builder().publish(job).to_document())
-
-
-def _logged(kind: str, what: Document, work: Callable[[], Document]) -> Document:
-    try:
-        answer = work()
-    except SociError as error:
-        failure = {"error": type(error).__name__, "detail": str(error)}
-        logger.error("%s failed", kind, extra=what | failure)  # noqa: TRY400 - Lambda itself logs the trace
-        raise
-    logger.info("%s done", kind, extra=what | answer)
+    with _logged("image") as line:
+        job = PublishJob.from_document(event)
+        line.update(job.decision.request.to_document())
+        line.update(answer := _builder().publish(job).to_document())
     return answer
+
+
+@contextmanager
+def _logged(kind: str) -> Iterator[Document]:
+    """Log a line with all that stands in it at the end; an error comes into it, and goes on."""
+    line: Document = {}
+    try:
+        yield line
+    except SociError as error:
+        line.update(error=type(error).__name__, detail=str(error))
+        logger.error("%s failed", kind, extra=line)  # noqa: TRY400 - Lambda itself logs the trace
+        raise
+    logger.info("%s done", kind, extra=line)

@@ -115,9 +115,13 @@ def test_a_warm_function_does_not_log_in_again(function, registry):
     assert [one.aws_action for one in registry.requests if one.aws_action] == ["GetAuthorizationToken"]
 
 
-def test_what_is_no_request_is_an_error_that_names_the_field(function):
-    with pytest.raises(InvalidRequest, match="repository: got nothing"):
+def test_what_is_no_request_is_an_error_that_names_the_field_and_leaves_a_line(function, log):
+    with pytest.raises(InvalidRequest, match="repository: got nothing") as raised:
         function.handler(started_by({"tag": "1.4"}), Context())
+
+    [line] = log()
+    assert (line["level"], line["error"], line["detail"]) == ("ERROR", "InvalidRequest", str(raised.value))
+    assert line["correlation_id"] == "nightly-7"
 
 
 def test_a_registry_that_hangs_is_an_error_before_lambda_ends_the_process(function, registry, log):

@@ -172,8 +172,13 @@ def test_no_secret_is_in_what_is_logged(registry, handler, log):
     assert "authorization" not in json.dumps(line).lower()
 
 
-def test_a_message_of_another_shape_is_refused_by_the_path_of_the_bad_field(handler):
+def test_a_message_of_another_shape_is_refused_by_the_path_of_the_bad_field_in_a_line(handler, log):
     with pytest.raises(InvalidDocument, match="image"):
         handler.index_layer({"layer": {}}, Context())
     with pytest.raises(InvalidDocument, match="action"):
         handler.publish_index({"repository": "app"}, Context())
+
+    assert [(line["message"], line["error"]) for line in log()] == [
+        ("layer failed", "InvalidDocument"),
+        ("image failed", "InvalidDocument"),
+    ]

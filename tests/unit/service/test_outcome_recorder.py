@@ -95,6 +95,9 @@ def test_an_outcome_that_cannot_be_told_is_not_counted_and_fails_by_a_name_that_
     assert "_aws" not in line
 
 
-def test_what_is_no_outcome_is_an_error(function):
+def test_what_is_no_outcome_is_an_error_in_a_line(function, log):
     with pytest.raises(InvalidDocument, match="execution"):
         function.handler({}, CONTEXT)
+
+    [line] = log()
+    assert (line["level"], line["message"], line["error"]) == ("ERROR", "not told", "InvalidDocument")

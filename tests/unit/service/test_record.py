@@ -7,6 +7,7 @@ import pytest
 
 from soci.errors import InvalidDocument
 from soci.service.messages import Origin
+from soci.service.outcome_line import known_reasons
 from soci.service.outcomes import Outcome
 from soci.service.record import CAUSE_CHARACTERS, RecordedIndex, parse_record
 from tests.unit.service.places import event
@@ -87,6 +88,22 @@ def test_an_execution_that_failed_is_recorded_by_what_it_was_started_with():
     assert str(record.image.digest) == push["detail"]["image-digest"]
     assert record.correlation_id == push["id"]
     assert (record.execution.arn, record.seconds) == (EXECUTION, 46.1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        CAUGHT | {"error": {"Error": "", "Cause": ""}},
+        CAUGHT | {"error": {"Cause": "no name"}},
+        status_change(BY_HAND, error="", cause=""),
+    ],
+    ids=["caught, empty", "caught, none", "from outside, empty"],
+)
+def test_an_error_without_a_name_is_a_reason_all_the_same(told):
+    record = parse_record(told)
+
+    assert (record.outcome, record.reason) == (Outcome.FAILED, "FAILED")
+    assert record.reason in known_reasons()
 
 
 def test_what_the_registry_told_and_what_the_chain_passes_on_are_known_by_the_same_id():

@@ -22,7 +22,9 @@ from soci.service.outcomes import Outcome, bounded
 from soci.service.requests import parse_request
 
 STATUS_CHANGE = "Step Functions Execution Status Change"
-ENDED_IN_FAILURE = ("FAILED", "TIMED_OUT", "ABORTED")
+FAILED = "FAILED"
+"""Also the reason of an error that has no name."""
+ENDED_IN_FAILURE = (FAILED, "TIMED_OUT", "ABORTED")
 """How an execution can end without a last state."""
 
 _REASON_CHARACTERS = 80
@@ -119,7 +121,7 @@ def parse_record(document: object) -> Record:
     request = document.get("request") if isinstance(document, Mapping) else None
     return Record(
         outcome=Outcome.FAILED,
-        reason=error.string("Error")[:_REASON_CHARACTERS] or None,
+        reason=error.string("Error")[:_REASON_CHARACTERS] or FAILED,
         detail=_cause(error.string("Cause")),
         image=_asked_for(request, ended),
         execution=ended,
