@@ -27,8 +27,45 @@ from soci.service.rules import promised_copy_tag
 _MEASURED = Assumptions()
 _MAX_SECONDS = 900
 _MAX_PERCENT = 100
-_MAX_PUSHES = 10_000_000
 _rate = options.number_between(0.1, 1_000_000_000)
+
+_PushesOption = Annotated[
+    int,
+    typer.Option("--pushes-per-month", min=1, max=10_000_000, help="How often each of them is pushed."),
+]
+_MonthsOption = Annotated[
+    float,
+    typer.Option(
+        "--months-kept",
+        parser=options.number_between(0, 1_200),
+        metavar="NUMBER",
+        help="How long each index stays in the registry.",
+    ),
+]
+_CpuOption = Annotated[
+    float,
+    typer.Option(
+        "--cpu-seconds-per-gb",
+        parser=_rate,
+        metavar="NUMBER",
+        help="To index gzip, as `make bench` measures it.",
+    ),
+]
+_NetworkOption = Annotated[
+    float,
+    typer.Option(
+        "--network-mb-per-second", parser=_rate, metavar="NUMBER", help="From the registry to a function."
+    ),
+]
+_ReusedOption = Annotated[
+    float,
+    typer.Option(
+        "--reused-percent",
+        parser=options.number_between(0, _MAX_PERCENT),
+        metavar="NUMBER",
+        help="Of the bytes, in layers indexed before.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,46 +81,11 @@ def estimate_images(
     ],
     *,
     settings: SettingsOption = None,
-    pushes_per_month: Annotated[
-        int,
-        typer.Option("--pushes-per-month", min=1, max=_MAX_PUSHES, help="How often each of them is pushed."),
-    ] = 1,
-    months_kept: Annotated[
-        float,
-        typer.Option(
-            "--months-kept",
-            parser=options.number_between(0, 1_200),
-            metavar="NUMBER",
-            help="How long each index stays in the registry.",
-        ),
-    ] = 1.0,
-    cpu_seconds_per_gb: Annotated[
-        float,
-        typer.Option(
-            "--cpu-seconds-per-gb",
-            parser=_rate,
-            metavar="NUMBER",
-            help="To index gzip, as `make bench` measures it.",
-        ),
-    ] = _MEASURED.cpu_seconds_per_gb,
-    network: Annotated[
-        float,
-        typer.Option(
-            "--network-mb-per-second",
-            parser=_rate,
-            metavar="NUMBER",
-            help="From the registry to a function.",
-        ),
-    ] = _MEASURED.network_mb_per_second,
-    reused_percent: Annotated[
-        float,
-        typer.Option(
-            "--reused-percent",
-            parser=options.number_between(0, _MAX_PERCENT),
-            metavar="NUMBER",
-            help="Of the bytes, in layers indexed before.",
-        ),
-    ] = 0.0,
+    pushes_per_month: _PushesOption = 1,
+    months_kept: _MonthsOption = 1.0,
+    cpu_seconds_per_gb: _CpuOption = _MEASURED.cpu_seconds_per_gb,
+    network: _NetworkOption = _MEASURED.network_mb_per_second,
+    reused_percent: _ReusedOption = 0.0,
     as_json: options.JsonOption = False,
 ) -> None:
     """Estimate what it takes the service to index images: calls, GB-seconds, states, requests, storage, dollars.

@@ -216,7 +216,7 @@ class Wait:
         return Found(end=End.SKIPPED, reason=decision.reason, detail=decision.detail)
 
     def _what_is_there_instead(self) -> str:
-        """Say why the SOCI-enabled image under the promised tag is not the one that is waited for; "": there is none."""
+        """Say why the SOCI-enabled image under the promised tag is not the right one; "" if there is none."""
         tag = self.configuration.output_tag(self.tag) if self.configuration.index.makes_v2 else None
         copy = None
         with suppress(SociError):
