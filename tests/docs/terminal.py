@@ -144,6 +144,8 @@ def _parsed(operation: OperationModel, arguments: Sequence[Json]) -> tuple[dict[
 
 def _grouped(operation: OperationModel, arguments: Sequence[Json]) -> Iterator[tuple[str, list[Json]]]:
     rest = list(arguments)
+    members = operation.input_shape.members if operation.input_shape else {}
+    flags = {xform_name(name, "-") for name, shape in members.items() if shape.type_name == "boolean"}
     has_file = bool(operation.output_shape and operation.has_streaming_output)
     while rest:
         name = rest.pop(0)
@@ -151,6 +153,9 @@ def _grouped(operation: OperationModel, arguments: Sequence[Json]) -> Iterator[t
             return
         if not isinstance(name, str) or not name.startswith("--"):
             raise UsageError(f"{operation.name}: unexpected {name}")
+        if name[2:] in flags:
+            yield name[2:], [True]
+            continue
         values = [rest.pop(0)]
         while rest and not (isinstance(rest[0], str) and rest[0].startswith(("--", "/dev/"))):
             values.append(rest.pop(0))
@@ -161,6 +166,8 @@ def _value(shape: Shape, values: list[Json]) -> Json:
     if shape.type_name == "list":
         return values
     (value,) = values
+    if shape.type_name == "boolean":
+        return value
     if shape.type_name == "blob":
         return base64.b64decode(value[0])
     if shape.type_name in {"integer", "long"}:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.config import Deployment
+from local.system.template import Template
 from soci.service.configuration import Configuration
 from soci.service.declared import describe
 from soci.service.outcome_line import known_reasons
@@ -26,6 +27,8 @@ TEXT = (DOCS / PAGE).read_text()
 REGION = "eu-central-1"
 SETUP, *COMMANDS = blocks(PAGE, "bash")
 PUSH = json.loads((DOCS.parent / "tests" / "events" / "push.json").read_text())
+FAILED_TWICE = "Images failed"
+FAILED_IMAGES = [{"repository": "app", "tag": "1.4", "force": False, "reason": "GzipError"}]
 TABLE = "ztocs"
 RECORDER = f"arn:aws:lambda:{REGION}:123456789012:function:OutcomeRecorder"
 
@@ -100,6 +103,19 @@ class Account:
         self.redriven.append(arn)
         return {"redriveDate": "2026-01-31T00:00:00Z"}
 
+    def history(self, parameters):
+        """Answer GetExecutionHistory of a re-index in which images failed twice, the latest event first."""
+        assert parameters["reverseOrder"]
+        entered = {"name": FAILED_TWICE, "input": json.dumps({"failed": FAILED_IMAGES})}
+        before = {"name": "List images", "input": "{}"}
+        return {
+            "events": [
+                {"type": "ExecutionFailed", "executionFailedEventDetails": {"error": "ImagesFailed"}},
+                {"type": "TaskStateEntered", "stateEnteredEventDetails": entered},
+                {"type": "TaskStateEntered", "stateEnteredEventDetails": before},
+            ]
+        }
+
     def leave_undelivered(self, target, body):
         """Put a message into the queue as EventBridge does; without a target, as Lambda does."""
         attributes = {"TARGET_ARN": target, "ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "for a reason"}
@@ -141,6 +157,7 @@ def shell(account, tmp_path):
     answers = {
         ("cloudformation", "DescribeStacks"): account.describe_stack,
         ("stepfunctions", "RedriveExecution"): account.redrive,
+        ("stepfunctions", "GetExecutionHistory"): account.history,
         ("lambda", "Invoke"): lambda _: {"StatusCode": 200},
     }
     with terminal(tmp_path, region=REGION, answers=answers) as made:
@@ -274,6 +291,17 @@ def test_all_that_failed_is_redriven_and_what_cannot_be_does_not_stop_the_others
     assert done.returncode == 0
     assert "ExecutionNotRedrivable" in done.stderr
     assert set(account.redriven) == {failed[0], failed[2]}
+
+
+def test_the_images_of_a_reindex_that_failed_are_named(account, shell):
+    failed = account.fail(account.reindex)
+    deployed = Template(template_of({}), stack_name="soci-index-builder").resources["ReindexRepositories"]
+    states = json.loads(deployed.properties["DefinitionString"])["States"]
+
+    done = run(shell, command("ReindexFailed", "get-execution-history"), EXECUTION_ARN=failed)
+
+    assert json.loads(done.stdout)["failed"] == FAILED_IMAGES
+    assert states[FAILED_TWICE]["Parameters"]["Payload"]["failed.$"] == "$.failed"
 
 
 def test_where_nothing_failed_there_is_nothing_to_run_again(account, shell):
