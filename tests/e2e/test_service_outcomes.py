@@ -104,12 +104,13 @@ def test_the_id_of_the_push_stands_in_every_line_of_every_function(service, name
 
 
 def test_the_line_has_bytes_seconds_cost_and_metrics(service, name):
-    layers = (layer(f"{name}-a", 150_000), layer(f"{name}-b", 60_000))
+    layers = (layer(f"{name}-a", 150_000), layer(f"{name}-b", 60_000), layer(f"{name}-small", 5_000))
     pushed = service.push(image_of(*layers), name, "1.4")[0]
 
     (line,) = lines(service, message="outcome", correlation_id=pushed.input["id"])
 
-    assert line["streamed_bytes"] == sum(map(len, layers))
+    assert line["layer_bytes"] == sum(map(len, layers))
+    assert line["streamed_bytes"] == sum(map(len, layers[:2])), "the small one is left out"
     assert line["work"]["layers"] == 2
     assert 0.00001 < line["cost_usd"] < 0.01
     assert (line["stack"], line["outcome"]) == ("soci-index-builder", "indexed")

@@ -183,6 +183,7 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
             ),
         ),
         ztoc_bytes=5,
+        layer_bytes=8,
         streamed_bytes=6,
         reused_bytes=7,
         read_back=ReadBack(manifests=1, ztocs=2, spans=3),
@@ -208,6 +209,7 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
             }
         ],
         "ztoc_bytes": 5,
+        "layer_bytes": 8,
         "streamed_bytes": 6,
         "reused_bytes": 7,
         "read_back": {"manifests": 1, "ztocs": 2, "spans": 3},

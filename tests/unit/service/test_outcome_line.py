@@ -43,6 +43,7 @@ def test_a_line_tells_of_an_indexed_image_all_there_is():
         7_000_000,
         12_345,
     )
+    assert document["layer_bytes"] == 10_500_000
     assert document["work"] == {"layers": 4, "layer_seconds": 31.4, "publish_seconds": 2.5}
     assert json.loads(json.dumps(document)) == document
 
@@ -65,6 +66,10 @@ def test_a_skipped_image_counts_by_its_reason_and_not_in_the_time_to_index():
     assert counted["Images", "soci-prod", "skipped", "image-too-small"] == 1
     assert not [name for name, *_ in counted if name == "PushToIndexSeconds"]
     assert counted["BytesStreamed", "soci-prod"] == 0
+
+
+def test_the_line_of_a_failure_claims_no_bytes_and_no_cost():
+    assert not {"layer_bytes", "streamed_bytes", "cost_usd", "work"} & line(CAUGHT).keys()
 
 
 def test_a_failure_counts_by_the_name_of_the_error_and_says_nothing_of_bytes():

@@ -643,6 +643,7 @@ def test_how_much_was_streamed_and_how_much_was_spared_is_told(place):
     published = publish_image(replace(job, outcomes=outcomes), configured(), place)
 
     assert (published.streamed_bytes, published.reused_bytes) == (len(AMD) + len(ARM), len(BASE))
+    assert published.layer_bytes == len(AMD) + len(ARM) + len(BASE)
 
 
 def test_patterns_that_match_no_file_are_told_of(place):

@@ -56,6 +56,7 @@ PUBLISHED = Published(
         ),
         PublishedPlatform(platform="windows/amd64", image=digest_of(b"w"), index=None, layers_indexed=0),
     ),
+    layer_bytes=10_500_000,
     ztoc_bytes=12_345,
     streamed_bytes=3_000_000,
     reused_bytes=7_000_000,

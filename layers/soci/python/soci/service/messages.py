@@ -265,6 +265,8 @@ class Published:
     v1: tuple[Digest, ...] | None = None
     """The index manifests of version 1; None when it was not asked for."""
     platforms: tuple[PublishedPlatform, ...] = ()
+    layer_bytes: int = 0
+    """What the layers of these platforms weigh, compressed, each content once; 0 where nothing was to be indexed."""
     ztoc_bytes: int = 0
     streamed_bytes: int = 0
     """Of the layers, as far as they had to be read."""
@@ -283,6 +285,7 @@ class Published:
             "v2": self.v2 and self.v2.to_document(),
             "v1": None if self.v1 is None else {"indexes": [str(digest) for digest in self.v1]},
             "platforms": [platform.to_document() for platform in self.platforms],
+            "layer_bytes": self.layer_bytes,
             "ztoc_bytes": self.ztoc_bytes,
             "streamed_bytes": self.streamed_bytes,
             "reused_bytes": self.reused_bytes,

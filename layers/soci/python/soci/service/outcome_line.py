@@ -26,15 +26,11 @@ Document = dict[str, object]
 
 def outcome_line(record: Record, *, stack: str, sizes: FunctionSizes) -> Document:
     """Return what the line says of an image, and the metrics that CloudWatch takes out of it."""
-    cost = round(estimate_usd(record.work, sizes), 7)
+    cost = None if record.outcome is Outcome.FAILED else round(estimate_usd(record.work, sizes), 7)
     dimensions = {Dimension.STACK: stack, Dimension.OUTCOME: str(record.outcome)}
     line: Document = {
         **event_detail(record),
-        "ztoc_bytes": record.ztoc_bytes,
-        "streamed_bytes": record.streamed_bytes,
-        "reused_bytes": record.reused_bytes,
-        "work": record.work.to_document(),
-        "cost_usd": cost,
+        **({} if cost is None else _work(record, cost)),
     }
     if record.reason:
         dimensions[Dimension.REASON] = record.reason if record.reason in known_reasons() else OTHER
@@ -50,13 +46,25 @@ def known_reasons() -> frozenset[str]:
     )
 
 
-def _values(record: Record, cost: float) -> Iterator[tuple[Metric, Value]]:
+def _work(record: Record, cost: float) -> Document:
+    """Return what was done; of a failure nobody knows how far it came."""
+    return {
+        "layer_bytes": record.layer_bytes,
+        "ztoc_bytes": record.ztoc_bytes,
+        "streamed_bytes": record.streamed_bytes,
+        "reused_bytes": record.reused_bytes,
+        "work": record.work.to_document(),
+        "cost_usd": cost,
+    }
+
+
+def _values(record: Record, cost: float | None) -> Iterator[tuple[Metric, Value]]:
     yield metrics.IMAGES, 1
     if record.image is not None and record.image.is_event:
         yield metrics.IMAGES_PUSHED, 1
     if record.outcome is Outcome.INDEXED and record.seconds_since_push is not None:
         yield metrics.PUSH_TO_INDEX, round(record.seconds_since_push, 1)
-    if record.outcome is not Outcome.FAILED:
+    if cost is not None:
         yield metrics.BYTES_STREAMED, record.streamed_bytes
         yield metrics.BYTES_REUSED, record.reused_bytes
         yield metrics.ESTIMATED_COST, cost

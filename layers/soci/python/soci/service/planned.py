@@ -82,6 +82,12 @@ def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> t
     return matched
 
 
+def layer_bytes(platforms: Iterable[PlatformLayers]) -> int:
+    """Return what all layers of the platforms weigh, compressed, each content once; also those left out."""
+    layers = (layer for one in platforms for layer in one.image.manifest.layers or ())
+    return sum({layer.digest: layer.size for layer in layers}.values())
+
+
 def streamed_bytes(platforms: Iterable[PlatformLayers]) -> tuple[int, int]:
     """Return how many bytes of the layers had to be read, and how many were spared since their zTOCs were there."""
     sizes = {

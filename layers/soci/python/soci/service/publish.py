@@ -37,7 +37,7 @@ from soci.service.messages import (
     PublishJob,
 )
 from soci.service.outcomes import ImageReason, Outcome
-from soci.service.planned import match_platforms, streamed_bytes
+from soci.service.planned import layer_bytes, match_platforms, streamed_bytes
 from soci.service.read_back import read_back
 from soci.service.rules import promised_copy_tag
 from soci.tagging import push_tagged
@@ -109,6 +109,7 @@ def _publish_decided(job: PublishJob, configuration: Configuration, open_image: 
         outcome=Outcome.INDEXED,
         request=request,
         platforms=_describe_platforms(job, made),
+        layer_bytes=layer_bytes(platforms),
         ztoc_bytes=made.ztoc_bytes,
         streamed_bytes=streamed,
         reused_bytes=reused,

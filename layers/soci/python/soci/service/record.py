@@ -74,6 +74,7 @@ class Record:
     tag_left_alone: str | None = None
     indexes: tuple[RecordedIndex, ...] = ()
     v1_indexes: tuple[str, ...] = ()
+    layer_bytes: int = 0
     ztoc_bytes: int = 0
     streamed_bytes: int = 0
     reused_bytes: int = 0
@@ -142,6 +143,7 @@ def _from_result(result: Fields, execution: Execution) -> Record:
         tag_left_alone=(v2 and v2.string("tag_left_alone")) or None,
         indexes=tuple(_index(one) for one in platforms if one.has("index")),
         v1_indexes=v1.strings("indexes") if v1 else (),
+        layer_bytes=result.integer("layer_bytes") or 0,
         ztoc_bytes=result.integer("ztoc_bytes") or 0,
         streamed_bytes=result.integer("streamed_bytes") or 0,
         reused_bytes=result.integer("reused_bytes") or 0,
