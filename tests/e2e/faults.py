@@ -99,12 +99,12 @@ def layer_hangs(system: LocalSystem) -> Happened:
     return registry(Harm.HANG, lambda exchange: READING(exchange) and pool.is_at_work(), 1)(system)
 
 
-def table_fails(code: str) -> Inject:
-    """The table fails, for processes that did not know of it: those that do leave it alone for a while."""
+def reuse_fails(service: str, code: str) -> Inject:
+    """The table or the key of its MACs fails, for processes that do not know of it: others leave it alone by now."""
 
     def inject(system: LocalSystem) -> Happened:
         system.function("IndexLayer").renew()
-        return aws("dynamodb", code)(system)
+        return aws(service, code)(system)
 
     return inject
 

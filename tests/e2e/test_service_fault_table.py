@@ -41,7 +41,7 @@ from tests.e2e.faults import (
     layer_hangs,
     recorder_ends,
     registry,
-    table_fails,
+    reuse_fails,
     throttled,
     together,
     undeliverable,
@@ -270,12 +270,12 @@ CASES = [
         )
     ),
     *(
-        Case(fault=f"zTOC table {what}, lastingly", inject=table_fails(code))
-        for what, code in (
-            ("does not answer", ""),
-            ("throttles", "ProvisionedThroughputExceededException"),
-            ("refuses", "AccessDeniedException"),
+        Case(fault=f"{name} {what}, lastingly", inject=reuse_fails(service, code))
+        for name, service, busy in (
+            ("zTOC table", "dynamodb", "ProvisionedThroughputExceededException"),
+            ("key of the table's MACs", "kms", "ThrottlingException"),
         )
+        for what, code in (("does not answer", ""), ("throttles", busy), ("refuses", "AccessDeniedException"))
     ),
     Case(fault="event bus fails, for a while", inject=aws("events", "InternalException", 4)),
     *(
