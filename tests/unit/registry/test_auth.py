@@ -132,6 +132,22 @@ def test_on_this_machine_plain_http_will_do():
 
 
 @pytest.mark.parametrize(
+    "login", [LOGIN, Login(identity_token="secret"), None], ids=["user", "token", "none"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["127.0.0.1:5001", "localhost", "[::1]"])
+def test_a_registry_elsewhere_names_no_token_server_on_this_machine(host, scheme, login):
+    server = TokenServer()
+
+    with pytest.raises(
+        Unauthorized, match="token server on this machine, which only one on this machine may"
+    ):
+        asked(f'Bearer realm="{scheme}://{host}/token"', login, server)
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
     ("status", "error", "problem"),
     [
         (401, Unauthorized, "no token with the login there is, status 401"),

@@ -36,7 +36,9 @@ def helper(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("key", [HOST, f"https://{HOST}", f"https://{HOST}/v1/", f"http://{HOST}"])
+@pytest.mark.parametrize(
+    "key", [HOST, f"https://{HOST}", f"https://{HOST}/v1/", f"http://{HOST}/v2", f"http://{HOST}"]
+)
 def test_the_login_is_found_under_every_name_that_docker_has_written(tmp_path, key):
     config = config_of(
         tmp_path, auths={"other": {"auth": encoded("a:b")}, key: {"auth": encoded(f"me:{SECRET}:x")}}
@@ -64,6 +66,32 @@ def test_docker_hub_is_known_by_its_old_names(tmp_path, key):
 )
 def test_an_entry_may_have_other_forms(tmp_path, entry, login):
     assert config_of(tmp_path, auths={HOST: entry}).fetch_login(HOST, renew=False) == login
+
+
+@pytest.mark.parametrize(
+    "others", [{"username": "u"}, {"username": "u", "password": "p"}], ids=["user", "both"]
+)
+def test_what_is_encoded_counts_before_what_stands_beside_it(tmp_path, others):
+    config = config_of(tmp_path, auths={HOST: {**others, "auth": encoded("me:pass")}})
+
+    assert config.fetch_login(HOST, renew=False) == Login(username="me", password="pass")
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
+@pytest.mark.parametrize("other", [f"https://{HOST}", f"https://{HOST}/v1/", f"{HOST}/app"])
+def test_the_registry_s_own_name_counts_before_other_ways_to_write_it(tmp_path, other, order):
+    entries = {HOST: {"auth": encoded("me:pass")}, other: {"auth": encoded("you:pass")}}
+
+    config = config_of(tmp_path, auths=dict(list(entries.items())[::order]))
+
+    assert config.fetch_login(HOST, renew=False) == Login(username="me", password="pass")
+
+
+@pytest.mark.parametrize("key", [f"{HOST}/app", f"https://{HOST}/app/", f"https://{HOST}/v2/app"])
+def test_a_login_for_a_part_of_a_registry_is_not_one_for_all_of_it(tmp_path, key):
+    config = config_of(tmp_path, auths={key: {"auth": encoded("me:pass")}})
+
+    assert config.fetch_login(HOST, renew=False) is None
 
 
 def test_without_a_file_or_entry_there_is_no_login(tmp_path):

@@ -29,7 +29,15 @@ from soci.oci import gojson
 from soci.oci.fields import Fields
 from soci.registry.challenge import Challenge, parse_challenges
 from soci.registry.credentials import Login
-from soci.registry.messages import Operation, Request, Response, is_private, redacted, split_url
+from soci.registry.messages import (
+    Operation,
+    Request,
+    Response,
+    is_loopback,
+    is_private,
+    origin,
+    redacted,
+)
 from soci.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
 
 CLIENT_ID = "soci-index"
@@ -86,7 +94,7 @@ def _fetch_token(
     send: Callable[[Request], Response],
 ) -> Authorization:
     realm = challenge.parameters["realm"]
-    split_url(realm)
+    _require_reach(realm, registry_url)
     if login is not None:
         _require_private(registry_url)
         _require_private(realm)
@@ -130,6 +138,15 @@ def _basic(login: Login) -> str:
 def _require_private(url: str) -> None:
     if not is_private(url):
         raise Unauthorized(f"{redacted(url)}: a login is not sent over plain HTTP")
+
+
+def _require_reach(realm: str, registry_url: str) -> None:
+    """Refuse a token server on this machine that a registry elsewhere names: what listens here is not its own."""
+    if is_loopback(origin(realm)[1]) and not is_loopback(origin(registry_url)[1]):
+        raise Unauthorized(
+            f"{redacted(registry_url)}: names {redacted(realm)} as its token server on this machine,"
+            " which only one on this machine may"
+        )
 
 
 def _refusal(where: str, response: Response, login: Login | None) -> RegistryError:

@@ -75,7 +75,11 @@ class DockerConfig:
         self._path = (directory or (Path(given) if given else Path.home() / ".docker")) / "config.json"
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - nothing is kept in memory
-        """Return the login for a registry: that of its helper, of the store, or the one in the file."""
+        """Return the login for a registry: that of its helper, of the store, or the one in the file.
+
+        Where the file has several it is as with Docker: a registry's very name counts before a URL of it, and
+        `auth` before the user and password beside it.
+        """
         config = self._read()
         keys = DOCKER_HUB_KEYS if host in DOCKER_HUB_KEYS else (host,)
         helpers = self._mapping(config, "credHelpers")
@@ -86,8 +90,9 @@ class DockerConfig:
             for key in keys:
                 if login := _ask_helper(str(store), key):
                     return login
-        auths = {_bare(key): entry for key, entry in self._mapping(config, "auths").items()}
-        found = (auths.get(_bare(key)) for key in keys)
+        auths = self._mapping(config, "auths")
+        by_host = {_bare(key): entry for key, entry in auths.items()}
+        found = (entries.get(key) for entries in (auths, by_host) for key in keys)
         entry = next((entry for entry in found if isinstance(entry, Mapping)), None)
         return None if entry is None else self._parse_entry(entry, host)
 
@@ -117,10 +122,9 @@ class DockerConfig:
     def _parse_entry(self, entry: Mapping[str, Any], host: str) -> Login | None:
         if token := entry.get("identitytoken"):
             return Login(identity_token=str(token))
-        if entry.get("username"):
-            return Login(username=str(entry["username"]), password=str(entry.get("password", "")))
         if not entry.get("auth"):
-            return None
+            username = str(entry.get("username") or "")
+            return Login(username=username, password=str(entry.get("password") or "")) if username else None
         try:
             username, colon, password = (
                 base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
@@ -133,8 +137,12 @@ class DockerConfig:
 
 
 def _bare(key: str) -> str:
-    """Return the host of a key: older versions of Docker wrote whole URLs."""
-    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    """Return the host of a key: older versions of Docker wrote whole URLs, down to the version of the API.
+
+    Any other path stays: Podman writes logins for a part of a registry, which are none for all of it.
+    """
+    host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
+    return host if path.rstrip("/") in ("", "v1", "v2") else key
 
 
 def _ask_helper(name: str, key: str) -> Login | None:
