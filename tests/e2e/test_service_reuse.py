@@ -312,14 +312,36 @@ def assert_mended(service: Reuse, execution: Execution, base: bytes, right: dict
     ]
 
 
+def vouch_for(service: Reuse, base: bytes, wrong: bytes) -> None:
+    """Have the row of a layer name a wrong zTOC, as if a builder had made it."""
+    service.repository(APP).put_blob(wrong)
+    service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
+    service.change_row(base, mac=service.mac_of(service.row_of(base)))
+
+
+def test_a_forced_reindex_mends_every_image_that_has_the_layer(service):
+    base, repository = programs("forced reindex"), "team/forced"
+    images = {tag: image_of(base, layer(f"forced {tag}", 100_000)) for tag in ("1", "2")}
+    service.index(APP, "forced-reindex", base)
+    vouch_for(service, base, renamed(base))
+    for tag, image in images.items():
+        made = service.index_somehow(repository, tag, image).output["v2"]["digest"]
+        assert made != service.right(image), "as wrong as what vouches for it"
+
+    request = {"repositories": [repository], "force": True}
+    (reindex, *_) = service.since(lambda: service.system.start_reindex(request))
+
+    assert reindex.output["outcomes"]["indexed"] == len(images)
+    for tag, image in images.items():
+        assert service.tags(repository)[f"{tag}-soci"] == service.right(image)
+
+
 def test_force_mends_what_a_builder_itself_got_wrong(service):
     base = programs("forced")
     image = image_of(base)
     service.index(APP, "forced-clean", base)
-    right, wrong = service.row_of(base), renamed(base)
-    service.repository(APP).put_blob(wrong)
-    service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
-    service.change_row(base, mac=service.mac_of(service.row_of(base)))
+    right = service.row_of(base)
+    vouch_for(service, base, renamed(base))
     published = service.index_somehow(OTHER, "forced", image)
     assert published.output["v2"]["digest"] != service.right(image), "as wrong as what vouches for it"
 
