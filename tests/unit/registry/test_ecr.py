@@ -51,6 +51,20 @@ def test_registries_of_ecr_are_recognised_in_every_partition(host, region, fips,
     assert parse_ecr_host(host) == expected
 
 
+def test_a_registry_with_the_port_of_https_is_the_same_one():
+    assert parse_ecr_host(f"{HOST}:443") == parse_ecr_host(HOST) is not None
+
+
+def test_what_is_lacking_is_said_of_the_registry_that_lacks_it_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    logins = EcrLogins()
+
+    assert logins.fetch_login(HOST, renew=False) is None
+
+    assert "boto3, which is not installed" in logins.advise(HOST)
+    assert logins.advise("registry.example") == ""
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -58,7 +72,7 @@ def test_registries_of_ecr_are_recognised_in_every_partition(host, region, fips,
         "docker.io",
         f"{HOST}.evil.example",
         f"evil{HOST}",
-        f"{HOST}:443",
+        f"{HOST}:444",
         "123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil",
         "123456789012.dkr.ecr.eu-west-1.on.aws",
         "123456789012.dkr-ecr.eu-west-1.amazonaws.com",

@@ -181,6 +181,24 @@ def test_lists_of_referrers_are_no_entry_points(registry):
     assert not is_fallback_tag(f"{fallback_tag(ROOT.digest)}.sig")
 
 
+@pytest.mark.parametrize(
+    "further", [http(404), http(200, b"<html>", Content_Type="text/html")], ids=["404", "page"]
+)
+def test_a_list_that_breaks_off_after_a_page_is_an_error_and_not_another_list(further):
+    page = json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": []}).encode()
+    first = http(
+        200,
+        page,
+        Link=f'</v2/app/referrers/{ROOT.digest}?n=2>; rel="next"',
+        Content_Type=media_types.OCI_INDEX,
+    )
+    with (
+        raw_server([first, further, http(404)]) as server,
+        pytest.raises(InvalidResponse, match="expected a further page of referrers"),
+    ):
+        repository_at(server.url.removeprefix("http://")).fetch_referrers(ROOT.digest, KIND)
+
+
 def test_more_referrers_than_anybody_has_are_refused(monkeypatch):
     page = json.dumps(
         {

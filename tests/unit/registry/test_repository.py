@@ -229,15 +229,54 @@ def test_a_blob_is_there_in_its_size_or_not_at_all(redirects):
         assert not repository.has_blob(describe(b"absent", media_types.OCI_MANIFEST))
 
 
-def test_a_registry_that_redirects_the_question_has_the_blob_or_manifest():
-    elsewhere = http(307, Location="https://elsewhere.invalid/")
-    with raw_server([elsewhere] * 2) as server:
+ELSEWHERE = http(307, Location="/elsewhere")
+LOGIN_PAGE = http(200, b"<html>log in</html>", Content_Type="text/html")
+
+
+@pytest.mark.parametrize(
+    ("end", "is_there"),
+    [
+        (http(206, b"x", Content_Range="bytes 0-0/5"), True),
+        (http(200, b"xxxxx"), True),
+        (http(206, b"x", Content_Range="bytes 0-0/6"), False),
+        (http(206, b"x", Content_Range="bytes 0-0/*"), False),
+        (http(404), False),
+        (LOGIN_PAGE, False),
+    ],
+    ids=["range", "whole", "other size", "unknown size", "nothing", "login page"],
+)
+def test_a_registry_that_redirects_the_question_is_judged_by_what_lies_there(end, is_there):
+    with raw_server([ELSEWHERE, ELSEWHERE, end]) as server:
         repository = repository_at(server.url.removeprefix("http://"))
 
-        assert repository.has_blob(describe(b"x", "x"))
-        repository.push_manifest(ROOT, IMAGE.document)
+        assert repository.has_blob(describe(b"xxxxx", "x")) is is_there
 
-    assert [request.split()[0] for request in server.requests] == [b"HEAD", b"HEAD"]
+    assert [request.split()[0] for request in server.requests] == [b"HEAD", b"GET", b"GET"]
+
+
+def test_a_redirect_that_names_the_blob_s_digest_is_enough():
+    blob = describe(b"x", "x")
+    named = http(307, Location="https://elsewhere.invalid/", Docker_Content_Digest=str(blob.digest))
+    with raw_server(named) as server:
+        assert repository_at(server.url.removeprefix("http://")).has_blob(blob)
+
+
+def test_a_redirect_to_a_blob_that_may_not_be_read_says_nothing():
+    with raw_server([ELSEWHERE, ELSEWHERE, http(403)]) as server, pytest.raises(RegistryError, match="403"):
+        repository_at(server.url.removeprefix("http://")).has_blob(describe(b"x", "x"))
+
+
+def test_a_manifest_whose_question_is_redirected_is_read():
+    answer = http(200, IMAGE.document, Content_Type=ROOT.media_type)
+    with raw_server([ELSEWHERE, ELSEWHERE, answer]) as server:
+        repository_at(server.url.removeprefix("http://")).push_manifest(ROOT, IMAGE.document)
+
+    assert [request.split()[0] for request in server.requests] == [b"HEAD", b"GET", b"GET"]
+
+
+def test_a_login_page_is_no_manifest_that_is_there():
+    with raw_server([ELSEWHERE, ELSEWHERE, LOGIN_PAGE]) as server, pytest.raises(DigestMismatch):
+        repository_at(server.url.removeprefix("http://")).push_manifest(ROOT, IMAGE.document)
 
 
 def test_a_manifest_that_is_not_there_is_missing(repository):
@@ -399,6 +438,29 @@ def test_a_manifest_that_is_there_is_not_sent_again(registry, repository):
     repository.push_manifest(OTHER_ROOT, OTHER.document)
 
     assert paths(registry, "PUT") == []
+
+
+def test_a_referrer_that_is_there_and_listed_is_not_sent_again(any_registry):
+    referrer = referrer_of(ROOT, "a")
+    repository_at(any_registry.host).push_manifest(*referrer)
+    any_registry.forget_requests()
+
+    repository_at(any_registry.host).push_manifest(*referrer)
+
+    assert paths(any_registry, "PUT") == []
+
+
+def test_a_referrer_that_is_there_but_not_listed_is_sent_and_listed():
+    descriptor, data = referrer_of(ROOT, "a")
+    with Registry(Behaviour(referrers_api=False, rates={})) as registry:
+        registry.repository("app").put_blob(b"{}")
+        repository_at(registry.host).push_manifest(descriptor, data)
+        del registry.repository("app").tags[fallback_tag(ROOT.digest)]
+
+        repository_at(registry.host).push_manifest(descriptor, data)
+
+        [entry] = repository_at(registry.host).fetch_referrers(ROOT.digest, ARTIFACT_TYPE)
+    assert entry.digest == descriptor.digest
 
 
 def test_a_manifest_of_another_digest_than_described_is_not_sent(registry, repository):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from local.registry import OBJECTS, Answer, Behaviour, Delay, Harm, Lie, Registry, request_to
+from local.registry import OBJECTS, Answer, Behaviour, Delay, Harm, Lie, Meanwhile, Registry, request_to
 from soci.errors import (
     BlobMissing,
     InvalidResponse,
@@ -247,6 +247,22 @@ def test_a_shorter_range_than_asked_for_is_completed():
 
     assert content == b"0123456789"
     assert b"Range: bytes=5-9\r\n" in server.requests[1]
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_registry_that_gives_up_ranges_midway_is_read_in_one_stream_from_there(parallel):
+    behaviour = Behaviour(redirects_blobs=False, rates={})
+    settings = StreamSettings(parallel_ranges=parallel, range_size_bytes=16 * KIB)
+    with Registry(behaviour) as registry:
+        registry.repository("app").put_blob(CONTENT)
+        replaced = Meanwhile(lambda: object.__setattr__(behaviour, "ranges", False))
+        registry.fail(replaced, where=BLOB_GETS, number=3)
+
+        content = read(reader_of(registry.host), settings)
+        count = len(registry.requests)
+
+    assert content == CONTENT
+    assert count <= 2 * parallel + 4
 
 
 def test_a_slow_range_does_not_hold_up_the_others(ecr):

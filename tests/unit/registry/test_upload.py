@@ -274,11 +274,77 @@ def test_a_registry_that_wants_parts_that_no_memory_holds_is_refused():
 
 
 def test_a_blob_that_the_registry_has_elsewhere_need_not_be_sent_again():
-    answers = [http(202, Location="/u"), http(503), http(307, Location="https://elsewhere.invalid/")]
+    answers = [
+        http(202, Location="/u"),
+        http(503),
+        http(307, Location="/x"),
+        http(307, Location="/x"),
+        http(206, SMALL[:1], Content_Range="bytes 0-0/1000"),
+    ]
     with raw_server(answers) as server:
         uploads_to(server.url.removeprefix("http://")).push(digest_of(SMALL), [SMALL])
 
-    assert [request.split()[0] for request in server.requests] == [b"POST", b"PUT", b"HEAD"]
+    assert [request.split()[0] for request in server.requests] == [
+        b"POST",
+        b"PUT",
+        b"HEAD",
+        b"GET",
+        b"GET",
+    ]
+
+
+def test_a_front_that_redirects_everything_does_not_say_that_a_blob_was_taken():
+    away, page = http(302, Location="/login"), http(200, b"<html>", Content_Type="text/html")
+    answers = [http(202, Location="/u"), http(503), away, away, page, *[http(503)] * 9]
+    with raw_server(answers) as server, pytest.raises(RegistryUnavailable):
+        uploads_to(server.url.removeprefix("http://")).push(digest_of(SMALL), [SMALL])
+
+
+def test_an_end_that_was_lost_and_is_not_found_again_had_arrived():
+    answers = [
+        http(202, Location="/u"),
+        http(202, Location="/u"),  # the part
+        http(503),  # the end, which arrived,
+        http(404),  # but is not seen at once
+        http(404),  # the end again: the upload is no more
+        http(200, Content_Length="1000"),
+    ]
+    with raw_server(answers) as server:
+        upload = uploads_to(server.url.removeprefix("http://")).start()
+        upload.write(SMALL)
+        upload.commit(digest_of(SMALL))
+
+    methods = [request.split()[0] for request in server.requests]
+    assert methods == [b"POST", b"PATCH", b"PUT", b"HEAD", b"PUT", b"HEAD"]
+
+
+def test_a_first_part_that_was_lost_leaves_no_upload_behind(registry):
+    registry.fail(Harm.RESET_AFTER, where=request_to("PATCH"))
+
+    uploads_to(registry.host).push(digest_of(LARGE), [LARGE], part_bytes=PART)
+
+    assert blobs_of(registry) == [LARGE]
+    assert begun_uploads(registry) == 0
+
+
+def test_a_blob_in_one_request_that_was_lost_leaves_no_upload_behind(registry):
+    registry.fail(Answer(503), where=request_to("PUT"))
+
+    uploads_to(registry.host).push(digest_of(SMALL), [SMALL])
+
+    assert blobs_of(registry) == [SMALL]
+    assert begun_uploads(registry) == 0
+
+
+def test_what_helps_after_a_lost_answer_counts_among_the_attempts(registry):
+    clock = FakeTime()
+    registry.fail(Harm.RESET_BEFORE, where=request_to("PUT"), times=None)
+    registry.fail(Answer(503, retry_after_seconds=50), where=request_to("HEAD"), times=None)
+
+    with pytest.raises(RegistryUnavailable):
+        uploads_to(registry.host, clock=clock).push(digest_of(SMALL), [SMALL])
+
+    assert sum(clock.slept) <= RetryPolicy().deadline_seconds
 
 
 def test_a_blob_is_taken_over_from_another_repository_where_the_registry_does_that():
@@ -288,4 +354,4 @@ def test_a_blob_is_taken_over_from_another_repository_where_the_registry_does_th
             mounted = uploads_to(registry.host).mount(digest_of(SMALL), "base", ())
 
             assert mounted is mounts
-            assert uploads_to(registry.host).has(digest_of(SMALL)) is mounts
+            assert uploads_to(registry.host).has(digest_of(SMALL), len(SMALL)) is mounts

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES
-from soci.registry.answers import ERROR_LIMIT_BYTES, NOT_FOUND, OK, UNAUTHORIZED, error_of, fetch_error
+from soci.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
 from soci.registry.auth import TOKEN_LIMIT_BYTES
 from soci.registry.credentials import LoginSource, NoLogins
 from soci.registry.messages import (
@@ -93,14 +93,6 @@ class RegistryClient:
                     stream, limit_bytes, within_seconds=min(DOCUMENT_SECONDS, attempts.seconds_left())
                 ),
             )
-
-    def look(self, request: Request, scopes: Collection[str]) -> Response | None:
-        """Ask with HEAD whether something is there; None when it is not. Raises as `send` does.
-
-        A redirect is an answer: what lies elsewhere is there.
-        """
-        answer = self.send(request, scopes, expect=(OK, NOT_FOUND, *REDIRECTS))
-        return None if answer.status == NOT_FOUND else answer
 
     @contextmanager
     def open(

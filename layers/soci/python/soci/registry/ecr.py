@@ -45,8 +45,11 @@ class EcrHost:
 
 
 def parse_ecr_host(host: str) -> EcrHost | None:
-    """Tell whether a host is a registry of Amazon ECR, in whatever partition; None when it is not."""
-    match = _HOST.fullmatch(host.lower())
+    """Tell whether a host is a registry of Amazon ECR, in whatever partition; None when it is not.
+
+    The port of HTTPS may be there: it is the same registry.
+    """
+    match = _HOST.fullmatch(host.lower().removesuffix(":443"))
     if match is None:
         return None
     dual_stack = match["separator"] == "-"
@@ -93,7 +96,7 @@ class EcrLogins:
         self._any_host = any_host
         self._lock = threading.Lock()
         self._kept: dict[EcrHost | None, tuple[Login, float]] = {}
-        self._lack = ""
+        self._lacks: dict[str, str] = {}
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:
         """Return the login for a registry of ECR; None for other hosts and without credentials of AWS."""
@@ -106,15 +109,15 @@ class EcrLogins:
                 try:
                     kept = _fetch(self._make_client, ecr_host)
                 except _NoCredentials as lack:
-                    self._lack = str(lack)
+                    self._lacks[host] = str(lack)
                     return None
                 self._kept[ecr_host] = kept
             login, ends_at = kept
             return replace(login, valid_seconds=max(0.0, ends_at - RENEW_BEFORE_SECONDS - self._now()))
 
-    def advise(self, host: str) -> str:  # noqa: ARG002 - what is lacking is the same for all
+    def advise(self, host: str) -> str:
         """Say what AWS's login lacked; nothing for hosts of others."""
-        return self._lack
+        return self._lacks.get(host, "")
 
 
 class _NoCredentials(Exception):

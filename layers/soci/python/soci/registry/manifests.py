@@ -24,7 +24,7 @@ from soci.registry.answers import (
     describe_errors,
     error_of,
 )
-from soci.registry.client import RegistryClient
+from soci.registry.client import REDIRECTS, RegistryClient
 from soci.registry.messages import Operation, Request, Response, redacted
 from soci.registry.retry import Attempts
 from soci.registry.scopes import Scopes
@@ -85,12 +85,16 @@ class Manifests:
         return self._describe(reference, response), response.body
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether a manifest is there. Raises `RegistryError`."""
+        """Tell whether a manifest is there. Raises `RegistryError`, and as `fetch` where a HEAD is redirected.
+
+        A redirect says nothing of what lies at its end: then the manifest is read.
+        """
         request = self._request("HEAD", digest, Operation.GET_MANIFEST, _ACCEPT)
-        answer = self._client.look(request, self._scopes.pull)
-        if answer is not None:
-            check_given_digest(answer, digest)
-        return answer is not None
+        answer = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND, *REDIRECTS))
+        if answer.status == NOT_FOUND:
+            return False
+        check_given_digest(answer, digest)
+        return answer.status == OK or self.fetch(digest) is not None
 
     def put(self, descriptor: Descriptor, data: bytes) -> Mapping[str, str]:
         """Write a manifest under its digest, which may be done twice; return the headers of the answer."""

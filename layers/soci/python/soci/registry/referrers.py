@@ -71,6 +71,12 @@ class Referrers:
         ):
             given = page.headers.get("content-type", "").partition(";")[0].strip()
             if page.status != _OK or given != media_types.OCI_INDEX:
+                if size_bytes:  # a registry that had a page knows the API; the rest must not get lost
+                    raise InvalidResponse(
+                        f"{redacted(page.url)}: expected a further page of referrers, got status {page.status},"
+                        f" {given[:100] or 'no media type'}",
+                        status=page.status,
+                    )
                 return self._fetch_list(subject)[1].manifests or ()
             size_bytes += len(page.body)
             if size_bytes > REFERRERS_LIMIT_BYTES:

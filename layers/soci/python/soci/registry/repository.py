@@ -22,11 +22,11 @@ from soci.oci.integrity import check_content, checked
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef
 from soci.ports import EntryPoint, ImageSource
-from soci.registry.answers import OK, check_given_digest
 from soci.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
 from soci.registry.manifests import Manifests
-from soci.registry.messages import Operation, Request, redacted
+from soci.registry.messages import redacted
 from soci.registry.paging import fetch_pages
+from soci.registry.presence import has_blob
 from soci.registry.referrers import Referrers, describe_referrer, is_fallback_tag
 from soci.registry.scopes import Scopes
 from soci.registry.streaming import BlobReader, StreamSettings
@@ -119,15 +119,8 @@ class RegistryRepository:
                 return len(self._fetch_document(descriptor.digest)[1]) == descriptor.size
             except BlobMissing:
                 return False
-        request = Request(
-            method="HEAD", url=f"{self.url}/blobs/{descriptor.digest}", operation=Operation.HEAD_BLOB
-        )
-        answer = self._client.look(request, self._scopes.pull)
-        if answer is None:
-            return False
-        check_given_digest(answer, descriptor.digest)
-        size = answer.headers.get("content-length", "") if answer.status == OK else ""
-        return size in ("", str(descriptor.size))
+        url = f"{self.url}/blobs/{descriptor.digest}"
+        return has_blob(self._client, url, descriptor.digest, descriptor.size, self._scopes.pull)
 
     # DescriptorSource, ReferrerSource
 
@@ -160,18 +153,19 @@ class RegistryRepository:
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Write a manifest under its digest; one with a subject is then among its referrers.
 
-        Raises `RegistryError`. One without a subject that is there already is not sent again.
+        Raises `RegistryError`. One that is there already is not sent again, one with a subject if it is also the
+        first of its kind among the referrers: of several, readers take the first.
         """
         check_content(descriptor, data)
         self._documents[descriptor.digest] = (descriptor, data)
         document = _parse(descriptor, data)
-        if document.subject is None:
-            if not self._manifests.has(descriptor.digest):
-                self._manifests.put(descriptor, data)
+        subject, entry = document.subject, describe_referrer(descriptor, document)
+        is_there = self._manifests.has(descriptor.digest)
+        if is_there and (subject is None or self._is_first(subject.digest, entry)):
             return
         headers = self._manifests.put(descriptor, data)
-        if "oci-subject" not in headers:
-            self._referrers.add(document.subject.digest, describe_referrer(descriptor, document))
+        if subject is not None and "oci-subject" not in headers:
+            self._referrers.add(subject.digest, entry)
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
         """Point a tag to a pushed manifest; without a tag there is nothing to do.
@@ -234,6 +228,10 @@ class RegistryRepository:
     def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
         """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
         return 0
+
+    def _is_first(self, subject: Digest, entry: Descriptor) -> bool:
+        listed = self.fetch_referrers(subject, entry.artifact_type or "")
+        return bool(listed) and listed[0].digest == entry.digest
 
     def _delete(self, reference: Digest | str) -> bool:
         try:

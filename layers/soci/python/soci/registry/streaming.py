@@ -4,7 +4,7 @@
 
 One connection to a blob store often gives a fraction of what the network could; several make up for one that
 is slow.
-A registry that answers a range with the whole blob is read in one stream.
+A registry that answers a range with the whole blob is read in one stream, from there on if it begins to later.
 
 A blob lies where the registry redirects to, often a signed address with a short life. It is remembered for
 further ranges, which saves a request each, and asked for again when it is refused.
@@ -28,7 +28,7 @@ from soci.errors import BlobMissing, InvalidOption, InvalidResponse, RegistryUna
 from soci.oci.descriptor import Descriptor
 from soci.registry.answers import NOT_FOUND, check_given_digest, fetch_error
 from soci.registry.client import RegistryClient
-from soci.registry.messages import BodyStream, Operation, Request
+from soci.registry.messages import BodyStream, Operation, Request, origin
 from soci.registry.retry import Attempts
 from soci.stopping import Stop, current_stop
 
@@ -62,6 +62,10 @@ class StreamSettings:
             )
         if self.range_size_bytes < 1:
             raise InvalidOption(f"size of a range: expected 1 byte or more, got {self.range_size_bytes}")
+
+
+class _WholeGivenError(Exception):
+    """A range ahead of the reader was answered with the whole blob: for each it would be read from its beginning."""
 
 
 class BlobReader:
@@ -106,12 +110,16 @@ class BlobReader:
         """
         return self._fetch(start, end, None)
 
-    def _fetch(self, start: int, end: int, answer: BodyStream | None) -> Iterator[bytes]:
+    def _fetch(
+        self, start: int, end: int, answer: BodyStream | None, *, is_ahead: bool = False
+    ) -> Iterator[bytes]:
         attempts = self._client.retries.start()
         counted_from = start
         while start < end:
             with self._open(start, end, attempts) if answer is None else nullcontext(answer) as stream:
                 answer = None
+                if is_ahead and stream.status == _OK:
+                    raise _WholeGivenError
                 try:
                     for piece in _pieces(stream, start, end):
                         start += len(piece)
@@ -142,7 +150,8 @@ class BlobReader:
             request = Request(
                 method="GET", url=remembered or self._url, operation=Operation.GET_BLOB, headers=headers
             )
-            scopes = () if remembered else self._scopes
+            is_own = remembered is None or origin(remembered) == origin(self._url)
+            scopes = self._scopes if is_own else ()
             stream = stack.enter_context(
                 self._client.open(request, scopes, expect=_EXPECTED, attempts=attempts)
             )
@@ -185,7 +194,8 @@ class BlobReader:
 
         def load(begin: int) -> deque[bytes]:
             with stop.governs():
-                return deque(self.fetch(begin, min(begin + settings.range_size_bytes, self._blob.size)))
+                end = min(begin + settings.range_size_bytes, self._blob.size)
+                return deque(self._fetch(begin, end, None, is_ahead=True))
 
         def submit_next() -> None:
             for begin in starts:
@@ -193,9 +203,16 @@ class BlobReader:
                 return
 
         def read() -> Iterator[bytes]:
+            position = start
             while pending:
-                chunks = pending.popleft().result()
+                try:
+                    chunks = pending.popleft().result()
+                except _WholeGivenError:
+                    stop.set()
+                    yield from self._fetch(position, self._blob.size, None)
+                    return
                 while chunks:
+                    position += len(chunks[0])
                     yield chunks.popleft()
                 submit_next()
 

@@ -24,9 +24,11 @@ from urllib.parse import urlencode
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, SociError
 from soci.oci.digest import Digest
-from soci.registry.answers import NOT_FOUND, check_given_digest
+from soci.registry.answers import NOT_FOUND
 from soci.registry.client import RegistryClient
 from soci.registry.messages import Operation, Request, Response, redacted, redirected
+from soci.registry.presence import has_blob
+from soci.registry.retry import Attempts
 from soci.stopping import for_at_most
 
 PART_BYTES = 10 << 20
@@ -105,20 +107,19 @@ class Uploads:
             self._begun[digest] = _begun_of(answer, request.url)
         return answer.status == _CREATED
 
-    def has(self, digest: Digest) -> bool:
-        """Tell whether the blob is there. Raises `RegistryError`."""
-        request = Request(method="HEAD", url=f"{self._url}/{digest}", operation=Operation.HEAD_BLOB)
-        answer = self._client.look(request, self._scopes)
-        if answer is not None:
-            check_given_digest(answer, digest)
-        return answer is not None
+    def has(self, digest: Digest, size_bytes: int, *, attempts: Attempts | None = None) -> bool:
+        """Tell whether the blob is there. Raises as `has_blob` does."""
+        return has_blob(
+            self._client, f"{self._url}/{digest}", digest, size_bytes, self._scopes, attempts=attempts
+        )
 
-    def begin(self) -> Begun:
+    def begin(self, *, attempts: Attempts | None = None) -> Begun:
         """Begin an upload. Raises `RegistryError`."""
         request = Request(method="POST", url=f"{self._url}/uploads/", operation=Operation.START_UPLOAD)
-        return _begun_of(self._client.send(request, self._scopes, expect=(_ACCEPTED,)), request.url)
+        answer = self._client.send(request, self._scopes, expect=(_ACCEPTED,), attempts=attempts)
+        return _begun_of(answer, request.url)
 
-    def finish(self, location: str, digest: Digest, body: bytes) -> None:
+    def finish(self, location: str, digest: Digest, body: bytes, *, attempts: Attempts) -> None:
         """Send the last bytes of an upload, once. Raises `RegistryError`, and then it may have succeeded."""
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': str(digest)})}"
         headers = {"Content-Type": "application/octet-stream"}
@@ -130,7 +131,7 @@ class Uploads:
             body=body,
             repeatable=False,
         )
-        self._client.send(request, self._scopes, expect=(_CREATED, _NO_CONTENT))
+        self._client.send(request, self._scopes, expect=(_CREATED, _NO_CONTENT), attempts=attempts)
 
     def cancel(self, location: str) -> None:
         """Give an upload up. A registry that does not know how, or is away, forgets it after a while."""
@@ -138,9 +139,9 @@ class Uploads:
         with suppress(SociError), for_at_most(CANCEL_SECONDS):
             self._client.send(request, self._scopes, expect=range(_OK, _LAST_STATUS))
 
-    def _begin(self, digest: Digest) -> Begun:
+    def _begin(self, digest: Digest, *, attempts: Attempts | None = None) -> Begun:
         """Begin the upload of a blob, or go on with the one that a registry made of the attempt to mount it."""
-        return self._begun.pop(digest, None) or self.begin()
+        return self._begun.pop(digest, None) or self.begin(attempts=attempts)
 
     def _start(self, begun: Begun) -> PartsUpload:
         return PartsUpload(self, self._client, self._scopes, begun)
@@ -148,15 +149,17 @@ class Uploads:
     def _push_whole(self, digest: Digest, data: bytes) -> None:
         attempts = self._client.retries.start()
         while True:
-            begun = self._begin(digest)
+            begun = self._begin(digest, attempts=attempts)
             try:
-                self.finish(begun.location, digest, data)
+                self.finish(begun.location, digest, data, attempts=attempts)
             except RegistryError as error:
                 # Not found: the registry has forgotten the upload, as one that was started anew does.
                 if not isinstance(error, RegistryUnavailable) and error.status != NOT_FOUND:
                     raise
-                if self.has(digest):
+                if self.has(digest, len(data), attempts=attempts):
                     return
+                if error.status != NOT_FOUND:
+                    self.cancel(begun.location)
                 attempts.wait(error)
             else:
                 return
@@ -183,11 +186,12 @@ class PartsUpload:
         while part:
             try:
                 # Refused for its place after an answer was lost: then it had arrived.
-                self._patch(part, _TAKEN if lost is None else (*_TAKEN, _RANGE_NOT_SATISFIABLE))
+                expect = _TAKEN if lost is None else (*_TAKEN, _RANGE_NOT_SATISFIABLE)
+                self._patch(part, expect, attempts)
             except RegistryUnavailable as error:
                 lost = error
                 attempts.wait(error)
-                part = self._left_of(part)
+                part = self._left_of(part, attempts)
             except RegistryError as error:
                 raise lost or error from None  # what was lost may have cost the whole upload
             else:
@@ -197,12 +201,19 @@ class PartsUpload:
     def commit(self, digest: Digest) -> None:
         """End the upload: from now on the blob is there. Raises `RegistryError` when it is not taken."""
         attempts = self._client.retries.start()
+        lost: RegistryError | None = None
         while True:
             try:
-                self._uploads.finish(self._location, digest, b"")
-            except RegistryUnavailable as error:
-                if self._uploads.has(digest):
+                self._uploads.finish(self._location, digest, b"", attempts=attempts)
+            except RegistryError as error:
+                # Not found: an upload that was ended is no longer there, and the answer to that may be lost.
+                if not isinstance(error, RegistryUnavailable) and error.status != NOT_FOUND:
+                    raise
+                if self._uploads.has(digest, self._size_bytes, attempts=attempts):
                     return
+                if error.status == NOT_FOUND:
+                    raise lost or error from None
+                lost = error
                 attempts.wait(error)
             else:
                 return
@@ -211,19 +222,20 @@ class PartsUpload:
         """Give it up, so that the registry need not keep what it has of it. Raises nothing."""
         self._uploads.cancel(self._location)
 
-    def _left_of(self, part: bytes) -> bytes:
+    def _left_of(self, part: bytes, attempts: Attempts) -> bytes:
         """Return what of a part is still to be sent after its answer was lost."""
         if self._size_bytes == 0:
-            self._location = self._uploads.begin().location
+            self.cancel()
+            self._location = self._uploads.begin(attempts=attempts).location
             return part
-        taken = self._fetch_size()
+        taken = self._fetch_size(attempts)
         if not self._size_bytes < taken <= self._size_bytes + len(part):
             return part
         rest = part[taken - self._size_bytes :]
         self._size_bytes = taken
         return rest
 
-    def _patch(self, data: bytes, expect: Collection[int]) -> None:
+    def _patch(self, data: bytes, expect: Collection[int], attempts: Attempts) -> None:
         end = self._size_bytes + len(data)
         headers = {
             "Content-Type": "application/octet-stream",
@@ -237,15 +249,17 @@ class PartsUpload:
             body=data,
             repeatable=False,
         )
-        response = self._client.send(request, self._scopes, expect=expect)
+        response = self._client.send(request, self._scopes, expect=expect, attempts=attempts)
         if response.status in _TAKEN:
             self._location = _location_of(response, self._location)
 
-    def _fetch_size(self) -> int:
+    def _fetch_size(self, attempts: Attempts) -> int:
         """Ask how many bytes the upload has; 0 when the registry does not say."""
         request = Request(method="GET", url=self._location, operation=Operation.UPLOAD_PART)
         try:
-            response = self._client.send(request, self._scopes, expect=(_OK, _NO_CONTENT, _ACCEPTED))
+            response = self._client.send(
+                request, self._scopes, expect=(_OK, _NO_CONTENT, _ACCEPTED), attempts=attempts
+            )
         except RegistryError:
             return 0
         if "location" in response.headers:
