@@ -71,29 +71,24 @@ class SociStack(Stack):
                 self, "Boundary", deployment.permissions_boundary_arn
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
-        self._output(workflows.index_image, "Indexes an image by hand: start it with its repository and tag")
-        self._output(workflows.reindex_repositories, "Indexes what repositories hold already")
-        CfnOutput(
-            self,
-            "UndeliveredUrl",
-            value=undelivered.queue.queue_url,
-            description="The queue of events that could not be delivered: see docs/operations.md",
+        self._tell_machine(
+            workflows.index_image, "Indexes an image by hand: start it with its repository and tag"
         )
+        self._tell_machine(workflows.reindex_repositories, "Indexes what repositories hold already")
+        for name, (value, what) in {
+            "UndeliveredUrl": (
+                undelivered.queue.queue_url,
+                "The queue of events that could not be delivered",
+            ),
+            "ZtocTableName": (functions.ztoc_table.table.table_name, "The table of zTOCs that were made"),
+            "OutcomeRecorderArn": (
+                functions.outcome_recorder.function_arn,
+                "Records what came of an image",
+            ),
+        }.items():
+            CfnOutput(self, name, value=value, description=f"{what}: see docs/operations.md")
 
-        CfnOutput(
-            self,
-            "ZtocTableName",
-            value=functions.ztoc_table.table.table_name,
-            description="The table of zTOCs that were made: see docs/operations.md",
-        )
-        CfnOutput(
-            self,
-            "OutcomeRecorderArn",
-            value=functions.outcome_recorder.function_arn,
-            description="Records what came of an image: see docs/operations.md",
-        )
-
-    def _output(self, machine: sfn.StateMachine, description: str) -> None:
+    def _tell_machine(self, machine: sfn.StateMachine, description: str) -> None:
         name = machine.node.id
         CfnOutput(self, f"{name}Arn", value=machine.state_machine_arn, description=description)
         CfnOutput(self, f"{name}Name", value=machine.state_machine_name)
