@@ -135,7 +135,7 @@ class Network(Declared):
         tuple[str, ...],
         Setting(
             ListOf(item=_SUBNET_ID),
-            "where the functions run; they need a way to ECR, S3, EventBridge and DynamoDB from there",
+            "where the functions run; they need a way to ECR, S3, EventBridge, DynamoDB and KMS from there",
         ),
     ] = ()
     security_group_ids: Annotated[
