@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local.registry import Behaviour, Registry
 from soci.build import convert, create_index
 from soci.copy import copy_trees
 from soci.image import open_image
@@ -163,6 +164,26 @@ def test_a_tag_whose_source_moves_meanwhile_is_left_alone(name, tmp_path):
     repository = open_repository(RegistryRef(host=name.partition("/")[0], repository=name.partition("/")[2]))
     assert list(repository.fetch_tags()) == ["1.0"]
     assert json.loads(raw(f"{name}@{result.root.digest}"))["manifests"]
+
+
+def test_an_output_tag_that_may_not_move_is_left_alone_and_the_image_is_there_by_its_digest(tmp_path):
+    other = OciLayout(layout_of(tmp_path / "other", MOVED))
+    with Registry(Behaviour(rates={}, immutable_tags=True)) as registry:
+        name = f"{registry.host}/app"
+        skopeo_copy(f"oci:{layout_of(tmp_path / 'image', IMAGE)}:latest", f"{name}:1.0")
+        theirs = open_sink(parse_reference(name))
+        copy_trees(other, theirs, (other.fetch_root(),))
+        theirs.push_root(other.fetch_root(), CONVERTED)
+        place = open_store(parse_reference(f"{name}:1.0"))
+
+        result = run(convert, place, place)
+        assert result.root is not None
+        published = verify_image(open_source(parse_reference(f"{name}@{result.root.digest}")))
+        tagged = registry.repository("app").tags[CONVERTED]
+
+    assert (result.tag, result.tag_left_alone) == (None, TagLeftAlone.IMMUTABLE)
+    assert (published.findings, published.counts.ztocs > 0) == ((), True)
+    assert tagged == str(other.fetch_root().digest)
 
 
 def test_a_large_blob_in_parts_is_the_same_when_it_is_read(host):

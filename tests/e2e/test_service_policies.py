@@ -184,5 +184,7 @@ def test_an_immutable_tag_that_is_there_is_left_alone(tmp_path):
         executions = service.push(image, APP, "1.0")
 
         assert outcomes(executions)[0] == ("indexed", None)
-        assert executions[0].output["v2"]["tag_left_alone"] == "immutable"
+        published = executions[0].output["v2"]
+        assert published["tag_left_alone"] == "immutable"
+        assert published["digest"] in service.repository(APP).manifests
         assert service.tags(APP)["1.0-soci"] == str(other.root.digest)

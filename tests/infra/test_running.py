@@ -353,7 +353,7 @@ def test_a_failure_that_could_not_be_recorded_is_recorded_by_what_fails_next(tri
         account.fails_to_record = len(account.recorded) < tries - 1
         return told(document)
 
-    account.outcome_recorder = away_at_first
+    account.outcome_recorder = away_at_first  # type: ignore[method-assign]
     execution = account.run("ReindexRepositories", {"repositories": ["*"]})
     while len(account.recorded) < tries:
         account.workflows.redrive(execution).wait(60)
