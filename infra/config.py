@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -18,7 +19,7 @@ from soci.service.configuration import Configuration
 from soci.service.declared import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
 
 KEYS = ("stack_name", "settings", "deployment")
-"""The keys of the context that are ours. The CDK's own have a `:` or a `/` in them."""
+"""The keys of the context that are ours."""
 
 TASK_MARGIN_SECONDS = 30
 """A task waits longer than its function may run, so that the function's own time-out is what is reported."""
@@ -286,9 +287,7 @@ class StackConfig:
             InvalidConfig: naming every key that is unknown, and every value of the wrong type or out of range.
         """
         problems = [
-            f"{key}: no such key, there are {', '.join(KEYS)}"
-            for key in context
-            if key not in KEYS and not re.search("[:/]", key)
+            f"{key}: no such key, there are {', '.join(KEYS)}" for key in context if _is_misplaced(key)
         ]
         name = context.get("stack_name", DEFAULT_STACK_NAME)
         if not isinstance(name, str) or not _STACK_NAME.fullmatch(name):
@@ -300,6 +299,15 @@ class StackConfig:
         if problems:
             raise InvalidConfig("; ".join(problems))
         return cls(stack_name=str(name), settings=settings, deployment=deployment)
+
+
+def _is_misplaced(key: str) -> bool:
+    """Tell whether a key of the context is meant for us and not ours.
+
+    Others are let be: the CDK's command line and its features put what they like there.
+    """
+    sections = {one.name for of in (Configuration, Deployment) for one in fields(of)}
+    return key not in KEYS and bool(get_close_matches(key, {*KEYS, *sections}, cutoff=0.75))
 
 
 def _section(of: type[S], key: str, context: Mapping[str, object], problems: list[str]) -> S:

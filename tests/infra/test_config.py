@@ -62,6 +62,9 @@ def test_keys_of_the_cdk_itself_are_let_be():
         "@aws-cdk/core:stackRelativeExports": True,
         "aws:cdk:enable-path-metadata": True,
         "aws-cdk:x": 1,
+        "acknowledged-issue-numbers": [34892],
+        "cli-telemetry": False,
+        "availability-zones": ["eu-central-1a"],
     }
 
     assert StackConfig.from_context(context).stack_name == "soci-index-builder"
@@ -71,6 +74,12 @@ def test_keys_of_the_cdk_itself_are_let_be():
     ("context", "message"),
     [
         ({"stackname": "x"}, "stackname: no such key, there are stack_name, settings, deployment"),
+        ({"setting": {}}, "setting: no such key"),
+        (
+            {"tagging": {"policy": "replace"}},
+            "tagging: no such key, there are stack_name, settings, deployment",
+        ),
+        ({"alarm": {}}, "alarm: no such key"),
         ({"settings": "{"}, "settings: got text that is no JSON"),
         ({"settings": []}, "settings: got .*, want an object"),
         ({"settings": {"rules": {"tag": {}}}}, "settings.rules.tag: no such setting"),
@@ -134,7 +143,7 @@ def test_every_bad_choice_is_named_at_once():
     message = refused(
         {
             "stack_name": 7,
-            "region": "x",
+            "deploiment": {},
             "settings": {"index": {"gzip_level": 0}},
             "deployment": {"layers_at_a_time": 0, "reindex_timeout_hours": "1"},
         }
@@ -142,7 +151,7 @@ def test_every_bad_choice_is_named_at_once():
 
     for path in (
         "stack_name",
-        "region",
+        "deploiment",
         "settings.index.gzip_level",
         "deployment.layers_at_a_time",
         "deployment.reindex_timeout_hours",
