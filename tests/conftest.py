@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Generator, Iterator
@@ -25,6 +26,10 @@ from soci.errors import SociError
 
 # Node.js (for aws_cdk, already when it is imported) and the command soci-index lie beside the interpreter.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+# In the background of a shell Ctrl-C is ignored, and so it would be by the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The gate runs the same examples each time; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("ci", derandomize=True, max_examples=60, deadline=None, print_blob=True)
