@@ -539,6 +539,29 @@ def test_an_image_that_the_rules_leave_out_misses_no_index_but_maybe_its_tag(mem
     assert listed(memory, settings) == ["app:1"]
 
 
+@pytest.mark.parametrize("length", [123, 124, 128])
+def test_an_image_whose_tag_is_too_long_for_a_suffix_misses_no_index_and_hides_no_other(memory, length):
+    memory.put("app", small("long"), "a" * length)
+    memory.put("zzz", small("other"), "1")
+
+    found = listed(memory, configuration(), only_missing=True)
+
+    assert found == [f"app:{'a' * length}"] * (length + len("-soci") <= 128) + ["zzz:1"]
+
+
+@pytest.mark.parametrize(("tags", "expected"), [(["1"], ["app:1"]), (["1", "1-soci"], [])])
+def test_an_image_of_more_manifests_than_are_fetched_misses_nothing_but_its_tag(memory, tags, expected):
+    app = memory.registry.repository("app")
+    part = bare("part")
+    entry = {"mediaType": media_types.OCI_MANIFEST, "digest": app.put_manifest(part), "size": len(part)}
+    document = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry] * 201}
+    digest = app.put_manifest(json.dumps(document).encode(), media_types.OCI_INDEX)
+    app.tags.update(dict.fromkeys(tags, digest))
+
+    assert listed(memory, configuration(), only_missing=True) == expected
+    assert "app:1" in listed(memory, configuration())
+
+
 def test_an_image_with_a_tag_for_want_of_an_index_misses_one_as_soon_as_the_rules_take_it_in(memory):
     memory.put("app", small("small"), "1", "1-soci")
 

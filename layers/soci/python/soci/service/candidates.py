@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
-from soci.fetch import Image, fetch_image
+from soci.fetch import Image, TooManyManifests, fetch_image
 from soci.index.convert import is_soci_index
 from soci.oci import media_types
 from soci.oci.digest import Digest
@@ -17,7 +17,7 @@ from soci.service.configuration import Configuration
 from soci.service.messages import ImageRequest
 from soci.service.recognise import LIMITS, Content, has_own_index, recognise
 from soci.service.requests import LISTED_FIELD
-from soci.service.rules import judge_platform, original_tag, promised_copy_tag
+from soci.service.rules import judge_names, judge_platform, original_tag, promised_copy_tag
 
 _SIGNATURE_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64,}(\..+)?")
 """What tools call artifacts that belong to an image; some pretend to be images themselves."""
@@ -88,6 +88,8 @@ class Examiner:
 
         Raises `SourceError` when the registry cannot be read.
         """
+        if self.only_missing and judge_names(candidate.request, self.configuration) is not None:
+            return False  # it will never have one
         source = self.open_image(candidate.repository, str(candidate.image.digest))
         try:
             root = source.fetch_root()
@@ -96,6 +98,8 @@ class Examiner:
             image = fetch_image(source, root, limits=LIMITS)
         except (NotInImage, BlobMissing):
             return False  # gone since it was listed
+        except TooManyManifests:
+            return not (self.only_missing and self._has_promised(candidate))  # it is not indexed for good
         except IntegrityError:
             return True  # whoever indexes it will say what is broken
         if has_own_index(image, source):
@@ -106,10 +110,14 @@ class Examiner:
 
     def _needs_none(self, candidate: Candidate, image: Image) -> bool:
         """Tell whether the rules leave out every platform, and the tag that is promised all the same is set."""
-        promised = promised_copy_tag(candidate.request, self.configuration)
-        return promised in (None, *candidate.image.tags) and all(
+        return self._has_promised(candidate) and all(
             judge_platform(one, self.configuration.rules) for one in image.images
         )
+
+    def _has_promised(self, candidate: Candidate) -> bool:
+        """Tell whether the tag is set that is promised to an image of which nothing is indexed."""
+        promised = promised_copy_tag(candidate.request, self.configuration)
+        return promised in (None, *candidate.image.tags)
 
     def _has_index(
         self, candidate: Candidate, source: ImageSource, image: Image, converted: frozenset[Digest]
