@@ -24,6 +24,10 @@ KEYS = ("stack_name", "settings", "deployment")
 TASK_MARGIN_SECONDS = 30
 """A task waits longer than its function may run, so that the function's own time-out is what is reported."""
 
+LEAST_LAYER_SECONDS = 375
+"""A layer that takes all its time is not tried again, but a registry that hangs is: so its own patience with two
+requests, one for the zTOC of before and one for the layer, has to end earlier, see `RetryPolicy` and `Timeouts`."""
+
 DEFAULT_STACK_NAME = "soci-index-builder"
 RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -78,9 +82,9 @@ Memory = Annotated[
 ]
 Timeout = Annotated[int, Setting(Integer(minimum=30, maximum=900), "an invocation ends then", unit="seconds")]
 LongTimeout = Annotated[
-    int, Setting(Integer(minimum=60, maximum=900), "an invocation ends then", unit="seconds")
+    int, Setting(Integer(minimum=240, maximum=900), "an invocation ends then", unit="seconds")
 ]
-"""Of functions that move data or go through lists."""
+"""Of functions that move data or go through lists: more than the patience with ECR's own API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,14 @@ class IndexLayerSize(FunctionSize):
     """Streams whole layers, and indexes on two threads."""
 
     memory_mib: Memory = 3008
-    timeout_seconds: LongTimeout = 900
+    timeout_seconds: Annotated[
+        int,
+        Setting(
+            Integer(minimum=LEAST_LAYER_SECONDS, maximum=900),
+            "an invocation ends then, and is not repeated by itself",
+            unit="seconds",
+        ),
+    ] = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
 from soci.service.configuration import Configuration
+from soci.service.in_time import in_time
 from soci.service.listing import Lister
 from soci.service.registry import SHORT, RegistryPlace
 from soci.service.reindex import metrics_of, next_step
@@ -35,10 +36,11 @@ def _lister() -> Lister:
 
 
 @logger.inject_lambda_context
-def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
+def handler(event: Document, context: LambdaContext) -> Document:
     """Take a re-index a step further: its state in, the same with the next images out."""
     try:
-        state = next_step(event, lambda request, place: _lister().fetch_page(request, place))
+        with in_time(context.get_remaining_time_in_millis()):
+            state = next_step(event, lambda request, place: _lister().fetch_page(request, place))
     except SociError as error:
         failure: Document = {"error": type(error).__name__, "detail": str(error)}
         logger.error("no page", extra={"request": event.get("request")} | failure)  # noqa: TRY400 - Lambda logs the trace

@@ -17,6 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
 from soci.service.builder import Builder
+from soci.service.in_time import in_time
 from soci.service.layer_messages import LayerJob
 from soci.service.messages import PublishJob
 
@@ -44,12 +45,13 @@ def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: A
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
-def publish_index(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
+def publish_index(event: Document, context: LambdaContext) -> Document:
     """Publish the index of an image: a `PublishJob` in, a `Published` out, the output of the execution."""
     with _logged("image") as line:
         job = PublishJob.from_document(event)
         line.update(job.decision.request.to_document())
-        line.update(answer := _builder().publish(job).to_document())
+        with in_time(context.get_remaining_time_in_millis()):
+            line.update(answer := _builder().publish(job).to_document())
     return answer
 
 

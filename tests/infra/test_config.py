@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from infra.config import Deployment, InvalidConfig, StackConfig
+from infra.config import LEAST_LAYER_SECONDS, Deployment, InvalidConfig, StackConfig
+from soci.registry.ecr import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+from soci.registry.retry import RetryPolicy
+from soci.registry.transport import Timeouts
 from soci.service.configuration import Configuration
+from soci.service.in_time import MARGIN_SECONDS
 from tests.architecture.source import ROOT
 from tests.infra.stacks import BOUNDARY_ARN, EVERYTHING, KEY_ARN
 
@@ -90,6 +94,10 @@ def test_keys_of_the_cdk_itself_are_let_be():
             "deployment.index_layer.timeout_seconds: got 901",
         ),
         (
+            {"deployment": {"index_layer": {"timeout_seconds": 60}}},
+            "deployment.index_layer.timeout_seconds: got 60, want a whole number, 375 to 900",
+        ),
+        (
             {"deployment": {"publish_index": {"timeout_seconds": 1}}},
             "deployment.publish_index.timeout_seconds: got 1,",
         ),
@@ -137,6 +145,21 @@ def test_keys_of_the_cdk_itself_are_let_be():
 def test_a_bad_choice_is_named_by_its_path(context, message):
     with pytest.raises(InvalidConfig, match=message):
         StackConfig.from_context(context)
+
+
+def test_the_patience_with_a_registry_that_hangs_ends_before_the_time_of_a_layer():
+    one_request = RetryPolicy().deadline_seconds + Timeouts().piece_seconds
+
+    assert 2 * one_request + MARGIN_SECONDS <= LEAST_LAYER_SECONDS
+
+
+@pytest.mark.parametrize("function", ["publish_index", "image_lister"])
+def test_the_patience_with_an_api_that_hangs_ends_before_the_time_of_a_function(function):
+    calls = ATTEMPTS * (CONNECT_SECONDS + READ_SECONDS)
+
+    message = refused({"deployment": {function: {"timeout_seconds": int(calls + MARGIN_SECONDS)}}})
+
+    assert f"deployment.{function}.timeout_seconds" in message
 
 
 def test_every_bad_choice_is_named_at_once():

@@ -6,7 +6,7 @@ from threading import Timer
 import pytest
 
 from soci.errors import Stopped
-from soci.stopping import Stop, current_stop, pause
+from soci.stopping import Stop, current_stop, pause, threads_of_caller
 
 
 def test_a_wait_ends_when_its_work_is_stopped():
@@ -60,3 +60,14 @@ def test_a_stop_within_another_ends_with_it():
 
     with pytest.raises(Stopped):
         inner.check()
+
+
+def test_threads_for_parts_of_the_work_end_with_it():
+    stop = Stop()
+    Timer(0.1, stop.set).start()
+    started = time.monotonic()
+
+    with stop.governs(), threads_of_caller(2) as pool, pytest.raises(Stopped):
+        list(pool.map(pause, (30, 30)))
+
+    assert time.monotonic() - started < 2

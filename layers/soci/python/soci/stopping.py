@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from soci.errors import Stopped
@@ -83,6 +84,15 @@ def for_at_most(seconds: float) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+
+
+def threads_of_caller(count: int) -> ThreadPoolExecutor:
+    """Make threads for parts of the caller's work: the stop that governs the caller governs them as well."""
+    return ThreadPoolExecutor(count, initializer=_obey, initargs=(current_stop(),))
+
+
+def _obey(stop: Stop) -> None:
+    _thread.stop = stop
 
 
 _thread = threading.local()

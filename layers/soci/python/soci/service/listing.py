@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Self
@@ -25,6 +25,7 @@ from soci.service.candidates import Candidate, Examiner, converted_configs
 from soci.service.configuration import Configuration, UntaggedImages
 from soci.service.reindex_request import ReindexRequest
 from soci.service.rules import matches
+from soci.stopping import threads_of_caller
 
 MAX_IMAGES = 100
 MAX_IMAGES_BYTES = 24 << 10
@@ -109,7 +110,7 @@ class Lister:
         names = sorted(self._api.fetch_repositories())
         if place is None:
             self._check_named(request, names)
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with threads_of_caller(_AT_A_TIME) as pool:
             search = _Search(
                 api=self._api,
                 request=request,

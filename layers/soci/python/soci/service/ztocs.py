@@ -7,7 +7,6 @@ settings ask for and what a lazy reader takes. An image may have hundreds, so me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from soci.oci.descriptor import Descriptor
 from soci.ports import ImageSource
 from soci.reuse import check_as_made, read_spans
 from soci.settings import IndexSettings, Optimization
+from soci.stopping import threads_of_caller
 from soci.ztoc.decode import decode_compression_info, decode_needs_xattrs
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def for_each(
     large = [pair for pair in each if pair.ztoc.size + span_size_bytes > LARGE_BYTES]
     small = each[len(large) :]
     done = {pair: work(pair) for pair in large}
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with threads_of_caller(AT_A_TIME) as pool:
         return done | dict(zip(small, pool.map(work, small), strict=True))
 
 
