@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from local.registry.behaviour import Behaviour
 from local.registry.events import ACCOUNT, REGION
 from local.registry.login import EcrLogin, Login
 from local.registry.messages import Refused, Request, Response, json_response
@@ -82,6 +83,19 @@ def _describe_repositories(service: Service, request: Request, asked: Document) 
     return {"repositories": [_describe_repository(service, host, name) for name in page], **mark}
 
 
+def _describe_mutability(behaviour: Behaviour) -> Document:
+    if not behaviour.immutable_tags:
+        return {"imageTagMutability": "MUTABLE"}
+    if not behaviour.mutable_tag_patterns:
+        return {"imageTagMutability": "IMMUTABLE"}
+    return {
+        "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+        "imageTagMutabilityExclusionFilters": [
+            {"filterType": "WILDCARD", "filter": pattern} for pattern in behaviour.mutable_tag_patterns
+        ],
+    }
+
+
 def _describe_repository(service: Service, host: str, name: str) -> Document:
     return {
         "repositoryArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}",
@@ -89,7 +103,7 @@ def _describe_repository(service: Service, host: str, name: str) -> Document:
         "repositoryName": name,
         "repositoryUri": f"{host}/{name}",
         "createdAt": _repository(service, name).created_at,
-        "imageTagMutability": "IMMUTABLE" if service.behaviour.immutable_tags else "MUTABLE",
+        **_describe_mutability(service.behaviour),
         "imageScanningConfiguration": {"scanOnPush": False},
         "encryptionConfiguration": {"encryptionType": "AES256"},
     }

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from local.registry import Answer, Registry, action
+from local.registry import Answer, Behaviour, Registry, action
 from local.registry.store import OCI_INDEX, OCI_MANIFEST, digest_of
 from soci.errors import InvalidResponse, RegistryUnavailable, Throttled, Unauthorized
 from soci.oci.digest import Digest
-from soci.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
+from soci.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, EcrRepository, ImagePage
 from tests.aws_environment import as_aws
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -33,10 +33,34 @@ def test_all_repositories_are_named_by_as_few_calls_as_can_be(registry):
     for number in range(1_001):
         registry.repository(f"app-{number:04}")
 
-    names = list(EcrApi(registry.host).fetch_repositories())
+    names = [one.name for one in EcrApi(registry.host).fetch_repositories()]
 
     assert (len(names), names[0], names[-1]) == (1_001, "app-0000", "app-1000")
     assert len(registry.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "movable"),
+    [
+        (Behaviour(), ["1", "1-soci"]),
+        (Behaviour(immutable_tags=True), []),
+        (Behaviour(immutable_tags=True, mutable_tag_patterns=("*-soci", "dev*")), ["1-soci"]),
+    ],
+    ids=["mutable", "immutable", "immutable but for some"],
+)
+def test_a_repository_says_which_tags_may_move(behaviour, movable):
+    with Registry(behaviour) as registry, as_aws(registry):
+        registry.repository("app")
+        [app] = EcrApi(registry.host).fetch_repositories()
+
+    assert [tag for tag in ("1", "1-soci") if app.may_move(tag)] == movable
+
+
+@pytest.mark.parametrize(("tag", "may_move"), [("prod-1", False), ("dev", True)])
+def test_tags_may_move_but_for_some(tag, may_move):
+    app = EcrRepository(name="app", excepted_tags=("prod-*",))
+
+    assert app.may_move(tag) is may_move
 
 
 def test_images_have_what_the_api_says_of_them(registry):

@@ -98,10 +98,10 @@ class InMemory:
 
 
 @contextmanager
-def in_memory() -> Iterator[InMemory]:
+def in_memory(behaviour: Behaviour | None = None) -> Iterator[InMemory]:
     """Run a registry that tells of pushes."""
     events: list[dict[str, Any]] = []
-    with Registry(Behaviour(rates={}), on_event=events.append) as registry:
+    with Registry(behaviour or Behaviour(rates={}), on_event=events.append) as registry:
         yield InMemory(registry=registry, events=events)
 
 

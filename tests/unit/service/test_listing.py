@@ -36,7 +36,7 @@ from tests.builders import (
     with_soci_v1_index,
 )
 from tests.fake_time import FakeTime
-from tests.unit.service.places import InMemory, by_hand, configuration, index
+from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
 
 CONFIG = {"mediaType": media_types.OCI_CONFIG, "digest": digest_of(b"config"), "size": 6}
 IN_TOTO = "application/vnd.in-toto+json"
@@ -560,6 +560,30 @@ def test_an_image_of_more_manifests_than_are_fetched_misses_nothing_but_its_tag(
 
     assert listed(memory, configuration(), only_missing=True) == expected
     assert "app:1" in listed(memory, configuration())
+
+
+@pytest.mark.parametrize("policy", ["suffix", "replace"])
+def test_an_image_whose_tag_cannot_move_does_not_miss_the_index_that_only_its_digest_names(policy):
+    settings = configuration(tagging={"policy": policy})
+    with in_memory(Behaviour(immutable_tags=True, rates={})) as place, as_aws(place.registry):
+        place.put("app", small("theirs"), "1-soci")
+        place.put("app", small("ours"), "1")
+        before = sorted(listed(place, settings, only_missing=True))
+
+        index(place, by_hand("app", "1"), settings)
+        after = listed(place, settings, only_missing=True)
+
+    theirs = ["app:1-soci"]  # an image of somebody, under a name that looks like one of ours
+    assert (before, after) == (["app:1", *theirs], theirs)
+
+
+def test_an_image_whose_tag_could_move_misses_its_index_although_its_digest_names_one(memory):
+    settings = configuration()
+    memory.put("app", small("first"), "1")
+    index(memory, by_hand("app", "1"), settings)
+    memory.registry.repository("app").tags["1-soci"] = memory.registry.repository("app").tags["1"]
+
+    assert listed(memory, settings, only_missing=True) == ["app:1"]
 
 
 def test_an_image_with_a_tag_for_want_of_an_index_misses_one_as_soon_as_the_rules_take_it_in(memory):

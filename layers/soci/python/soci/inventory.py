@@ -124,7 +124,7 @@ class Inventory:
                 raise InvalidReference(f"{wanted}: patterns are for registries of ECR, name each repository")
             return [wanted.name]
         if self._names is None:
-            self._names = sorted(self._api.fetch_repositories())
+            self._names = sorted(one.name for one in self._api.fetch_repositories())
         found = [name for name in self._names if fnmatchcase(name, wanted.name)]
         if not found:
             raise NotInImage(f"{wanted}: there is no such repository")

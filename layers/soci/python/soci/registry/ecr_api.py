@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
@@ -38,11 +39,36 @@ class EcrImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EcrRepository:
+    """What the API says of a repository."""
+
+    name: str
+    tags_move: bool = True
+    """Whether a tag that is set may be set on another image."""
+    excepted_tags: tuple[str, ...] = ()
+    """Patterns of the tags for which the contrary holds; `*` stands for any characters."""
+
+    def may_move(self, tag: str) -> bool:
+        """Tell whether a tag that is set may be set on another image."""
+        return self.tags_move is not any(fnmatchcase(tag, pattern) for pattern in self.excepted_tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePage:
     """Part of a repository's images, and the mark of the next part."""
 
     images: tuple[EcrImage, ...]
     next_mark: str | None
+
+
+def _repository(described: Mapping[str, Any]) -> EcrRepository:
+    mutability = str(described.get("imageTagMutability", "MUTABLE"))
+    filters = described.get("imageTagMutabilityExclusionFilters", ())
+    return EcrRepository(
+        name=str(described["repositoryName"]),
+        tags_move=mutability.startswith("MUTABLE"),
+        excepted_tags=tuple(str(one.get("filter", "")) for one in filters),
+    )
 
 
 class EcrApi:
@@ -52,14 +78,14 @@ class EcrApi:
         self._host = host
         self._make_client = make_client or boto3_client
 
-    def fetch_repositories(self) -> Iterator[str]:
-        """Yield the names of all repositories, in the API's order. Raises `RegistryError`."""
+    def fetch_repositories(self) -> Iterator[EcrRepository]:
+        """Yield all repositories, in the API's order. Raises `RegistryError`."""
         where = "DescribeRepositories"
         arguments: dict[str, Any] = {"maxResults": MAX_PER_PAGE}
         while True:
             with self._errors(where):
                 answer = self._client.describe_repositories(**arguments)
-            yield from (str(one["repositoryName"]) for one in answer.get("repositories", ()))
+            yield from map(_repository, answer.get("repositories", ()))
             if not answer.get("nextToken"):
                 return
             arguments["nextToken"] = answer["nextToken"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
@@ -59,6 +60,8 @@ class Examiner:
     configuration: Configuration
     open_image: ImageOpener
     only_missing: bool
+    may_move: Callable[[str, str], bool]
+    """Whether a tag that is set in a repository may be set on another image."""
 
     def judge(self, candidate: Candidate) -> bool | None:
         """Tell from the list alone whether an image is worth a request; None: only its content tells."""
@@ -68,6 +71,8 @@ class Examiner:
             return False
         if original is not None and original in image.tags:
             return False  # set on the image itself, for want of an index
+        if self.only_missing and judge_names(candidate.request, self.configuration) is not None:
+            return False  # it never has one
         in_doubt = (
             candidate.tag is None
             or original is not None
@@ -78,8 +83,9 @@ class Examiner:
 
     def seeks_nameless(self, candidate: Candidate) -> bool:
         """Whether it matters if the image has a SOCI-enabled one that no tag leads to."""
-        makes_v2, tag = self.configuration.index.makes_v2, candidate.tag
-        return self.only_missing and makes_v2 and self.configuration.output_tag(tag) is None
+        tag = self.configuration.output_tag(candidate.tag)
+        may_move = tag is not None and self.may_move(candidate.repository, tag)
+        return self.only_missing and self.configuration.index.makes_v2 and not may_move
 
     def examine(self, candidate: Candidate, converted: frozenset[Digest] = frozenset()) -> bool:
         """Tell whether an image is worth a request: an image, not made by indexing, and without an index if asked.
@@ -88,8 +94,6 @@ class Examiner:
 
         Raises `SourceError` when the registry cannot be read.
         """
-        if self.only_missing and judge_names(candidate.request, self.configuration) is not None:
-            return False  # it will never have one
         source = self.open_image(candidate.repository, str(candidate.image.digest))
         try:
             root = source.fetch_root()
@@ -139,16 +143,22 @@ class Examiner:
 
     def _has_v2(self, candidate: Candidate, image: Image, converted: frozenset[Digest]) -> bool:
         tag = self.configuration.output_tag(candidate.tag)
+        is_converted = bool(image.images) and _configs(image) <= converted
         if tag is None:
-            return bool(image.images) and _configs(image) <= converted
+            return is_converted
+        # A tag that stays where it is cannot lead to it: publishing again would change nothing.
+        stays = not self.may_move(candidate.repository, tag)
         if tag == candidate.tag:
-            return False  # the image itself would be SOCI-enabled
+            return stays and is_converted  # else the image itself would be SOCI-enabled
         try:
-            output = self.open_image(candidate.repository, str(tag))
+            output = self.open_image(candidate.repository, tag)
             there = fetch_image(output, limits=LIMITS)
-        except (NotInImage, BlobMissing, IntegrityError):
+        except (NotInImage, BlobMissing):
             return False
-        return has_own_index(there, output) and _configs(image) <= _configs(there)
+        except IntegrityError:
+            return stays and is_converted
+        leads_to_it = has_own_index(there, output) and _configs(image) <= _configs(there)
+        return leads_to_it or (stays and is_converted)
 
 
 def converted_configs(source: ImageSource) -> frozenset[Digest]:
