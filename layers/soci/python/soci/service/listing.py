@@ -107,7 +107,8 @@ class Lister:
             InvalidRequest: a repository that is named in full is not there, or the rules leave it out.
             SourceError: the registry or its API cannot be asked.
         """
-        names = sorted(self._api.fetch_repositories())
+        repositories = {one.name: one for one in self._api.fetch_repositories()}
+        names = sorted(repositories)
         if place is None:
             self._check_named(request, names)
         with threads_of_caller(_AT_A_TIME) as pool:
@@ -119,6 +120,7 @@ class Lister:
                     configuration=self._configuration,
                     open_image=self._open_image,
                     only_missing=request.only_missing,
+                    may_move=lambda name, tag: repositories[name].may_move(tag),
                 ),
                 find_parts=cache(lambda name: self._find_parts(name, pool)),
                 find_converted=cache(lambda name: self._find_converted(name, pool)),
