@@ -5,6 +5,8 @@ A pattern of the rules is a pattern of an ARN just so: IAM knows `*` and `?` and
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +15,16 @@ from aws_cdk import Acknowledgment, Aws, Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct
 
+from infra.config import InvalidConfig
 from soci.service.configuration import NamePatterns
 
 ANY = "*"
+MAX_POLICY_CHARACTERS = 10_240
+"""IAM's limit on all inline policies of a role; white space does not count."""
+
+_LONGEST = {"AWS::Partition": len("aws-us-gov"), "AWS::Region": len("ap-southeast-1"), "AWS::AccountId": 12}
+_LONGEST_NAME = 220
+"""Of what has its name from the deployment: the log group's ARN, with the longest name of a stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +154,18 @@ def _on(repositories: NamePatterns, actions: tuple[str, ...]) -> list[Grant]:
 
 
 def role_for(scope: Construct, name: str, service: str, grants: Sequence[Grant]) -> iam.Role:
-    """Make a role that a service of this account assumes, with all it may do in one inline policy."""
+    """Make a role that a service of this account assumes, with all it may do in one inline policy.
+
+    Raises:
+        InvalidConfig: the policy is longer than IAM takes; only patterns of repositories can make it so.
+    """
     principal = iam.ServicePrincipal(service)
     if service != "lambda.amazonaws.com":  # Lambda does not say for whose function it assumes a role
         principal = iam.ServicePrincipal(
             service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
         )
     policy = iam.PolicyDocument(statements=[grant.statement() for grant in grants])
+    _check_length(name, Stack.of(scope).resolve(policy))
     role = iam.Role(scope, name, assumed_by=principal, inline_policies={"Permissions": policy})
     acknowledge_wide(role, grants)
     return role
@@ -172,6 +186,32 @@ def acknowledge_wide(construct: Construct, grants: Iterable[Grant]) -> None:
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
     """Tell cdk-nag why a rule does not hold for a construct."""
     Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+
+
+def _check_length(role: str, policy: object) -> None:
+    text = json.dumps(_written_out(policy), separators=(",", ":"))
+    if (count := len(re.sub(r"\s", "", text))) > MAX_POLICY_CHARACTERS:
+        raise InvalidConfig(
+            f"settings.rules.repositories: got patterns that make {count} characters of policy for {role}, want "
+            f"{MAX_POLICY_CHARACTERS} at most, which is what IAM takes; fewer or shorter patterns make it smaller"
+        )
+
+
+def _written_out(value: object) -> object:
+    """Put as many characters as a deployment may have in the place of what only that knows."""
+    match value:
+        case {"Ref": str(name)}:
+            return "x" * _LONGEST.get(name, _LONGEST_NAME)
+        case {"Fn::GetAtt": _}:
+            return "x" * _LONGEST_NAME
+        case {"Fn::Join": [str(separator), list(parts)]}:
+            return separator.join(str(_written_out(part)) for part in parts)
+        case dict():
+            return {name: _written_out(item) for name, item in value.items()}
+        case list():
+            return [_written_out(item) for item in value]
+        case _:
+            return value
 
 
 def _as_nag_shows(value: object) -> str:

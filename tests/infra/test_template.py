@@ -357,6 +357,22 @@ def test_settings_that_do_not_fit_into_a_functions_environment_are_refused():
         make_stack({"settings": {"rules": {"repositories": {"include": include}}}})
 
 
+@pytest.mark.parametrize("names", ["include", "exclude"])
+def test_patterns_of_repositories_that_no_policy_holds_are_refused(names):
+    rules = {"repositories": {names: [f"team{number:03}/*" for number in range(160)]}}
+
+    with pytest.raises(InvalidConfig, match=r"settings\.rules\.repositories: got .* want 10240 at most"):
+        make_stack({"settings": {"rules": rules}})
+
+
+def test_as_many_patterns_of_repositories_as_a_policy_holds_are_taken():
+    rules = {"repositories": {"include": [f"team{number:03}/*" for number in range(100)]}}
+
+    stack = make_stack({"settings": {"rules": rules}})
+
+    assert stack.stack_name == "soci-index-builder"
+
+
 @pytest.mark.parametrize(
     ("partition", "suffix"),
     [("aws", "amazonaws.com"), ("aws-us-gov", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn")],
