@@ -42,6 +42,7 @@ def test_values_at_the_edge_are_taken(fields):
         ({"span_size_bytes": MAX_SPAN_SIZE_BYTES + 1}, "span size: 1073741825 bytes"),
         ({"min_layer_size_bytes": -1}, "minimum layer size: -1 bytes, want 0 or more"),
         ({"build_tool_identifier": ""}, "build tool identifier: '', want printable text"),
+        ({"build_tool_identifier": " "}, "build tool identifier: ' ', want printable text"),
         ({"build_tool_identifier": "a\nb"}, r"build tool identifier: 'a\\nb'"),
         ({"prefetch_patterns": ("/a", "")}, "prefetch: an empty path"),
     ],

@@ -103,6 +103,17 @@ def test_by_default_layers_of_several_gzip_members_are_left_out_and_the_rest_is_
         ({"index": {"span_size_bytes": 1}}, "index.span_size_bytes: got 1, want a whole number, 65536 to"),
         ({"index": {"build_tool_identifier": ""}}, "index.build_tool_identifier: got '', want printable"),
         ({"index": {"build_tool_identifier": "a\nb"}}, r"index.build_tool_identifier: got 'a\\nb'"),
+        *(
+            (
+                {"index": {"build_tool_identifier": text}},
+                "index.build_tool_identifier: got .*, want printable",
+            )
+            for text in ("a\u2028b", "a\u200bb", "a\ue000b", " ", "\ud800", "a" * 201)
+        ),
+        (
+            {"index": {"prefetch_files": ["a", "a\ud800"]}},
+            r"index.prefetch_files\[1\]: got 'a\\ud800', want paths or globs",
+        ),
         ({"index": {"gzip_level": 0}}, "index.gzip_level: got 0, want a whole number, 1 to 9"),
         ({"index": {"version": "v3"}}, "index.version: got v3, want one of v1, v2, both"),
         (

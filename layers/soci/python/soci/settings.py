@@ -43,6 +43,11 @@ class ZstdLayers(StrEnum):
     """The converted image gets a gzip copy of the layer, and the copy is indexed."""
 
 
+def is_printable(text: str) -> bool:
+    """Tell whether a text shows on one line: something beside spaces, and nothing that is invisible or breaks it."""
+    return text.isprintable() and bool(text.strip())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSettings:
     """Everything besides the image that decides the bytes of an index.
@@ -75,7 +80,7 @@ class IndexSettings:
             )
         if self.min_layer_size_bytes < 0:
             yield f"minimum layer size: {self.min_layer_size_bytes} bytes, want 0 or more"
-        if not self.build_tool_identifier or not self.build_tool_identifier.isprintable():
+        if not is_printable(self.build_tool_identifier):
             yield f"build tool identifier: {self.build_tool_identifier!r}, want printable text"
         if not 1 <= self.gzip_level <= MAX_GZIP_LEVEL:
             yield f"gzip level: {self.gzip_level}, want 1 to {MAX_GZIP_LEVEL}"

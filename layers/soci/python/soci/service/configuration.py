@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
-from soci.service.declared import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
+from soci.service.declared import (
+    Choice,
+    Declared,
+    Flag,
+    Integer,
+    ListOf,
+    Nullable,
+    PrintableText,
+    Setting,
+    Text,
+)
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
     DEFAULT_GZIP_LEVEL,
@@ -31,8 +41,8 @@ DEFAULT_MIN_IMAGE_SIZE_BYTES = 250 << 20
 
 _GLOB = Text(pattern=r"[A-Za-z0-9._/*?-]{1,300}", accepted="globs of letters, digits and `. _ - / * ?`")
 _TAG_SUFFIX = Text(pattern=r"[A-Za-z0-9_.-]{1,64}", accepted="1 to 64 letters, digits and `_ . -`")
-_PRINTABLE = Text(pattern=r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}", accepted="printable text")
-_PATH = Text(pattern=r"[^\x00]{1,4096}", accepted="paths or globs")
+_PRINTABLE = PrintableText(maximum_characters=200)
+_PATH = Text(pattern=r"[^\x00\ud800-\udfff]{1,4096}", accepted="paths or globs")
 _SIZE = Integer(minimum=0)
 
 

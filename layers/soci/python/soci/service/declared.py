@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, Protocol, Self, get_type_hints
 
 from soci.errors import InvalidOption
+from soci.settings import is_printable
 
 _SHOWN_CHARACTERS = 60
 _WORD = re.compile(r"(?!(true|false|null|nothing)$)[A-Za-z_][\w.-]*")
@@ -196,6 +197,20 @@ class Text:
     def read(self, value: object, path: str, problems: list[str]) -> object:
         """See `Kind`."""
         if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            problems.append(f"{path}: {_got(value)}, want {self.accepted}")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintableText:
+    """A text that shows on one line."""
+
+    maximum_characters: int
+    accepted = "printable text"
+
+    def read(self, value: object, path: str, problems: list[str]) -> object:
+        """See `Kind`."""
+        if not isinstance(value, str) or not is_printable(value) or len(value) > self.maximum_characters:
             problems.append(f"{path}: {_got(value)}, want {self.accepted}")
         return value
 
