@@ -151,6 +151,7 @@ def test_a_request_that_cannot_be_met_says_which_field_is_wrong(document, proble
 def test_every_bad_field_of_an_event_is_named_at_once():
     document = event("push")
     document["source"] = "elsewhere"
+    document["time"] = "garbage"
     document["detail"] |= {"result": "FAILURE", "repository-name": "A", "image-tag": "?", "image-digest": 5}
 
     with pytest.raises(InvalidRequest) as failure:
@@ -162,7 +163,13 @@ def test_every_bad_field_of_an_event_is_named_at_once():
     assert named == [
         "source",
         *("detail.result", "detail.repository-name", "detail.image-tag", "detail.image-digest"),
+        "time",
     ]
+
+
+@pytest.mark.parametrize("time", [None, ""], ids=["none", "empty"])
+def test_an_event_need_not_tell_its_time(time):
+    assert parse_request(event("push") | {"time": time}).pushed_at is None
 
 
 JSON = st.recursive(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from soci.errors import InvalidDocument, InvalidReference, InvalidRequest
 from soci.oci.digest import Digest
@@ -121,6 +122,16 @@ class _Reader:
             self.problems.append(f"{path}: {error}")
             return None
 
+    def time(self, value: object, path: str) -> str | None:
+        """Return a time as it is written; None when there is none."""
+        text = self.text(value, path)
+        try:
+            if text:
+                datetime.fromisoformat(text)
+        except ValueError:
+            self.problems.append(f"{path}: got {_shown(value)}, want a time as of RFC 3339")
+        return text or None
+
     def equal(self, value: object, wanted: str, path: str) -> None:
         """Demand a certain text."""
         if value != wanted:
@@ -148,7 +159,7 @@ def _parse_event(event: Mapping[object, object], reader: _Reader) -> ImageReques
         tag=reader.tag(detail.get("image-tag"), "detail.image-tag"),
         digest=reader.digest(detail.get("image-digest"), "detail.image-digest"),
         origin=kind.origin,
-        pushed_at=reader.text(event.get("time"), "time") or None,
+        pushed_at=reader.time(event.get("time"), "time"),
         correlation_id=reader.text(event.get("id"), "id") or None,
         media_type=reader.text(detail.get("manifest-media-type"), "detail.manifest-media-type"),
         artifact_type=reader.text(detail.get("artifact-media-type"), "detail.artifact-media-type"),
