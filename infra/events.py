@@ -5,7 +5,7 @@ What cannot be delivered ends in one queue, see `infra.undelivered`.
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
@@ -54,7 +54,12 @@ class ImageEvents(Construct):
                 kind,
                 description=f"Starts {index_image.node.id} for images: {kind}",
                 event_pattern=events.EventPattern(
-                    source=[SOURCE], detail_type=[pattern.detail_type], detail=pattern.detail
+                    source=[SOURCE],
+                    # What other accounts and regions forward to this bus is about repositories that lie there.
+                    account=[Aws.ACCOUNT_ID],
+                    region=[Aws.REGION],
+                    detail_type=[pattern.detail_type],
+                    detail=pattern.detail,
                 ),
                 targets=[target],
             )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from moto.events.models import EventPattern
 
 from infra.event_patterns import MAX_PATTERN_CHARACTERS, event_patterns
+from local.system.template import Template
 from soci.service.configuration import NamePatterns, Rules, UntaggedImages
 from tests.architecture.source import ROOT
 from tests.infra.stacks import NARROW, resources, template_of
@@ -61,6 +62,9 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+HERE = {"account": [{"Ref": "AWS::AccountId"}], "region": [{"Ref": "AWS::Region"}]}
+"""What the stack adds to every pattern."""
 
 SAMPLES = ROOT / "tests/events"
 STARTING = {
@@ -236,7 +240,8 @@ def test_many_long_patterns_still_fit_and_drop_nothing_that_is_meant():
     rules = Rules.from_document({"repositories": {"include": include}, "tags": {"include": ["v*"]}})
 
     for pattern in event_patterns(rules).values():
-        assert len(json.dumps(pattern.to_document())) <= MAX_PATTERN_CHARACTERS
+        here = {"account": ["123456789012"], "region": ["ap-southeast-1"]}
+        assert len(json.dumps(pattern.to_document() | here)) <= MAX_PATTERN_CHARACTERS
     assert matches(changed(PUSH, repository_name=include[59].replace("*", "app"), image_tag="v1"), rules)
     assert not matches(changed(PUSH, image_tag="dev"), rules)
 
@@ -260,4 +265,21 @@ def test_the_rules_of_the_stack_have_these_patterns():
 
     assert as_text(
         rule["EventPattern"] for rule in deployed if rule.get("EventPattern", {}).get("source") == ["aws.ecr"]
-    ) == as_text(pattern.to_document() for pattern in patterns)
+    ) == as_text(pattern.to_document() | HERE for pattern in patterns)
+
+
+@pytest.mark.parametrize("name", sorted(STARTING))
+def test_events_that_another_account_or_region_forwards_start_nothing(name):
+    event = json.loads((SAMPLES / f"{name}.json").read_text())
+    patterns = [
+        EventPattern.load(rule.pattern)
+        for rule in Template(template_of({}), stack_name="soci").rules()
+        if f'"{event["detail-type"]}"' in rule.pattern
+    ]
+
+    def starts(**where):
+        return any(pattern.matches_event(event | where) for pattern in patterns)
+
+    assert starts()
+    assert not starts(account="210987654321")
+    assert not starts(region="eu-west-1")
