@@ -32,6 +32,7 @@ from tests.e2e.service import (
     soci_index,
     worked,
 )
+from tests.unit.service.places import imitation
 
 WORKED_THEN_KNOWN_AS_OURS = [("indexed", None), ("skipped", "own-artifact")]
 
@@ -173,6 +174,14 @@ def test_own_artifacts_that_are_pushed_do_no_work(service, name):
     assert outcomes(executions) == [("skipped", "own-artifact")]
     assert not worked(executions[0])
     assert list(service.tags(name)) == ["from-a-pipeline"]
+
+
+def test_an_image_that_only_says_that_it_has_a_soci_index_is_indexed_once(service, name):
+    image = imitation("annotated entry", an_image(name), an_image(f"{name} too"))
+
+    executions = service.push(image, name, "1.0")
+
+    assert outcomes(executions) == WORKED_THEN_KNOWN_AS_OURS
 
 
 def test_what_is_no_image_starts_nothing_or_is_skipped(service, name):

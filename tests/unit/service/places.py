@@ -14,8 +14,11 @@ from local.registry import Behaviour, Registry
 from soci import build
 from soci.fetch import Platforms, choose_images, fetch_image
 from soci.layout.oci_layout import OciLayout
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef
 from soci.ports import ImageStore
 from soci.registry.credentials import NoLogins
@@ -24,7 +27,7 @@ from soci.registry.retry import RetryPolicy
 from soci.service.configuration import Configuration
 from soci.service.messages import ImageRequest
 from soci.service.requests import parse_request
-from tests.builders import Image
+from tests.builders import Image, describe, multi_platform
 from tests.fake_time import FakeTime
 from tests.image_files import layout_files, write_files
 from tests.recipes import Watcher
@@ -111,6 +114,22 @@ def configuration(**sections: dict[str, Any]) -> Configuration:
     for name, changes in sections.items():
         document[name] = document.get(name, {}) | changes
     return Configuration.from_document(document)
+
+
+def imitation(kind: str, image: Image, other: Image) -> Image:
+    """An image that says of itself what only indexing says, and has no SOCI index."""
+    both = {**image.blobs, **other.blobs}
+    if kind == "annotation":
+        named = {SOCI_INDEX_DIGEST: str(other.root.digest)}
+        data = replace(ImageManifest.parse(image.document), annotations=named).encode()
+        root = describe(data, media_types.OCI_MANIFEST)
+        return Image(root=root, blobs={**both, root.digest: data})
+    if kind == "annotated entry":
+        entry = replace(other.root, annotations={SOCI_IMAGE_MANIFEST_DIGEST: "x"})
+        joined = multi_platform(image, extra=(entry,))
+        return replace(joined, blobs={**both, **joined.blobs})
+    missing = describe(b"missing", media_types.OCI_MANIFEST, artifact_type=media_types.SOCI_INDEX_V2)
+    return multi_platform(image, extra=(missing,))
 
 
 def event(name: str) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from local.registry import Answer
+from local.registry import Answer, request_to
 from soci.errors import DigestMismatch, NotInImage, RegistryUnavailable
 from soci.fetch import fetch_image
 from soci.layout.oci_layout import OciLayout
@@ -35,7 +35,7 @@ from tests.builders import (
     with_soci_index,
     with_soci_v1_index,
 )
-from tests.unit.service.places import by_hand, configuration, index, pushed
+from tests.unit.service.places import by_hand, configuration, imitation, index, pushed
 
 BASE = gzip_of(tar_of(file("base", text(200_000, "base"))))
 APP = gzip_of(tar_of(file("app", text(100_000, "app"))))
@@ -354,6 +354,49 @@ def test_the_push_of_what_indexing_made_is_always_skipped(layouts, ours, tag, po
     decision = decide(pushed("app", root, tag), settings, layouts)
 
     assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.OWN_ARTIFACT)
+
+
+@pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
+@pytest.mark.parametrize("kind", ["annotation", "annotated entry"])
+def test_an_image_that_only_says_that_it_has_a_soci_index_is_indexed_once(memory, kind, policy):
+    settings = configuration(tagging={"policy": policy}, rules={"untagged_images": "index"})
+    root = memory.put("app", imitation(kind, AMD, ARM), "1.4")
+    request = pushed("app", root, "1.4")
+    assert decide(request, settings, memory).action is Action.INDEX
+    memory.events.clear()
+
+    index(memory, request, settings)
+
+    reasons = [decide(parse_request(event), settings, memory).reason for event in memory.events]
+    assert set(reasons) == {ImageReason.OWN_ARTIFACT}
+
+
+def test_an_image_whose_soci_index_is_not_there_is_an_image_like_others(memory):
+    root = memory.put("app", imitation("typed entry", AMD, ARM), "1.4")
+
+    assert decide(pushed("app", root, "1.4"), SETTINGS, memory).action is Action.INDEX
+
+
+def test_more_claims_of_an_index_than_are_looked_at_are_believed(layouts):
+    missing = [
+        describe(b"%d" % number, media_types.OCI_MANIFEST, artifact_type=media_types.SOCI_INDEX_V2)
+        for number in range(LIMITS.manifests + 1)
+    ]
+    root = layouts.put("app", multi_platform(AMD, extra=tuple(missing)), "1.4")
+    fewer = layouts.put("app", multi_platform(AMD, extra=tuple(missing[1:])), "1.5")
+
+    assert decide(pushed("app", root, "1.4"), SETTINGS, layouts).reason is ImageReason.OWN_ARTIFACT
+    assert decide(pushed("app", fewer, "1.5"), SETTINGS, layouts).action is Action.INDEX
+
+
+def test_whether_an_index_is_there_is_not_guessed_when_the_registry_does_not_say(memory):
+    image = with_soci_index(AMD)
+    root = memory.put("app", image, "1.4")
+    soci_index = str((ImageIndex.parse(image.document).manifests or ())[-1].digest)
+    memory.registry.fail(Answer(503), where=request_to("GET", soci_index), times=None)
+
+    with pytest.raises(RegistryUnavailable):
+        decide(pushed("app", root, "1.4"), SETTINGS, memory)
 
 
 def promoted(place, tag: str) -> Image:

@@ -36,7 +36,7 @@ from tests.builders import (
     with_soci_v1_index,
 )
 from tests.fake_time import FakeTime
-from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
+from tests.unit.service.places import InMemory, by_hand, configuration, imitation, in_memory, index
 
 CONFIG = {"mediaType": media_types.OCI_CONFIG, "digest": digest_of(b"config"), "size": 6}
 IN_TOTO = "application/vnd.in-toto+json"
@@ -418,6 +418,13 @@ def test_a_soci_enabled_image_under_its_own_tag_is_listed_unless_only_what_is_mi
 
     assert sorted(listed(memory, settings)) == ["app:1", "app:2"]
     assert listed(memory, settings, only_missing=True) == ["app:2"]
+
+
+@pytest.mark.parametrize("kind", ["annotation", "annotated entry", "typed entry"])
+def test_an_image_that_only_says_that_it_has_a_soci_index_misses_it(memory, kind):
+    memory.put("app", imitation(kind, small("1"), small("2", platform="linux/arm64")), "1")
+
+    assert listed(memory, only_missing=True) == ["app:1"]
 
 
 def test_an_image_that_is_gone_by_the_time_it_is_looked_at_is_left_out(memory):

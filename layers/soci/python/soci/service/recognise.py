@@ -6,6 +6,7 @@ own pushes never lead to more work.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum, auto
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
@@ -66,24 +67,37 @@ def recognise_manifest(manifest: ImageManifest) -> Content:
 def has_own_index(image: Image, source: ImageSource) -> bool:
     """Tell whether an image is SOCI-enabled and its index is there, as it is whenever indexing made the image.
 
-    An annotation alone says little: tools that copy one manifest of an image to another place leave the index behind.
+    Entries and annotations only say where to look: anyone can write them, and tools that copy one manifest of an
+    image to another place leave the index behind. Where there are more than `LIMITS` allows, the image counts as
+    made here: to skip a stranger's is better than to index one's own for ever.
+
+    Raises `SourceError` when the place cannot be asked.
     """
-    entries = (image.index.manifests if image.index else None) or ()
-    if any(map(is_soci_index, entries)):
-        return True
-    annotated = (*(one.manifest.annotations for one in image.images), *(one.annotations for one in entries))
-    named = {one[SOCI_INDEX_DIGEST] for one in annotated if SOCI_INDEX_DIGEST in one}
-    return any(_is_there(source, digest) for digest in named)
-
-
-def _is_there(source: ImageSource, digest: str) -> bool:
+    claimed = _claimed_indexes(image)
     if not isinstance(source, DescriptorSource):
-        return True  # as the annotation says
-    try:
-        source.fetch_descriptor(Digest.parse(digest))
-    except (NotInImage, BlobMissing, IntegrityError):
-        return False
-    return True
+        return bool(claimed)  # as the image says
+    size_bytes = 0
+    for number, digest in enumerate(claimed):
+        if number == LIMITS.manifests:
+            return True
+        try:
+            found = source.fetch_descriptor(Digest.parse(digest))
+            size_bytes += found.size
+            if size_bytes > LIMITS.size_bytes:
+                return True
+            if recognise(found, source.fetch_manifest(found)) is Content.SOCI_INDEX:
+                return True
+        except (NotInImage, BlobMissing, IntegrityError):
+            continue
+    return False
+
+
+def _claimed_indexes(image: Image) -> Collection[str]:
+    """Return what an image calls its SOCI indexes, by entries and by annotations, each once."""
+    entries = (image.index.manifests if image.index else None) or ()
+    annotated = (*(one.manifest.annotations for one in image.images), *(one.annotations for one in entries))
+    named = (one[SOCI_INDEX_DIGEST] for one in annotated if SOCI_INDEX_DIGEST in one)
+    return dict.fromkeys((*(str(entry.digest) for entry in entries if is_soci_index(entry)), *named))
 
 
 def is_soci_enabled(image: Image) -> bool:
