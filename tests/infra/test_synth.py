@@ -56,11 +56,11 @@ def test_context_given_on_the_command_line_comes_before_the_defaults(tmp_path):
 
 
 def test_context_that_is_wrong_is_refused_in_one_line_that_names_it(tmp_path):
-    result = run_app(tmp_path, context={"typo": 1, "deployment": {"images_at_a_time": 0}})
+    result = run_app(tmp_path, context={"setings": 1, "deployment": {"images_at_a_time": 0}})
 
     assert result.returncode == 1
     assert result.stderr == (
-        "typo: no such key, there are stack_name, settings, deployment; "
+        "setings: no such key, there are stack_name, settings, deployment; "
         "deployment.images_at_a_time: got 0, want a whole number, 1 to 30\n"
     )
 
