@@ -24,6 +24,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=512,
     invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:ImageLister",
     aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 300_000,
 )
 
 

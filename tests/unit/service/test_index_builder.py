@@ -36,6 +36,9 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:index-builder"
     aws_request_id = "52fdfc07-2182-154f-163f-5f0f9a621d72"
 
+    def get_remaining_time_in_millis(self) -> int:
+        return 600_000
+
 
 @pytest.fixture
 def registry(monkeypatch):
