@@ -38,7 +38,7 @@ demo: venv ## Run the whole service on this machine: an image is pushed, and its
 	@$(python) -m local.demo
 
 test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest $(or $(ARGS),$(side_by_side))
 
 check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
 	@# Without a trace where it shows little and slows much: processes of their own, and layers byte by byte.
