@@ -19,6 +19,7 @@ from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.reference import parse_reference
 from soci.open import open_source
+from soci.registry.streaming import StreamSettings
 from soci.verify import verify_image
 from soci.ztoc.decode import decode_ztoc
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
@@ -77,6 +78,55 @@ def test_a_small_file_of_a_hundred_megabytes_costs_three_documents_the_ztoc_and_
     ]
     assert sent[ztoc_digest] == len(app.blobs[ztoc_digest])
     assert sent[layer_digest] == span.end - span.start
+
+
+SLOW_READER = """
+import json, sys, time
+from soci.oci import media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.reference import parse_reference
+from soci.open import open_source
+
+def peak_bytes():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+image, hex, size = sys.argv[1:]
+layer = Descriptor(
+    media_type=media_types.OCI_LAYER, digest=Digest(algorithm="sha256", hex=hex), size=int(size)
+)
+source, before, count = open_source(parse_reference(image)), peak_bytes(), 0
+with source.open_blob(layer) as chunks:
+    for number, chunk in enumerate(chunks):
+        count += len(chunk)
+        if number % 8 == 0:
+            time.sleep(0.01)
+print(json.dumps({"read": count, "more": peak_bytes() - before}))
+"""
+
+
+def test_a_slow_reader_of_a_large_layer_holds_no_more_than_the_window():
+    window = StreamSettings().parallel_ranges * StreamSettings().range_size_bytes
+    layer = noise(1 << 20) * 256
+    with Registry(Behaviour(rates={})) as registry:
+        registry.repository("app").put_blob(layer)
+        reader = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                SLOW_READER,
+                f"{registry.host}/app:1",
+                digest_of(layer).hex,
+                str(len(layer)),
+            ],
+            capture_output=True,
+            check=True,
+        )
+
+    found = json.loads(reader.stdout)
+    assert found["read"] == len(layer) == 8 * window
+    assert found["more"] < 2 * window, "the window, and the code of what reads it"
 
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
