@@ -23,9 +23,8 @@ from soci.service.messages import PublishJob
 
 logger = Logger(service="soci-index-builder")
 Document = dict[str, object]
-copy_config_to_registered_loggers(
-    logger, include={"soci"}
-)  # what is known of a zTOC may be wrong, and is then told
+# What is known of a zTOC may be wrong, and is then told.
+copy_config_to_registered_loggers(logger, include={"soci"})
 
 
 @cache

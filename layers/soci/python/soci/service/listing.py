@@ -268,9 +268,7 @@ class _Search:
         self.looks += len(in_doubt)
         converted: frozenset[Digest] = frozenset()
         if nameless := [one for one in in_doubt if self.examiner.seeks_nameless(one)]:
-            converted = self.find_converted(
-                nameless[0].repository
-            )  # of them all: a chunk is of one repository
+            converted = self.find_converted(nameless[0].repository)  # a chunk is of one repository
         looked = iter(self.pool.map(lambda one: self.examiner.examine(one, converted), in_doubt))
         for verdict in verdicts:
             yield next(looked) if verdict is None else verdict
