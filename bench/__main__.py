@@ -26,7 +26,7 @@ from rich.table import Table
 from bench.layers import BenchLayer, bench_layers
 from soci.layer.worker import switch_threads_often
 from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
-from soci.ztoc.builder import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 ROUNDS = 7

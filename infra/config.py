@@ -1,7 +1,7 @@
 """What a deployment can choose: the CDK context, read and checked once.
 
-`settings` says what is indexed and how, and is read by the functions too (`soci.service.configuration`). `deployment`
-says what the stack is made of. Both are declared where they are defined, so the manual's tables follow from them.
+`settings` says what is indexed and how. The functions read it too (`soci.service.settings.configuration`). `deployment`
+says what the stack is made of. The manual's tables are made from both declarations.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Annotated, TypeVar
 
 from soci.errors import InvalidOption
-from soci.service.configuration import Configuration
-from soci.service.declared import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
+from soci.service.settings.configuration import Configuration
+from soci.service.settings.schema import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
 
 KEYS = ("stack_name", "settings", "deployment")
 """The keys of the context that are ours."""
@@ -67,11 +67,11 @@ class OneOf:
 
     @property
     def accepted(self) -> str:
-        """See `soci.service.declared.Kind`."""
+        """See `soci.service.settings.schema.Kind`."""
         return f"one of {', '.join(map(str, self.numbers))}"
 
     def read(self, value: object, path: str, problems: list[str]) -> object:
-        """See `soci.service.declared.Kind`."""
+        """See `soci.service.settings.schema.Kind`."""
         if isinstance(value, bool) or value not in self.numbers:
             problems.append(f"{path}: got {value!r}, want {self.accepted}")
         return value

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.config import Deployment
-from soci.service.configuration import Configuration
-from soci.service.declared import describe, markdown_table
+from soci.service.settings.configuration import Configuration
+from soci.service.settings.schema import describe, markdown_table
 
 README = Path(__file__).parent.parent / "README.md"
 SECTIONS = {"settings": Configuration, "deployment": Deployment}

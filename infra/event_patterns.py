@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from soci.oci import media_types
-from soci.service.configuration import NamePatterns, Rules, UntaggedImages
+from soci.service.settings.configuration import NamePatterns, Rules, UntaggedImages
 
 Condition = dict[str, object]
 Conditions = list[object]

@@ -16,8 +16,8 @@ from constructs import Construct
 from infra import permissions
 from infra.event_patterns import SOURCE, event_patterns
 from infra.permissions import Grant
-from soci.service.configuration import Rules
-from soci.service.record import ENDED_IN_FAILURE, STATUS_CHANGE
+from soci.service.outcome.record import ENDED_IN_FAILURE, STATUS_CHANGE
+from soci.service.settings.configuration import Rules
 
 RETRY_ATTEMPTS = 185
 RETRY_HOURS = 24

@@ -22,7 +22,7 @@ from infra.packaging import Assets
 from infra.permissions import Grant
 from infra.reuse import ZtocTable
 from infra.undelivered import Undelivered
-from soci.service.configuration import Configuration, NamePatterns
+from soci.service.settings.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584
 """Lambda takes 4 KiB of environment in all."""

@@ -16,7 +16,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct
 
 from infra.config import InvalidConfig
-from soci.service.configuration import NamePatterns
+from soci.service.settings.configuration import NamePatterns
 
 ANY = "*"
 MAX_POLICY_CHARACTERS = 10_240

@@ -1,4 +1,4 @@
-"""The table of zTOCs that were made, so that a layer is not streamed twice; see `soci.service.catalog`.
+"""The table of zTOCs that were made, so that a layer is not streamed twice; see `soci.service.layer.catalog`.
 
 Without its rows everything works, only slower. So it goes with the stack, and with it the key of the rows' MACs.
 """

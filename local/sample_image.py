@@ -18,12 +18,12 @@ from typing import IO, BinaryIO, cast
 
 from zlib_ng import zlib_ng
 
-from soci.fetch import host_platform
-from soci.layout.oci_layout import OciLayout
+from soci.image.documents import host_platform
 from soci.oci import gojson, media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageManifest
+from soci.places.layout.oci_layout import OciLayout
 
 LAYER_LIMIT_BYTES = 112 << 20
 """Of file content per layer: some seconds to compress, and well over the minimum layer size afterwards."""

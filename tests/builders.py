@@ -33,7 +33,7 @@ from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
 from soci.reasons import LeftOut
-from soci.ztoc.builder import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 BUILD_TOOL = "AWS SOCI CLI v0.2"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soci.registry.retry import Clock
+from soci.places.registry.retry import Clock
 
 
 class FakeTime:

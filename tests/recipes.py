@@ -1,4 +1,4 @@
-"""Words for running the recipes of `soci.build` in tests: on a layout, in place or into another one."""
+"""Words for running the recipes of `soci.build.recipe` in tests: on a layout, in place or into another one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soci.build import BuildResult, Run, convert, create_index
-from soci.fetch import Platforms, choose_images, fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.build.recipe import BuildResult, Run, convert, create_index
+from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex
 from soci.oci.platform import Platform
-from soci.ports import ImageSource, ImageStore
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.ports import ImageSource, ImageStore
 from soci.settings import IndexSettings
 from tests.builders import BUILD_TOOL
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soci.fetch import PlatformImage, Platforms, choose_images, fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.build.plan import Recompress, plan_layers
+from soci.image.documents import PlatformImage, Platforms, choose_images, fetch_image
 from soci.oci.digest import Digest
-from soci.plan import Recompress, plan_layers
-from soci.ports import ImageOpener, ImageStore
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
-from soci.service.configuration import Configuration
-from soci.service.layer import index_one_layer
+from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer_messages import LayerCompression, LayerItem, LayerJob
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Published, PublishJob
 from soci.service.outcomes import ImageReason
-from soci.service.publish import publish_image
+from soci.service.publish.publish_image import publish_image
+from soci.service.settings.configuration import Configuration
 from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import BUILD_TOOL
 

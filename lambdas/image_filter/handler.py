@@ -15,11 +15,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
-from soci.service.configuration import Configuration
-from soci.service.decide import decide
-from soci.service.in_time import in_time
+from soci.service.deadline import in_time
+from soci.service.filter.decide import decide
+from soci.service.filter.requests import parse_request
 from soci.service.registry import SHORT, RegistryPlace
-from soci.service.requests import parse_request
+from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
 

@@ -16,11 +16,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
-from soci.service.configuration import Configuration
-from soci.service.in_time import in_time
-from soci.service.listing import Lister
+from soci.service.deadline import in_time
 from soci.service.registry import SHORT, RegistryPlace
-from soci.service.reindex import metrics_of, next_step
+from soci.service.reindex.listing import Lister
+from soci.service.reindex.step import metrics_of, next_step
+from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
 

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
 from soci.service.builder import Builder
-from soci.service.in_time import in_time
+from soci.service.deadline import in_time
 from soci.service.layer_messages import LayerJob
 from soci.service.messages import PublishJob
 

@@ -16,9 +16,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.errors import SociError
 from soci.service.cost import FunctionSizes
-from soci.service.outcome_line import outcome_line
-from soci.service.record import parse_record
-from soci.service.signals import EventBus, detail_type
+from soci.service.outcome.event_bus import EventBus, detail_type
+from soci.service.outcome.log_line import outcome_line
+from soci.service.outcome.record import parse_record
 
 logger = Logger(service="soci-index-builder")
 bus = EventBus()
@@ -28,7 +28,7 @@ Document = dict[str, object]
 
 @logger.inject_lambda_context
 def handler(event: Document, context: LambdaContext) -> Document:  # noqa: ARG001 - Lambda's signature
-    """Record an outcome: see `soci.service.record` for what comes in; out goes the name of what was told."""
+    """Record an outcome: see `soci.service.outcome.record` for what comes in; out goes the name of what was told."""
     about: Document = {}
     try:
         record = parse_record(event)

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.sample_image import LAYER_LIMIT_BYTES, contents, write_sample_image
-from soci.layout.oci_layout import OciLayout
+from soci.places.layout.oci_layout import OciLayout
 
 DIRECTORY = Path(".demo")
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")

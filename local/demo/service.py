@@ -23,7 +23,7 @@ from local.registry import Behaviour
 from local.system.record import Status
 from local.system.system import INDEX_IMAGE, LocalSystem
 from local.system.workflows import Execution
-from soci.layout.oci_layout import OciLayout
+from soci.places.layout.oci_layout import OciLayout
 from soci.service.outcomes import ImageReason
 
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.ports import ImageSource
+from soci.places.ports import ImageSource
 
 CHUNK_BYTES = 10 << 20
 """Of an upload; ECR takes 5 to 20 MiB."""

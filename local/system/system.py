@@ -23,7 +23,7 @@ from local.system.record import Status
 from local.system.synthesis import Function, synthesize
 from local.system.template import ACCOUNT, REGION
 from local.system.workflows import Execution, Workflows, status_change
-from soci.ports import ImageSource
+from soci.places.ports import ImageSource
 
 Json = Any
 

@@ -31,16 +31,6 @@ class Module:
                 yield node.module
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
-    @property
-    def part(self) -> str:
-        """The part of the core it belongs to: `oci` for soci.oci.digest, `build` for soci.build."""
-        return part_of(self.name)
-
-
-def part_of(name: str) -> str:
-    """Name the part of the core that a dotted name lies in; the package itself is the part ``soci``."""
-    return name.split(".")[1] if "." in name else name
-
 
 def core_modules() -> list[Module]:
     """All modules of the package soci, sorted by name."""

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage, SizeMismatch
-from soci.layout.extents import CHUNK_BYTES
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
@@ -20,8 +19,9 @@ from soci.oci.image_config import ImageConfig
 from soci.oci.integrity import check_content, checked
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import parse_reference
-from soci.open import open_source
-from soci.ports import ImageSource
+from soci.places.layout.extents import CHUNK_BYTES
+from soci.places.open import open_source
+from soci.places.ports import ImageSource
 from tests.image_files import GOLDEN_IMAGES, Image, entry_of, layout_files, skopeo, tar_of
 
 GOLDEN = GOLDEN_IMAGES / "oci-single-arm64"

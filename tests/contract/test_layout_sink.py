@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import parse_reference
-from soci.open import open_sink, open_source
-from soci.ports import ArtifactSink, ImageSource
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.open import open_sink, open_source
+from soci.places.ports import ArtifactSink, ImageSource
 from tests.image_files import GOLDEN_IMAGES, Image, describe, skopeo, tar_of
 
 SOCI_INDEX = b'{"schemaVersion":2,"config":{}}'

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from local.registry import Behaviour, Registry
-from soci.build import convert, create_index
-from soci.copy import copy_trees
-from soci.image import open_image
-from soci.layout.oci_layout import OciLayout
+from soci.build.recipe import convert, create_index
+from soci.build.tagging import TagLeftAlone
+from soci.image.copy import copy_trees
+from soci.image.indexed import open_image
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.platform import Platform
 from soci.oci.reference import RegistryRef, parse_reference
-from soci.open import open_sink, open_source, open_store
-from soci.registry.open import open_repository
-from soci.registry.upload import parts_of
-from soci.tagging import TagLeftAlone
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.open import open_sink, open_source, open_store
+from soci.places.registry.connect import open_repository
+from soci.places.registry.upload import parts_of
 from soci.verify import verify_image
 from tests.builders import describe, file, gzip_of, image_of, layout_of, multi_platform, noise, tar_of, text
 from tests.image_files import GOLDEN_IMAGES, skopeo, skopeo_copy

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from soci.errors import BlobMissing, NotInImage, SizeMismatch
-from soci.fetch import fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.image.documents import fetch_image
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
-from soci.open import open_source
-from soci.ports import ImageSource
-from soci.registry.open import open_repository
-from soci.registry.streaming import StreamSettings
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.open import open_source
+from soci.places.ports import ImageSource
+from soci.places.registry.connect import open_repository
+from soci.places.registry.streaming import StreamSettings
 from tests.builders import noise
 from tests.image_files import GOLDEN_IMAGES, Image, skopeo_copy, write_layout
 from tests.registries import REGISTRIES, running_registry

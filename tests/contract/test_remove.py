@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 
 from local.registry import Behaviour, Registry
-from soci.build import convert, create_index
-from soci.copy import copy_trees
+from soci.build.recipe import convert, create_index
+from soci.build.tagging import TagLeftAlone
 from soci.errors import NotInImage, RegistryError, StorageError
-from soci.fetch import fetch_image
+from soci.image.copy import copy_trees
+from soci.image.documents import fetch_image
 from soci.index.manifest import EMPTY_CONFIG
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.reference import RegistryRef, parse_reference
-from soci.open import open_store
-from soci.ports import ImageStore
-from soci.registry.open import open_repository
-from soci.registry.retry import Clock, RetryPolicy
-from soci.remove import ConvertedCopy, RemovalResult, Target, fetch_removal, remove_index
-from soci.remove.surroundings import fetch_tree
-from soci.tagging import TagLeftAlone
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.open import open_store
+from soci.places.ports import ImageStore
+from soci.places.registry.connect import open_repository
+from soci.places.registry.retry import Clock, RetryPolicy
+from soci.upkeep.remove import ConvertedCopy, RemovalResult, Target, fetch_removal, remove_index
+from soci.upkeep.remove.surroundings import fetch_tree
 from soci.verify import verify_image
 from tests.builders import (
     Image,

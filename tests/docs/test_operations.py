@@ -12,11 +12,11 @@ from moto import mock_aws
 
 from infra.config import Deployment
 from local.system.template import Template
-from soci.service.configuration import Configuration
-from soci.service.declared import describe
-from soci.service.outcome_line import known_reasons
-from soci.service.reindex_request import ReindexRequest
-from soci.service.requests import parse_request
+from soci.service.filter.requests import parse_request
+from soci.service.outcome.log_line import known_reasons
+from soci.service.reindex.request import ReindexRequest
+from soci.service.settings.configuration import Configuration
+from soci.service.settings.schema import describe
 from tests.docs.manual import DOCS, blocks, broken_links
 from tests.docs.terminal import terminal
 from tests.infra.stacks import resources, template_of

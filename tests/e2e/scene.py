@@ -13,12 +13,12 @@ from typing import Any
 from local.registry.events import push_event
 from local.system.system import LocalSystem
 from local.system.workflows import Execution
-from soci import build
-from soci.fetch import Platforms, choose_images, fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.build import recipe as build
+from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci.reference import RegistryRef
-from soci.registry.credentials import Login
-from soci.registry.open import open_repository
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.registry.connect import open_repository
+from soci.places.registry.credentials import Login
 from soci.settings import IndexSettings
 from soci.verify import verify_image
 from tests.builders import Image, layout_of

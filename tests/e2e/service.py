@@ -14,9 +14,9 @@ from local.registry.store import Manifest, Repository
 from local.system.record import Status
 from local.system.system import INDEX_IMAGE, LocalSystem
 from local.system.workflows import Execution
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.platform import Platform
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import Image, describe, file, gzip_of, image_of, layout_of, noise, tar_of
 
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")

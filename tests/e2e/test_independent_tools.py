@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from soci.fetch import host_platform
-from soci.filesystem import shown
-from soci.image import open_image
-from soci.layer_files import open_image_files
-from soci.layout.oci_layout import OciLayout
+from soci.image.documents import host_platform
+from soci.image.files import open_image_files
+from soci.image.filesystem import shown
+from soci.image.indexed import open_image
 from soci.oci import media_types
 from soci.oci.digest import digest_of
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import text
 from tests.image_files import skopeo
 from tests.recipes import blobs_of, document_in

@@ -28,24 +28,24 @@ from local.registry import (
     TimePasses,
 )
 from local.registry.store import Repository, digest_of
-from soci import build
+from soci.build import recipe as build
 from soci.errors import RegistryError, SociError
-from soci.fetch import Platforms, choose_images, fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.reference import RegistryRef
-from soci.registry.client import RegistryClient
-from soci.registry.credentials import Login
-from soci.registry.open import base_url, open_repository
-from soci.registry.repository import RegistryRepository
-from soci.registry.retry import Clock, RetryPolicy
-from soci.registry.scopes import Scopes
-from soci.registry.streaming import StreamSettings
-from soci.registry.transport import Timeouts, Transport
-from soci.registry.upload import Uploads
-from soci.remove import ConvertedCopy, Target, fetch_removal, remove_index
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.registry.client import RegistryClient
+from soci.places.registry.connect import base_url, open_repository
+from soci.places.registry.credentials import Login
+from soci.places.registry.repository import RegistryRepository
+from soci.places.registry.retry import Clock, RetryPolicy
+from soci.places.registry.scopes import Scopes
+from soci.places.registry.streaming import StreamSettings
+from soci.places.registry.transport import Timeouts, Transport
+from soci.places.registry.upload import Uploads
 from soci.settings import IndexSettings, ZstdLayers
+from soci.upkeep.remove import ConvertedCopy, Target, fetch_removal, remove_index
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
 from tests.recipes import Watcher
 

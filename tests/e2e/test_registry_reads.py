@@ -14,12 +14,12 @@ import pytest
 import zstandard
 
 from local.registry import OBJECTS, REGISTRY, Behaviour, Registry
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.reference import parse_reference
-from soci.open import open_source
-from soci.registry.streaming import StreamSettings
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.open import open_source
+from soci.places.registry.streaming import StreamSettings
 from soci.verify import verify_image
 from soci.ztoc.decode import decode_ztoc
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
@@ -86,7 +86,7 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.reference import parse_reference
-from soci.open import open_source
+from soci.places.open import open_source
 
 def peak_bytes():
     with open("/proc/self/status") as status:

@@ -12,8 +12,8 @@ import zstandard
 from local.registry.events import push_event
 from local.system.record import Status
 from local.system.system import LocalSystem
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import file as file_
 from tests.builders import gzip_of, image_of, layout_of, multi_platform, noise, tar_of
 from tests.e2e.service import (

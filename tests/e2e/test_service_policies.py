@@ -10,8 +10,8 @@ from typing import Any
 import zstandard
 
 from local.system.system import LocalSystem
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import Image, file, image_of, multi_platform, noise, tar_of
 from tests.e2e.service import (
     FLAGS,

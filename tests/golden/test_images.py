@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from soci.build import convert, create_index
-from soci.fetch import Platforms
-from soci.layout.oci_layout import OciLayout
+from soci.build.recipe import convert, create_index
+from soci.image.documents import Platforms
 from soci.oci.descriptor import Descriptor
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import BUILD_TOOL
 from tests.image_files import GOLDEN_IMAGES
 from tests.recipes import blobs_of, document_in, files_of, run

@@ -6,15 +6,15 @@ import hashlib
 
 import pytest
 
-from soci.reuse import GOLDEN_OUTPUT, OUTPUT_VERSION
+from soci.build.reuse import GOLDEN_OUTPUT, OUTPUT_VERSION
 from tests.builders import index_layer
 from tests.golden.test_layers import ACCEPTED, SPAN_SIZES, index, read
 from tests.golden.test_vectors import VECTORS
 
 WHAT_TO_DO = (
-    "the same layers and settings give other zTOCs than before: raise OUTPUT_VERSION in soci/reuse.py, so that what "
-    "the table and the caches hold is not used any more, and put {found} into GOLDEN_OUTPUT. (If it is golden layers "
-    "that were added, the second alone.)"
+    "the same layers and settings give other zTOCs than before: raise OUTPUT_VERSION in soci/build/reuse.py, so that "
+    "kept zTOCs are no longer used, and put {found} into GOLDEN_OUTPUT. (If golden layers were added, do the second "
+    "alone.)"
 )
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from infra.config import LEAST_LAYER_SECONDS, Deployment, InvalidConfig, StackConfig
-from soci.registry.ecr import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
-from soci.registry.retry import RetryPolicy
-from soci.registry.transport import Timeouts
-from soci.service.configuration import Configuration
-from soci.service.in_time import MARGIN_SECONDS
+from soci.places.registry.ecr import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
+from soci.places.registry.retry import RetryPolicy
+from soci.places.registry.transport import Timeouts
+from soci.service.deadline import MARGIN_SECONDS
+from soci.service.settings.configuration import Configuration
 from tests.architecture.source import ROOT
 from tests.infra.stacks import BOUNDARY_ARN, EVERYTHING, KEY_ARN
 

@@ -11,7 +11,7 @@ from moto.events.models import EventPattern
 
 from infra.event_patterns import MAX_PATTERN_CHARACTERS, event_patterns
 from local.system.template import Template
-from soci.service.configuration import NamePatterns, Rules, UntaggedImages
+from soci.service.settings.configuration import NamePatterns, Rules, UntaggedImages
 from tests.architecture.source import ROOT
 from tests.infra.stacks import NARROW, resources, template_of
 

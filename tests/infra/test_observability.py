@@ -15,10 +15,10 @@ from local.system.template import Template
 from soci.errors import InvalidOption, RegistryUnavailable
 from soci.service import metrics
 from soci.service.cost import FunctionSizes
-from soci.service.outcome_line import known_reasons, outcome_line
+from soci.service.outcome.log_line import known_reasons, outcome_line
+from soci.service.outcome.record import parse_record
 from soci.service.outcomes import ImageReason, Outcome
-from soci.service.record import parse_record
-from soci.service.reindex import metrics_of
+from soci.service.reindex.step import metrics_of
 from tests.infra.stacks import EVERYTHING, KEY_ARN, TOPIC_ARN, resources, template_of
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"

@@ -10,7 +10,7 @@ import pytest
 from infra.config import StackConfig
 from local.system.events import input_for
 from local.system.template import Template
-from soci.service.reindex_request import ReindexRequest
+from soci.service.reindex.request import ReindexRequest
 from tests.infra.stacks import EVERYTHING, as_list, resolved, resources, statements, template_of
 
 DUE = {"source": "aws.events", "detail-type": "Scheduled Event", "time": "2026-11-24T03:15:00Z", "detail": {}}

@@ -11,7 +11,7 @@ from infra.states import Task, Tasks
 from local.system.functions import Answer
 from local.system.record import Status
 from local.system.workflows import Workflows
-from soci.service.requests import parse_request
+from soci.service.filter.requests import parse_request
 
 LAMBDA = "arn:aws:lambda:eu-central-1:123456789012:function:"
 TASKS = Tasks(

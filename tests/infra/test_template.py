@@ -11,8 +11,8 @@ from aws_cdk import App
 from infra import states
 from infra.config import InvalidConfig
 from infra.functions import MAX_SETTINGS_BYTES
-from soci.service.configuration import Configuration
 from soci.service.cost import FunctionSizes
+from soci.service.settings.configuration import Configuration
 from tests.infra.stacks import (
     BOUNDARY_ARN,
     EVERYTHING,

@@ -16,7 +16,7 @@ from local.lambda_runtime import LambdaError, LambdaProcess
 from local.registry import EcrLogin, Registry
 from local.system.aws_api import AwsApi
 from local.system.push import Pusher
-from soci.service.configuration import Configuration
+from soci.service.settings.configuration import Configuration
 from tests.aws_environment import variables_for
 from tests.builders import MemorySource, file, gzip_of, image_of, noise, tar_of
 from tests.unit.service.told import PUBLISHED, PUSH_ID, SIZES, assert_as_promised, result

@@ -17,7 +17,7 @@ import pytest
 from infra.packaging import LAMBDA_X86_64, this_machine
 from local.registry import EcrLogin, Registry
 from local.system.push import Pusher
-from soci.service.configuration import Configuration
+from soci.service.settings.configuration import Configuration
 from tests.aws_environment import variables_for
 from tests.builders import MemorySource, file, gzip_of, image_of, noise, tar_of
 

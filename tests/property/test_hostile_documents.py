@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soci.errors import InvalidDocument, SourceError
-from soci.layout.tar_members import TarMembers
 from soci.oci import gojson
 from soci.oci.image_config import ImageConfig
 from soci.oci.manifest import ImageIndex, ImageManifest, sniff_media_type
+from soci.places.layout.tar_members import TarMembers
 from tests.image_files import Image, tar_of
 
 PARSERS: dict[str, Callable[[bytes], object]] = {

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import zstandard
 
+from soci.build.plan import PlannedLayer
+from soci.build.reuse import reuse_key
 from soci.cli.options import settings_of
 from soci.cli.ztoc_directory import ZtocDirectory
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import digest_of
-from soci.plan import PlannedLayer
-from soci.reuse import reuse_key
+from soci.places.layout.oci_layout import OciLayout
 from soci.verify import verify_image
 from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import (

@@ -10,15 +10,15 @@ import pytest
 import zstandard
 
 from local.registry import Answer
-from soci.build import convert
+from soci.build.recipe import convert
 from soci.oci import media_types
 from soci.oci.manifest import ImageIndex
-from soci.tasks.verdicts import TaskReason
+from soci.upkeep.check_task.verdicts import TaskReason
 from tests.aws_environment import as_aws
 from tests.builders import Image, file, gzip_of, image_of, noise, tar_of, with_soci_index
 from tests.recipes import run
 from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
-from tests.unit.status.forty import app, both
+from tests.unit.upkeep.status.forty import app, both
 
 FILES = Path(__file__).parents[2] / "task_definitions"
 ECR_HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"

@@ -14,14 +14,14 @@ import pytest
 
 from local.registry import Answer
 from local.registry.store import OCI_INDEX, Repository
-from soci.inventory import Inventory
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
-from soci.orphans import CleanResult, Orphans, Wanted, find_orphans, remove_orphans
-from soci.registry.ecr_api import EcrApi
+from soci.places.registry.ecr_api import EcrApi
+from soci.upkeep.clean import CleanResult, Orphans, Wanted, find_orphans, remove_orphans
+from soci.upkeep.inventory import Inventory
 from tests.aws_environment import as_aws
 from tests.unit.service.places import InMemory, by_hand, configuration, in_memory, index
-from tests.unit.status.forty import app, both
+from tests.unit.upkeep.status.forty import app, both
 
 SETTINGS = configuration()
 V1 = configuration(index={"version": "v1"})

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import digest_of
+from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import Reason
 from tests.builders import gzip_of, image_of, layout_of, multi_platform, special, tar_of
 from tests.image_files import GOLDEN_IMAGES, write_docker_archive

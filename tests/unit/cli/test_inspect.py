@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import digest_of
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import (
     describe,
     file,

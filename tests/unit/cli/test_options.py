@@ -5,7 +5,7 @@ import typer
 
 from soci.cli.options import MAX_JOBS, parse_size, platforms_of, settings_of
 from soci.errors import InvalidOption
-from soci.fetch import Platforms
+from soci.image.documents import Platforms
 from soci.settings import IndexSettings
 
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local.registry import Answer
-from soci.cli.status_command import age_text
+from soci.cli.status import age_text
 from soci.oci import media_types
-from soci.registry.ecr_api import EcrApi
-from soci.status.states import IndexState
+from soci.places.registry.ecr_api import EcrApi
+from soci.upkeep.status.states import IndexState
 from tests.aws_environment import as_aws
 from tests.builders import file, gzip_of, image_of, tar_of, text, with_soci_index
 from tests.unit.service.places import SMALL, InMemory, by_hand, configuration, in_memory, index
-from tests.unit.status.forty import EXPECTED, SETTINGS, app, both, put_forty
+from tests.unit.upkeep.status.forty import EXPECTED, SETTINGS, app, both, put_forty
 
 
 @pytest.fixture

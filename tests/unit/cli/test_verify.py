@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from soci.layout.oci_layout import OciLayout
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
+from soci.places.layout.oci_layout import OciLayout
 from tests.builders import file, gzip_of, image_of, index_layer, layout_of, tar_of, text, with_soci_index
 from tests.recipes import convert_layout, document_in, entries_in, files_of
 from tests.unit.cli.samples import LAYER, UPPER

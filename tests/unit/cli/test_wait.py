@@ -8,10 +8,10 @@ import threading
 import pytest
 import typer
 
-from soci.cli.wait_command import parse_duration
-from soci.status import waiting
+from soci.cli.wait import parse_duration
+from soci.upkeep.status import waiting
 from tests.unit.service.places import by_hand, configuration, in_memory, index
-from tests.unit.status.forty import app
+from tests.unit.upkeep.status.forty import app
 
 SETTINGS = configuration()
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from soci.errors import InvalidDocument
-from soci.filesystem import FileSystem
+from soci.image.filesystem import FileSystem
 from soci.index.prefetch import (
     PREFETCH_LIMIT_BYTES,
     PrefetchPlan,

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from local.demo.on_disk import demonstrate
 from local.sample_image import FILE_LIMIT_BYTES, contents, write_sample_image
-from soci.fetch import fetch_image, host_platform
-from soci.layout.oci_layout import OciLayout
+from soci.image.documents import fetch_image, host_platform
 from soci.oci.digest import digest_of
+from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import Reason
 from soci.verify import verify_image
 from tests.recipes import convert_layout, files_of

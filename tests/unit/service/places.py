@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from local.registry import Behaviour, Registry
-from soci import build
-from soci.fetch import Platforms, choose_images, fetch_image
-from soci.layout.oci_layout import OciLayout
+from soci.build import recipe as build
+from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef
-from soci.ports import ImageStore
-from soci.registry.credentials import NoLogins
-from soci.registry.open import open_repository
-from soci.registry.retry import RetryPolicy
-from soci.service.configuration import Configuration
+from soci.places.layout.oci_layout import OciLayout
+from soci.places.ports import ImageStore
+from soci.places.registry.connect import open_repository
+from soci.places.registry.credentials import NoLogins
+from soci.places.registry.retry import RetryPolicy
+from soci.service.filter.requests import parse_request
 from soci.service.messages import ImageRequest
-from soci.service.requests import parse_request
+from soci.service.settings.configuration import Configuration
 from tests.builders import Image, describe, multi_platform
 from tests.fake_time import FakeTime
 from tests.image_files import layout_files, write_files

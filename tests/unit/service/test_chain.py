@@ -9,16 +9,16 @@ import pytest
 import zstandard
 
 from local.registry import Behaviour, Registry
-from soci.copy import copy_trees
 from soci.errors import SociError
+from soci.image.copy import copy_trees
 from soci.oci import media_types
-from soci.registry.open import FirstLogin
-from soci.service.configuration import Configuration
-from soci.service.decide import decide
+from soci.places.registry.connect import FirstLogin
+from soci.service.filter.decide import decide
 from soci.service.messages import Action, Decision, ImageRequest, Origin, Published
 from soci.service.outcomes import ImageReason, Outcome
-from soci.service.publish import publish_image
+from soci.service.publish.publish_image import publish_image
 from soci.service.registry import RegistryPlace
+from soci.service.settings.configuration import Configuration
 from soci.verify import verify_image
 from tests.builders import (
     Image,

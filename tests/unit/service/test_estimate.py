@@ -13,9 +13,7 @@ from infra import states
 from infra.config import Deployment
 from local.registry.journal import REGISTRY
 from soci.service import prices
-from soci.service.configuration import Configuration
 from soci.service.cost import FunctionSizes, Work, estimate_usd, transitions
-from soci.service.decide import decide
 from soci.service.estimate import (
     DEFAULT_SIZES,
     PUT_IMAGE_PER_SECOND,
@@ -24,9 +22,11 @@ from soci.service.estimate import (
     estimate,
     layer_seconds,
 )
+from soci.service.filter.decide import decide
 from soci.service.layer_messages import LayerCompression, LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
-from soci.service.publish import publish_image
+from soci.service.publish.publish_image import publish_image
+from soci.service.settings.configuration import Configuration
 from tests.builders import Image, file, gzip_of, image_of, multi_platform, noise, tar_of
 from tests.service_steps import index_all
 from tests.unit.service.places import InMemory, by_hand, configuration

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from soci.build import convert, create_index
-from soci.fetch import Platforms
-from soci.layout.oci_layout import OciLayout
+from soci.build.recipe import convert, create_index
+from soci.image.documents import Platforms
+from soci.places.layout.oci_layout import OciLayout
 from soci.service.outcomes import Outcome
 from soci.settings import ZstdLayers
 from tests.builders import BUILD_TOOL

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from soci.build.tagging import TagLeftAlone
 from soci.errors import InvalidDocument
 from soci.oci.digest import Digest, digest_of
 from soci.reasons import LeftOut, Reason
@@ -29,7 +30,6 @@ from soci.service.messages import (
     ReadBack,
 )
 from soci.service.outcomes import DETAIL_BYTES, ImageReason, Outcome, bounded
-from soci.tagging import TagLeftAlone
 
 STATE_LIMIT_BYTES = 256 * 1024
 """Of Step Functions."""

@@ -7,9 +7,9 @@ import pytest
 
 from local.registry import Answer, Behaviour, EcrLogin, Registry, action
 from soci.errors import InvalidReference, NotInImage, RegistryUnavailable, Throttled, Unauthorized
-from soci.registry.credentials import NoLogins
-from soci.registry.ecr import EcrLogins
-from soci.registry.retry import RetryPolicy
+from soci.places.registry.credentials import NoLogins
+from soci.places.registry.ecr import EcrLogins
+from soci.places.registry.retry import RetryPolicy
 from soci.service.registry import SHORT, RegistryPlace
 from tests.aws_environment import as_aws
 from tests.fake_time import FakeTime
@@ -82,7 +82,7 @@ def test_names_that_no_registry_takes_are_refused_before_anything_is_asked(regis
 
 
 def test_a_login_that_is_throttled_for_long_may_succeed_later(registry, monkeypatch):
-    monkeypatch.setattr("soci.registry.ecr.ATTEMPTS", 1)
+    monkeypatch.setattr("soci.places.registry.ecr.ATTEMPTS", 1)
     registry.fail(Answer(429), where=action("GetAuthorizationToken"), times=None)
     place = RegistryPlace(registry.host, retries=RetryPolicy(attempts=1))
 

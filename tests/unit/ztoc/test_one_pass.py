@@ -128,7 +128,7 @@ import json, random, struct, sys, zlib
 import zlib_ng.zlib_ng as fast
 from soci.errors import DamagedLayer
 from soci.reasons import LeftOut
-from soci.ztoc.builder import LayerIndexer, LayerTask
+from soci.ztoc.indexer import LayerIndexer, LayerTask
 from soci.ztoc.model import CompressionAlgorithm
 
 MIB = 1 << 20

@@ -15,17 +15,15 @@ from typing import Annotated
 import typer
 
 from soci import __version__
-from soci.cli import (
-    build_commands,
-    check_task_command,
-    clean_command,
-    decide_command,
-    estimate_command,
-    read_commands,
-    remove_command,
-    status_command,
-    wait_command,
-)
+from soci.cli import build as build_commands
+from soci.cli import check_task as check_task_command
+from soci.cli import clean as clean_command
+from soci.cli import decide as decide_command
+from soci.cli import estimate as estimate_command
+from soci.cli import read as read_commands
+from soci.cli import remove as remove_command
+from soci.cli import status as status_command
+from soci.cli import wait as wait_command
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine

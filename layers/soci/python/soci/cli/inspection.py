@@ -9,10 +9,9 @@ from typing import Any
 
 from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
 from soci.errors import InvalidZtoc
-from soci.fetch import PlatformImage, fetch_image
-from soci.filesystem import shown
-from soci.image import find_soci_index, ztocs_of
-from soci.layout.extents import storage_errors
+from soci.image.documents import PlatformImage, fetch_image
+from soci.image.filesystem import shown
+from soci.image.indexed import find_soci_index, ztocs_of
 from soci.oci import media_types
 from soci.oci.annotations import (
     DOCKER_REFERENCE_TYPE,
@@ -24,7 +23,8 @@ from soci.oci.annotations import (
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageManifest
-from soci.ports import ImageSource
+from soci.places.layout.extents import storage_errors
+from soci.places.ports import ImageSource
 from soci.verify import VerifyReport
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.model import MAX_ZTOC_BYTES

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from soci.errors import InvalidOption
-from soci.fetch import Platforms
+from soci.image.documents import Platforms
 from soci.oci.platform import Platform
 from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from soci.build import BuildResult
+from soci.build.index_layers import LayerResult
+from soci.build.plan import PlannedLayer, Recompress
+from soci.build.recipe import BuildResult
 from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
-from soci.fetch import Image, PlatformImage
-from soci.index_layers import LayerResult
+from soci.image.documents import Image, PlatformImage
 from soci.oci.descriptor import Descriptor
-from soci.plan import PlannedLayer, Recompress
 from soci.reasons import LeftOut, Reason
-from soci.ztoc.builder import IndexedLayer
+from soci.ztoc.indexer import IndexedLayer
 
 _BUILD_COLUMNS = ("LAYER", "SIZE", "FILES", "SPANS", "ZTOC", "SECONDS", "MB/S", "RESULT")
 _BYTES_PER_MB = 1_000_000

@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from soci.layout.atomic import write_atomically
-from soci.layout.extents import storage_errors
+from soci.build.reuse import ReuseKey
 from soci.oci.digest import digest_of
-from soci.reuse import ReuseKey
+from soci.places.layout.atomic import write_atomically
+from soci.places.layout.extents import storage_errors
 
 _SETTINGS_DIGITS = 16
 
 
 class ZtocDirectory:
-    """See `soci.reuse.ZtocCache`."""
+    """See `soci.build.reuse.ZtocCache`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from soci.index.documents import Document, document_of
+from soci.index.document import Document, document_of
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor

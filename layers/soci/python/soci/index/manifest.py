@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from soci.errors import InvalidDocument
-from soci.index.documents import Document, document_of
+from soci.index.document import Document, document_of
 from soci.oci import media_types
 from soci.oci.annotations import (
     SOCI_BUILD_TOOL_IDENTIFIER,

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from soci.errors import InvalidDocument, NotInImage
-from soci.filesystem import FileSystem, Node
-from soci.index.documents import Document, document_of
+from soci.image.filesystem import FileSystem, Node
+from soci.index.document import Document, document_of
 from soci.oci import gojson, media_types
 from soci.oci.fields import Fields
 from soci.ztoc.model import FileEntry, Span

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from soci.service.catalog import DynamoDbCatalog
-from soci.service.configuration import Configuration
-from soci.service.layer import index_one_layer
+from soci.service.layer.catalog import DynamoDbCatalog
+from soci.service.layer.index_layer import index_one_layer
+from soci.service.layer.reuse import NothingKnown, ZtocCatalog
+from soci.service.layer.row_mac import KmsMac
 from soci.service.layer_messages import LayerJob, LayerOutcome
 from soci.service.messages import Published, PublishJob
-from soci.service.publish import publish_image
+from soci.service.publish.publish_image import publish_image
 from soci.service.registry import RegistryPlace
-from soci.service.reuse import NothingKnown, ZtocCatalog
-from soci.service.row_mac import KmsMac
+from soci.service.settings.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

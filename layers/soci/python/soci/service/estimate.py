@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from soci.service import prices
-from soci.service.configuration import Configuration
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, Work, gb_seconds, invocations, transitions
 from soci.service.layer_messages import LayerCompression, LayerItem
 from soci.service.messages import Action, Decision
+from soci.service.settings.configuration import Configuration
 
 DEFAULT_SIZES = FunctionSizes(
     architecture="arm64", image_filter=512, index_layer=3008, publish_index=1769, outcome_recorder=512

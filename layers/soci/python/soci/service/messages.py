@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from soci.build.tagging import TagLeftAlone
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.reasons import Reason
 from soci.service.cost import Work
 from soci.service.layer_messages import LayerItem, LayerOutcome
 from soci.service.outcomes import ImageReason, Outcome, bounded
-from soci.tagging import TagLeftAlone
 
 
 class Origin(StrEnum):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from soci.errors import InvalidDocument, InvalidReference
 from soci.oci.digest import Digest
 from soci.oci.reference import RegistryRef
-from soci.registry.client import RegistryClient
-from soci.registry.credentials import LoginSource
-from soci.registry.ecr import EcrLogins
-from soci.registry.ecr_api import EcrApi
-from soci.registry.open import base_url
-from soci.registry.pace import ECR_RATES_PER_SECOND, Pace
-from soci.registry.repository import RegistryRepository
-from soci.registry.retry import RetryPolicy
-from soci.registry.transport import Timeouts, Transport
+from soci.places.registry.client import RegistryClient
+from soci.places.registry.connect import base_url
+from soci.places.registry.credentials import LoginSource
+from soci.places.registry.ecr import EcrLogins
+from soci.places.registry.ecr_api import EcrApi
+from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, Pace
+from soci.places.registry.repository import RegistryRepository
+from soci.places.registry.retry import RetryPolicy
+from soci.places.registry.transport import Timeouts, Transport
 
 SHORT = RetryPolicy(deadline_seconds=60)
 """Of functions that have a minute or two: what fails for longer is left to the workflow, which waits at no cost."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from soci.image.files import file_entry_of, inflated
 from soci.layer.chunks import WINDOW_BYTES
 from soci.layer.tar import TarReader
-from soci.layer_files import file_entry_of, inflated
 from soci.reasons import LeftOut
 from soci.ztoc.model import FileEntry
 

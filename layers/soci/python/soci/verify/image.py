@@ -17,7 +17,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.ports import CompleteSource, DescriptorSource, ImageSource, ReferrerSource
+from soci.places.ports import CompleteSource, DescriptorSource, ImageSource, ReferrerSource
 from soci.verify.bindings import claims_of, contradictions, torn_apart
 from soci.verify.layer import LayerArtifacts, verify_layer
 from soci.verify.report import Findings, VerifyReport

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from soci.filesystem import shown
-from soci.image import fetch_ztoc
+from soci.image.filesystem import shown
+from soci.image.indexed import fetch_ztoc
 from soci.index.prefetch import PREFETCH_LIMIT_BYTES, parse_prefetch
 from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci.annotations import SOCI_SPAN_SIZE
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import check_content, checked
-from soci.ports import ImageSource
+from soci.places.ports import ImageSource
 from soci.verify.contents import FileHasher, TarContents, differences, read_contents
 from soci.verify.report import Findings
 from soci.ztoc.checks import check_ztoc

@@ -1,0 +1,1 @@
+"""The recipes: index the layers of an image, make the documents, push them."""

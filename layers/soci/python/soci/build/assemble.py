@@ -1,0 +1,172 @@
+"""What the layers of an image add up to: an index manifest per platform, and the SOCI-enabled image of version 2.
+
+Whether the layers were indexed a moment ago in this process or elsewhere makes no difference here: of a zTOC its
+description is enough, and its bytes are asked for, one zTOC at a time, where prefetch patterns need its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from soci.build.recompress import LayerCopy
+from soci.errors import BlobMissing
+from soci.image.documents import Image, PlatformImage
+from soci.image.files import entries_of_layer
+from soci.image.filesystem import FileSystem
+from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
+from soci.index.document import Document
+from soci.index.manifest import IndexVersion, LayerZtoc, describe_ztoc, encode_index_manifest
+from soci.index.prefetch import SpanRange, encode_prefetch, merge_ranges, plan_prefetch
+from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.places.ports import ImageSource
+from soci.reasons import LeftOut, Reason
+from soci.settings import IndexSettings
+from soci.ztoc.decode import decode_compression_info, decode_files
+from soci.ztoc.model import FileEntry, Span
+
+ZtocReader = Callable[[Descriptor], bytes | bytearray]
+"""Gives the bytes of a zTOC, which are as its descriptor says."""
+
+_NO_TAR = frozenset({Reason.NOT_A_LAYER, Reason.ENCRYPTED, Reason.UNKNOWN_COMPRESSION})
+"""What was left out for these reasons is not even tried to be read as a tar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPart:
+    """What became of one layer, as far as the documents of an indexed image speak of it."""
+
+    descriptor: Descriptor
+    """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
+    outcome: LayerZtoc | LeftOut
+    copy: LayerCopy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembledPlatform:
+    """The documents made for one platform's image."""
+
+    image: PlatformImage
+    parts: tuple[LayerPart, ...]
+    """In the image's order."""
+    index: Document | None
+    """The SOCI index manifest; None when no layer got a zTOC."""
+    artifacts: tuple[Document, ...]
+    """Prefetch artifacts, each once."""
+    unmatched_prefetch: tuple[str, ...]
+
+    def converted_manifest(self) -> ImageManifest:
+        """Return the image manifest with gzip copies in place of the zstd layers that have one."""
+        if not any(part.copy for part in self.parts):
+            return self.image.manifest
+        return replace(self.image.manifest, layers=tuple(part.descriptor for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRecipe:
+    """How index manifests are made of layers."""
+
+    settings: IndexSettings
+    version: IndexVersion
+    read_ztoc: ZtocReader
+
+
+def assemble_platform(
+    source: ImageSource, image: PlatformImage, parts: Sequence[LayerPart], recipe: IndexRecipe
+) -> AssembledPlatform:
+    """Make the index manifest of an image from its layers, which are in the image's order.
+
+    Raises:
+        IntegrityError, SourceError: with prefetch patterns, a zTOC or a layer without one could not be read.
+    """
+    settings = recipe.settings
+    ztocs = [describe_ztoc(part.outcome, settings) for part in parts if isinstance(part.outcome, LayerZtoc)]
+    artifacts: dict[Digest, Document] = {}
+    index, unmatched = None, settings.prefetch_patterns
+    if ztocs:
+        artifacts, unmatched = _prefetch(source, parts, recipe)
+        prefetch = [
+            replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(part.descriptor.digest)})
+            for part in parts
+            if (artifact := artifacts.get(part.descriptor.digest))
+        ]
+        index = encode_index_manifest(
+            version=recipe.version,
+            ztocs=ztocs,
+            prefetch=prefetch,
+            image_manifest=image.descriptor,
+            settings=settings,
+        )
+    return AssembledPlatform(
+        image=image,
+        parts=tuple(parts),
+        index=index,
+        artifacts=tuple(artifacts.values()),
+        unmatched_prefetch=unmatched,
+    )
+
+
+def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> ConvertedImage | None:
+    """Make the documents of the SOCI-enabled image; None when no platform has an index."""
+    made = [
+        PlatformIndex(
+            image_manifest=one.image.descriptor.digest, platform=one.image.platform, index=one.index
+        )
+        for one in platforms
+        if one.index is not None
+    ]
+    if not made:
+        return None
+    return convert_image(index_of(image), converted_manifests(image, platforms), made)
+
+
+def converted_manifests(image: Image, platforms: Sequence[AssembledPlatform]) -> dict[Digest, ImageManifest]:
+    """Return the image manifests at hand by their digest, those of indexed platforms with gzip copies in place."""
+    manifests = {one.descriptor.digest: one.manifest for one in image.images}
+    return manifests | {one.image.descriptor.digest: one.converted_manifest() for one in platforms}
+
+
+def index_of(image: Image) -> ImageIndex:
+    """Return the index of an image; of a single image the one that its conversion starts with."""
+    return image.index or index_of_single(image.root, image.images[0].platform)
+
+
+def _prefetch(
+    source: ImageSource, parts: Sequence[LayerPart], recipe: IndexRecipe
+) -> tuple[dict[Digest, Document], tuple[str, ...]]:
+    """Make the prefetch artifacts by layer digest. Layers left out are read for what they hide or replace."""
+    patterns = recipe.settings.prefetch_patterns
+    if not patterns:
+        return {}, ()
+    files: list[tuple[FileEntry, ...]] = []
+    spans: list[tuple[Span, ...] | None] = []
+    for part in parts:
+        if isinstance(part.outcome, LayerZtoc):
+            ztoc = recipe.read_ztoc(part.outcome.ztoc)
+            files.append(tuple(decode_files(ztoc)))
+            spans.append(decode_compression_info(ztoc).spans)
+        else:
+            files.append(_entries_if_readable(source, part.descriptor, part.outcome.reason))
+            spans.append(None)
+    plan = plan_prefetch(patterns, FileSystem.of(files), spans)
+    ranges: dict[Digest, list[SpanRange]] = {}
+    for part, found in zip(parts, plan.ranges, strict=True):
+        if found:
+            ranges.setdefault(part.descriptor.digest, []).extend(found)
+    return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
+
+
+def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
+    """Return a layer's files; none for a layer that cannot be read (foreign, encrypted, no tar at all).
+
+    Whatever such a layer hides, a prefetch is a hint: at worst spans are fetched that nobody needs.
+    """
+    if reason in _NO_TAR:
+        return ()
+    try:
+        return entries_of_layer(source, layer)
+    except BlobMissing:
+        return ()

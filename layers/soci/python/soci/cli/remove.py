@@ -1,0 +1,108 @@
+"""`soci-index remove`: take the index of an image away and leave the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from soci.build.tagging import TagLeftAlone
+from soci.cli import options
+from soci.cli.endpoints import CONVERTED_SUFFIX, Places, open_places, source_tag
+from soci.cli.terminal import print_error, print_json, print_lines
+from soci.image.documents import fetch_image
+from soci.places.open import open_source
+from soci.upkeep.remove import ConvertedCopy, Removal, RemovalResult, Target, fetch_removal, remove_index
+
+
+def remove(
+    image: options.ImageArgument,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Take the SOCI index of an image away, of either version, and leave the image.
+
+    What another tag leads to stays. After an interruption the same call goes on where it ended.
+    """
+    target = open_target(open_places(image, None))
+    removal = fetch_removal(target)
+    result = None if dry_run or removal.is_empty else remove_index(target, removal)
+    if as_json:
+        print_json(_document(target, removal, result))
+    else:
+        print_lines(list(_lines(target, removal, result)))
+    if removal.is_empty:
+        print_error(f"{image} has no SOCI index of its own: nothing to remove")
+    for problem in () if result is None else _problems(image, result):
+        print_error(problem)
+    if removal.is_empty or (result is not None and not result.is_done):
+        raise typer.Exit(1)
+
+
+def open_target(places: Places) -> Target:
+    """Find the image, and the place of its SOCI-enabled copy by the tag that `convert` gives it."""
+    found = fetch_image(places.source)
+    tag = source_tag(places, found.root)
+    copy = None
+    if tag is not None and not tag.endswith(CONVERTED_SUFFIX):
+        copy_tag = tag + CONVERTED_SUFFIX
+        source = open_source(replace(places.source_reference, tag=copy_tag))
+        copy = ConvertedCopy(source=source, tag=copy_tag)
+    return Target(store=places.sink, image=found, tag=tag, copy=copy)
+
+
+def _tags_that_go(target: Target, removal: Removal) -> list[str]:
+    return [target.copy.tag] if target.copy and removal.copy else []
+
+
+def _document(target: Target, removal: Removal, result: RemovalResult | None) -> dict[str, object]:
+    return {
+        "dry_run": result is None,
+        "tags": _tags_that_go(target, removal),
+        "manifests": [str(manifest.digest) for manifest in removal.manifests],
+        "blobs": [str(digest) for digest in removal.blobs],
+        "needed": {str(digest): list(names) for digest, names in removal.needed.items()},
+        "shared_with": list(removal.shared_with),
+        "replacement": str(removal.replacement[-1].descriptor.digest) if removal.replacement else None,
+        "goes_on": bool(removal.unfinished),
+        "left_alone": result.left_alone if result else None,
+        "refused": {str(one.digest): one.error for one in result.refused} if result else {},
+        "blobs_freed": result.blobs_freed if result else 0,
+    }
+
+
+def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> Iterator[str]:
+    if result is not None and result.left_alone is not None:
+        return
+    verb = "would remove" if result is None else "removed"
+    stays = {one.digest for one in result.refused} if result else set()
+    if removal.unfinished:
+        yield f"{'would go' if result is None else 'went'} on with a removal that was interrupted"
+    for tag in _tags_that_go(target, removal):
+        yield f"{verb} tag {tag}"
+    for manifest in removal.manifests:
+        if manifest.digest not in stays:
+            yield f"{verb} manifest {manifest.digest}"
+    for digest, names in removal.needed.items():
+        yield f"manifest {digest} stays: {', '.join(names)} leads to it"
+    if removal.shared_with:
+        yield f"the index of version 1 was also that of {', '.join(removal.shared_with)}"
+    if removal.replacement:
+        name = f", tag {target.tag}" if target.tag else ""
+        yield f"the image without its index: {removal.replacement[-1].descriptor.digest}{name}"
+    if result is not None:
+        yield f"freed {result.blobs_freed} blobs; a registry frees zTOCs by itself"
+
+
+def _problems(image: str, result: RemovalResult) -> Iterator[str]:
+    if result.left_alone is TagLeftAlone.SOURCE_MOVED:
+        yield f"{image}: its tag, or that of its copy, names another image now; nothing was removed"
+    elif result.left_alone is not None:
+        yield f"{image}: nothing was removed. {result.left_alone.sentence}"
+    for refusal in result.refused:
+        yield f"manifest {refusal.digest} stays: {refusal.error}"
+    if result.refused:
+        yield f"the same call goes on with what is left of {image}"

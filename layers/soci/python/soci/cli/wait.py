@@ -1,0 +1,128 @@
+"""`soci-index wait`: for pipelines, between the push of an image and its deployment."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from soci.cli import options
+from soci.cli.json_files import DEFAULT_SETTINGS, SettingsOption, read_settings
+from soci.cli.terminal import print_error, print_json, print_lines
+from soci.errors import InvalidReference
+from soci.oci.digest import Digest
+from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
+from soci.places.open import open_source
+from soci.places.ports import ImageSource
+from soci.service.settings.configuration import Configuration, IndexVersions, TagPolicy
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+def parse_duration(text: str | float) -> float:
+    """Read seconds, or a number with a unit: 90, 90s, 10m, 1h. Raises typer.BadParameter."""
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no time; write seconds or a unit, such as 90s, 10m or 1h")
+    return float(match[1]) * _SECONDS[match[2].lower()]
+
+
+def wait(
+    image: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="in a registry: [HOST/]NAME[:TAG]", show_default=False),
+    ],
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help="Give up after this time, as 90s, 10m or 1h."
+        ),
+    ] = DEFAULT_TIMEOUT_SECONDS,
+    settings: SettingsOption = None,
+    tag_policy: Annotated[
+        TagPolicy | None, typer.Option("--tag-policy", help="In place of the settings' own.")
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option("--suffix", metavar="TEXT", help="Of the policy suffix, likewise.")
+    ] = None,
+    index_version: Annotated[
+        IndexVersions | None, typer.Option("--index-version", help="Which version to wait for, likewise.")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Wait until an image that was pushed has its index, then name what to deploy.
+
+    Exit status 0: it is there, or there was nothing to index and the promised tag names the image itself; 1: it is not,
+    and the message says why. With settings (--settings, or ./cdk.json) an image that they leave out is not waited for.
+    """
+    from soci.places.registry.retry import Clock  # noqa: PLC0415 - its HTTP client takes 100 ms to import
+    from soci.upkeep.status.waiting import Wait  # noqa: PLC0415
+
+    place = _Place(reference=_parse(image))
+    configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)
+    asks_rules = settings is not None or DEFAULT_SETTINGS.is_file()
+    begun = time.monotonic()
+    waiting = Wait.begin(place.reference.repository, place.tag, configuration, place, asks_rules=asks_rules)
+    found = waiting.until(timeout, Clock())
+    if as_json:
+        report = {"image": image, "image_digest": str(waiting.image.root.digest), **found.to_document()}
+        print_json(report | {"seconds": round(time.monotonic() - begun, 1)})
+    elif found.end.is_ready:
+        print_lines([f"{place.reference.name}:{found.tag}"])
+    if not found.end.is_ready:
+        why = ": ".join(part for part in (found.reason, found.detail) if part)
+        print_error(f"{image}: {found.end.sentence}" + (f" ({why})" if why else ""))
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """The repository of the image; other tags are looked up beside it."""
+
+    reference: RegistryRef
+
+    @property
+    def tag(self) -> str:
+        """The image's own."""
+        return self.reference.tag or DEFAULT_TAG
+
+    def __call__(self, repository: str, reference: str) -> ImageSource:  # noqa: ARG002 - a `SourceOpener`
+        """Open the repository anew, at a tag or a digest: nothing that was read before is remembered."""
+        is_digest = ":" in reference
+        place = replace(
+            self.reference,
+            tag=None if is_digest else reference,
+            digest=Digest.parse(reference) if is_digest else None,
+        )
+        return open_source(place)
+
+
+def _parse(image: str) -> RegistryRef:
+    reference = parse_reference(image)
+    if not isinstance(reference, RegistryRef) or reference.digest is not None:
+        raise InvalidReference(
+            f"{image}: only an image that a registry knows by a tag gets its index meanwhile"
+        )
+    return reference
+
+
+def _changed(
+    settings: Configuration,
+    tag_policy: TagPolicy | None,
+    suffix: str | None,
+    index_version: IndexVersions | None,
+) -> Configuration:
+    """Put flags in the place of settings. Raises `InvalidOption` for what does not go together."""
+    tagging = replace(
+        settings.tagging,
+        policy=tag_policy or settings.tagging.policy,
+        suffix=suffix or settings.tagging.suffix,
+    )
+    index = replace(settings.index, version=index_version or settings.index.version)
+    return replace(settings, tagging=tagging, index=index)

@@ -1,0 +1,210 @@
+"""The files of a layer and their content: through its zTOC, or, without one, by reading the whole layer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from soci.errors import NotInImage, TarError
+from soci.image.filesystem import FileSystem, Node
+from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
+from soci.layer import gzip_header, zstd
+from soci.layer.chunks import WINDOW_BYTES, Chunk, Ring
+from soci.layer.gzip import GzipReader
+from soci.layer.inflate import default_engine
+from soci.layer.plain import PlainReader
+from soci.layer.tar import TarEntry, TarReader
+from soci.oci import media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.integrity import checked
+from soci.places.ports import ImageSource
+from soci.reasons import LeftOut, Reason
+from soci.ztoc.decode import decode_ztoc
+from soci.ztoc.extract import SpanReader
+from soci.ztoc.model import FileEntry
+from soci.ztoc.toc import TYPE_NAMES, format_time
+
+_NO_CHECKPOINTS = 1 << 62
+
+
+class LayerFiles(Protocol):
+    """A layer's entries, in the order of its tar, and their content."""
+
+    @property
+    def entries(self) -> Sequence[FileEntry]:
+        """All entries, or those before the first one that cannot be read."""
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        """Why entries are missing, if they are."""
+
+    def read(self, entry: FileEntry) -> Iterator[bytes]:
+        """Yield the content of an entry of type reg, in pieces of bounded size."""
+
+
+class ImageFiles:
+    """The merged files of an image; `tree` finds them, `read` gives their content."""
+
+    def __init__(self, layers: Sequence[LayerFiles]) -> None:
+        self._layers = layers
+        self.tree = FileSystem.of([layer.entries for layer in layers])
+        self.left_out = {number: layer.left_out for number, layer in enumerate(layers) if layer.left_out}
+        """By the layer's index: why some of its files are not seen."""
+
+    def read(self, node: Node) -> Iterator[bytes]:
+        """Yield a file's content.
+
+        Raises:
+            NotInImage: the node is no file, or a hard link that leads nowhere.
+            IntegrityError, DamagedLayer, SourceError: the content could not be read.
+        """
+        if node.data is None or node.type != "reg":
+            raise NotInImage(f"{node} is no file, its type is {node.type}")
+        yield from self._layers[node.data_layer].read(node.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerContents:
+    """What a layer without zTOC holds, and the reason if its entries could be read only in part."""
+
+    entries: tuple[FileEntry, ...]
+    left_out: LeftOut | None
+
+
+def open_image_files(source: ImageSource, image: IndexedImage) -> ImageFiles:
+    """Open the files of an image; a layer without zTOC is read whole. Raises as `open_layer_files` does."""
+    return ImageFiles([open_layer_files(source, layer) for layer in image.layers])
+
+
+def open_layer_files(source: ImageSource, layer: ImageLayer) -> LayerFiles:
+    """Open one layer.
+
+    Raises:
+        IntegrityError, DamagedLayer, SourceError: the zTOC, or the layer without one, could not be read.
+    """
+    if layer.ztoc is None:
+        if media_types.is_foreign(layer.descriptor.media_type) and not source.has_blob(layer.descriptor):
+            return _NoFiles(LeftOut(reason=Reason.FOREIGN))
+        return _StreamedFiles(source, layer.descriptor)
+    return _IndexedFiles(source, layer.descriptor, fetch_ztoc(source, layer.ztoc))
+
+
+def entries_of_layer(source: ImageSource, layer: Descriptor) -> tuple[FileEntry, ...]:
+    """Read a whole layer for its entries alone, as far as they can be read; see `contents_of_layer`."""
+    return contents_of_layer(source, layer).entries
+
+
+def contents_of_layer(source: ImageSource, layer: Descriptor) -> LayerContents:
+    """Read a whole layer for its entries; size and digest are checked. Raises as `open_layer_files` does."""
+    tar = TarReader()
+    entries: list[FileEntry] = []
+    end = 0
+    with source.open_blob(layer) as chunks:
+        for chunk in inflated(checked(layer, chunks)):
+            entries += map(file_entry_of, tar.feed(chunk))
+            end = chunk.offset + chunk.end - WINDOW_BYTES
+    tar.finish(end)
+    return LayerContents(entries=tuple(entries), left_out=tar.left_out)
+
+
+def inflated(pieces: Iterable[bytes]) -> Iterator[Chunk]:
+    """Decompress a layer, gzip, zstd or plain by its first bytes; a chunk is good until the next one is asked for.
+
+    Raises:
+        GzipError, ZstdError: the compressed stream is damaged.
+    """
+    pieces = iter(pieces)
+    first = next(pieces, b"")
+    pieces = itertools.chain((first,), pieces)
+    if first.startswith(zstd.MAGIC):
+        pieces = zstd.decompressed(pieces)
+    ring = Ring()
+    reader: GzipReader | PlainReader
+    if first.startswith(gzip_header.MAGIC):
+        reader = GzipReader(span_size_bytes=_NO_CHECKPOINTS, engine=default_engine(), ring=ring)
+    else:
+        reader = PlainReader(ring=ring)
+    for piece in pieces:
+        for chunk in reader.feed(piece):
+            yield chunk
+            ring.give_back(chunk)
+    yield from reader.finish()
+
+
+def file_entry_of(entry: TarEntry) -> FileEntry:
+    """Return a tar's entry as a zTOC would hold it."""
+    shared = entry.attributes
+    return FileEntry(
+        name=entry.name,
+        type=TYPE_NAMES[shared.type].decode(),
+        uncompressed_offset=entry.offset,
+        uncompressed_size=entry.size,
+        link_name=shared.link_name,
+        mode=shared.mode,
+        uid=shared.uid & 0xFFFF_FFFF,
+        gid=shared.gid & 0xFFFF_FFFF,
+        user_name=shared.user_name,
+        group_name=shared.group_name,
+        mod_time=format_time(*shared.mtime).decode(),
+        device_major=shared.device_major,
+        device_minor=shared.device_minor,
+        xattrs=tuple(sorted((entry.pax_records or {}).items())),
+    )
+
+
+class _IndexedFiles:
+    """A layer that is read through its spans."""
+
+    def __init__(self, source: ImageSource, layer: Descriptor, ztoc_bytes: bytes) -> None:
+        ztoc = decode_ztoc(ztoc_bytes)
+        self.entries = ztoc.files
+        self.left_out = None
+        self._spans = SpanReader(
+            ztoc.compression,
+            lambda start, end: source.fetch_range(layer, start, end),
+            name=f"layer {layer.digest}",
+        )
+
+    def read(self, entry: FileEntry) -> Iterator[bytes]:
+        return self._spans.read_file(entry)
+
+
+class _NoFiles:
+    """A layer that is not at hand: nobody sees its files, here or through a lazy reader."""
+
+    def __init__(self, left_out: LeftOut) -> None:
+        self.entries: tuple[FileEntry, ...] = ()
+        self.left_out = left_out
+
+    def read(self, entry: FileEntry) -> Iterator[bytes]:
+        raise NotInImage(f"{entry.name!r}: its layer is not at hand")
+
+
+class _StreamedFiles:
+    """A layer that is read from its beginning, for its entries and for each file again."""
+
+    def __init__(self, source: ImageSource, layer: Descriptor) -> None:
+        self._source = source
+        self._layer = layer
+        contents = contents_of_layer(source, layer)
+        self.entries = contents.entries
+        self.left_out = contents.left_out
+
+    def read(self, entry: FileEntry) -> Iterator[bytes]:
+        at, end = entry.uncompressed_offset, entry.uncompressed_offset + entry.uncompressed_size
+        if at == end:
+            return
+        with self._source.open_blob(self._layer) as pieces:
+            for chunk in inflated(pieces):
+                start = max(WINDOW_BYTES, at - chunk.offset + WINDOW_BYTES)
+                piece = bytes(
+                    memoryview(chunk.buffer)[start : min(chunk.end, end - chunk.offset + WINDOW_BYTES)]
+                )
+                if piece:
+                    at += len(piece)
+                    yield piece
+                if at == end:
+                    return
+        raise TarError(f"layer {self._layer.digest} ends at byte {at} of the uncompressed tar, want {end}")

@@ -1,0 +1,57 @@
+"""The documents of a SOCI-enabled image without its index: the reverse of the conversion. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from soci.image.documents import Image
+from soci.index.convert import follow_manifests, is_soci_index
+from soci.index.document import Document, document_of
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.descriptor import Descriptor
+from soci.oci.manifest import ImageManifest
+
+
+def is_converted(image: Image) -> bool:
+    """Tell by its content whether an image is SOCI-enabled, by this tool or another."""
+    entries = (image.index.manifests if image.index else None) or ()
+    return any(map(is_soci_index, entries)) or any(
+        SOCI_INDEX_DIGEST in one.manifest.annotations for one in image.images
+    )
+
+
+def strip_index(image: Image) -> tuple[Document, ...]:
+    """Return the documents that a SOCI-enabled image has without its index: image manifests, then the root.
+
+    Manifests that name no index keep their bytes and are not among them.
+    """
+    stripped = {
+        one.descriptor.digest: _without_index(one.manifest)
+        for one in image.images
+        if SOCI_INDEX_DIGEST in one.manifest.annotations
+    }
+    if image.index is None:
+        return tuple(stripped.values())
+    new_digests = {str(old): str(document.descriptor.digest) for old, document in stripped.items()}
+    entries = tuple(
+        follow_manifests(_stripped_entry(entry, stripped.get(entry.digest)), new_digests)
+        for entry in image.index.manifests or ()
+        if not is_soci_index(entry)
+    )
+    root = replace(image.index, manifests=entries).encode()
+    return (*stripped.values(), document_of(image.root.media_type, root))
+
+
+def _without_index(manifest: ImageManifest) -> Document:
+    annotations = {key: value for key, value in manifest.annotations.items() if key != SOCI_INDEX_DIGEST}
+    media_type = manifest.media_type or media_types.OCI_MANIFEST
+    return document_of(media_type, replace(manifest, annotations=annotations).encode())
+
+
+def _stripped_entry(entry: Descriptor, document: Document | None) -> Descriptor:
+    annotations = {key: value for key, value in entry.annotations.items() if key != SOCI_INDEX_DIGEST}
+    if document is None:
+        return replace(entry, annotations=annotations)
+    new = document.descriptor
+    return replace(entry, digest=new.digest, size=new.size, annotations=annotations)

@@ -1,0 +1,165 @@
+"""Docker archives: a manifest.json, configs and layers in a tar file, as `docker save` and skopeo write them.
+
+Since version 25 Docker writes an OCI layout with a manifest.json beside it; that is read as the layout it is.
+The older form has no image manifest, so one is made up. It depends on nothing but the config and the layers,
+so the same image always gets the same one:
+
+    config   the config file as it is, application/vnd.oci.image.config.v1+json layer    a plain tar:
+    application/vnd.oci.image.layer.v1.tar, its digest is the diff_id that the config gives
+             a gzip or zstd file: the type with +gzip or +zstd, its digest is computed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from soci.errors import InvalidDocument, InvalidReference, NotInImage, SourceError
+from soci.oci import gojson, media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest, digest_of
+from soci.oci.fields import Fields
+from soci.oci.image_config import CONFIG_LIMIT_BYTES, ImageConfig
+from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageManifest
+from soci.oci.reference import full_image_name
+from soci.places.layout.archive import OciArchive
+from soci.places.layout.entries import INDEX_JSON
+from soci.places.layout.extents import Extent, ExtentSource
+from soci.places.layout.layout_source import OCI_LAYOUT
+from soci.places.layout.tar_members import TarMembers
+
+MANIFEST_JSON = "manifest.json"
+
+_LAYER_MAGICS = {b"\x1f\x8b": media_types.OCI_LAYER_GZIP, b"\x28\xb5\x2f\xfd": media_types.OCI_LAYER_ZSTD}
+
+
+def open_docker_archive(path: Path, tag: str | None = None) -> OciArchive | DockerArchive:
+    """Open an archive of either form. `tag` is an image name (`app:1.0`); None is the only image there is."""
+    members = TarMembers(path)
+    if members.find(OCI_LAYOUT) and members.find(INDEX_JSON):
+        return OciArchive(path, tag=tag, members=members)
+    return DockerArchive(path, tag=tag, members=members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SavedImage:
+    """One item of manifest.json: names of members of the archive, and the image's own names."""
+
+    config: str
+    layers: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    descriptor: Descriptor
+    manifest: bytes
+    blobs: dict[Digest, Extent]
+
+
+class DockerArchive(ExtentSource):
+    """An `ImageSource` over an archive of the older form. Any method may raise `NotInImage` for its tag."""
+
+    def __init__(self, path: Path, *, tag: str | None, members: TarMembers) -> None:
+        self.path = path
+        self._tag = tag
+        self._members = members
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def fetch_root(self) -> Descriptor:
+        """Describe the manifest made up for the image."""
+        return self._image.descriptor
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        """Return the manifest made up for the image, or its config. See `ports.ImageSource`."""
+        if descriptor.digest == self._image.descriptor.digest:
+            return self._image.manifest
+        return super().fetch_manifest(descriptor)
+
+    def _find(self, digest: Digest) -> Extent | None:
+        return self._image.blobs.get(digest)
+
+    @cached_property
+    def _image(self) -> _Image:
+        saved = self._choose(self._fetch_saved_images())
+        config_extent = self._member(saved.config)
+        config_data = config_extent.fetch(0, CONFIG_LIMIT_BYTES + 1)
+        config = ImageConfig.parse(config_data, f"{self}: {saved.config}")
+        if len(config.diff_ids) != len(saved.layers):
+            raise InvalidDocument(
+                f"{self}: {len(saved.layers)} layers in {MANIFEST_JSON}, "
+                f"{len(config.diff_ids)} diff_ids in {saved.config}"
+            )
+        layer_extents = [self._member(name) for name in saved.layers]
+        layers = [_describe_layer(*layer) for layer in zip(layer_extents, config.diff_ids, strict=True)]
+        config_descriptor = Descriptor(
+            media_type=media_types.OCI_CONFIG, digest=digest_of(config_data), size=config_extent.size
+        )
+        manifest = ImageManifest(config=config_descriptor, layers=tuple(layers)).encode()
+        described = [config_descriptor, *layers]
+        return _Image(
+            descriptor=Descriptor(
+                media_type=media_types.OCI_MANIFEST, digest=digest_of(manifest), size=len(manifest)
+            ),
+            manifest=manifest,
+            blobs={d.digest: e for d, e in zip(described, [config_extent, *layer_extents], strict=True)},
+        )
+
+    def _fetch_saved_images(self) -> list[_SavedImage]:
+        what = f"{self}: {MANIFEST_JSON}"
+        data = self._member(MANIFEST_JSON).fetch(0, MANIFEST_LIMIT_BYTES + 1)
+        items = gojson.decode(data, what, limit_bytes=MANIFEST_LIMIT_BYTES)
+        if not isinstance(items, list):
+            raise InvalidDocument(f"{what}: expected a list of images")
+        return [_parse_saved_image(Fields(item, what, f"[{i}]")) for i, item in enumerate(items)]
+
+    def _choose(self, images: list[_SavedImage]) -> _SavedImage:
+        wanted = None if self._tag is None else full_image_name(self._tag)
+        chosen = [image for image in images if wanted is None or wanted in map(_full_name, image.names)]
+        if len(chosen) == 1:
+            return chosen[0]
+        names = ", ".join(sorted(name for image in images for name in image.names)[:20]) or "none"
+        what = "one image" if wanted is None else f"one image {wanted}"
+        raise NotInImage(f"{self}: expected {what}, found {len(chosen) or 'none'}; names: {names}")
+
+    def _member(self, name: str) -> Extent:
+        extent = self._members.find(name)
+        if extent is None:
+            raise SourceError(f"{self}: not a Docker archive or not all of one, it has no file {name[:200]}")
+        return extent
+
+
+def _parse_saved_image(fields: Fields) -> _SavedImage:
+    return _SavedImage(
+        config=fields.string("Config"), layers=fields.strings("Layers"), names=fields.strings("RepoTags")
+    )
+
+
+def _full_name(name: str) -> str:
+    try:
+        return full_image_name(name)
+    except InvalidReference:
+        return name
+
+
+def _describe_layer(extent: Extent, diff_id: Digest) -> Descriptor:
+    start = extent.fetch(0, 4)
+    for magic, media_type in _LAYER_MAGICS.items():
+        if start.startswith(magic):
+            return Descriptor(media_type=media_type, digest=_fetch_digest(extent), size=extent.size)
+    # Not hashed here: whoever streams the layer checks it against this digest anyway.
+    return Descriptor(media_type=media_types.OCI_LAYER, digest=diff_id, size=extent.size)
+
+
+def _fetch_digest(extent: Extent) -> Digest:
+    # The diff_id is the digest of the decompressed bytes; nothing in the archive gives that of the file.
+    # So a compressed layer costs one more read. Docker itself writes none.
+    content_hash = hashlib.sha256()
+    with extent.open_chunks() as chunks:
+        for chunk in chunks:
+            content_hash.update(chunk)
+    return Digest(algorithm="sha256", hex=content_hash.hexdigest())

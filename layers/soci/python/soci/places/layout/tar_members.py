@@ -1,0 +1,113 @@
+"""Random access to the members of a plain tar file: a map from name to byte range, nothing is unpacked.
+
+The file is hostile input. The standard library reads the headers through a file that limits how much one
+member may ask for, every member is checked against the file's size, and names are only looked up, never
+written to disk.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from soci.errors import SourceError
+from soci.places.layout.extents import Extent, storage_errors
+
+MAX_MEMBERS = 100_000
+"""An image has some hundred members at most; a map of this many takes about 50 MB."""
+
+MAX_HEADER_BYTES = 1024 * 1024
+"""What the headers of one member may take in all: tarfile reads pax and long-name records whole."""
+
+_MAX_LINKS = 16
+
+_COMPRESSIONS = {
+    b"\x1f\x8b": ("gzip", "gunzip --keep"),
+    b"BZh": ("bzip2", "bunzip2 --keep"),
+    b"\xfd7zXZ\0": ("xz", "unxz --keep"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+}
+
+# What tarfile raises for broken headers; the last four escape from its parsing of pax and sparse records.
+_HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError)
+
+
+class TarMembers:
+    """The regular files of a tar file, by name. Of equal names the last one counts, as in unpacking.
+
+    Raises `SourceError` for a file that is no plain tar, `StorageError` when it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._found: dict[str, Extent | str] = {}  # a string is the name that a link points to
+        with storage_errors(path), _HeaderFile(path) as file:
+            _check_is_plain_file(path, file)
+            for member in _read_members(path, file):
+                name = _clean(member.name)
+                if member.islnk():
+                    self._found[name] = _clean(member.linkname)
+                elif member.issym():
+                    self._found[name] = _clean(posixpath.join(posixpath.dirname(name), member.linkname))
+                elif member.isreg() and not member.issparse():
+                    self._found[name] = Extent(path=path, offset=member.offset_data, size=member.size)
+
+    def find(self, name: str) -> Extent | None:
+        """Tell where a member's bytes lie, links followed; None when there is no such file."""
+        found: Extent | str | None = _clean(name)
+        for _ in range(_MAX_LINKS):
+            if not isinstance(found, str):
+                return found
+            found = self._found.get(found)
+        return None
+
+
+class _HeaderFile(io.FileIO):
+    """A file that gives only so many bytes per member, since tarfile asks for as many as a header says."""
+
+    budget_bytes = MAX_HEADER_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= self.budget_bytes:
+            raise tarfile.ReadError(f"headers of more than {MAX_HEADER_BYTES} bytes for one member")
+        self.budget_bytes -= size
+        return super().read(size)
+
+
+def _read_members(path: Path, file: _HeaderFile) -> Iterator[tarfile.TarInfo]:
+    size_bytes = os.fstat(file.fileno()).st_size
+    try:
+        archive = tarfile.TarFile(fileobj=file)
+        for _ in range(MAX_MEMBERS):
+            file.budget_bytes = MAX_HEADER_BYTES
+            member = archive.next()
+            if member is None:
+                return
+            # A negative size would also send tarfile back to where it was, for ever.
+            if member.size < 0 or member.offset_data + member.size > size_bytes:
+                raise tarfile.ReadError(f"member {member.name[:100]!r} reaches past the end of the file")
+            archive.members.clear()  # type: ignore[attr-defined] # not in its stub; it would keep them all
+            yield member
+    except _HEADER_ERRORS as error:
+        raise SourceError(f"{path}: not a readable tar file: {error}") from error
+    raise SourceError(f"{path}: more than {MAX_MEMBERS} members, too many for an image")
+
+
+def _check_is_plain_file(path: Path, file: _HeaderFile) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise SourceError(f"{path}: not a regular file")
+    start = os.pread(file.fileno(), 8, 0)
+    for magic, (compression, command) in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            raise SourceError(
+                f"{path}: compressed with {compression}, which allows no random access; unpack it first: "
+                f"{command} {path.name}"
+            )
+
+
+def _clean(name: str) -> str:
+    return posixpath.normpath(name).lstrip("/")

@@ -1,0 +1,90 @@
+"""What an answer with an error status means: the registry's own words, bounded, under the right error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from soci.errors import (
+    InvalidDocument,
+    InvalidResponse,
+    RegistryError,
+    RegistryUnavailable,
+    Throttled,
+    Unauthorized,
+)
+from soci.oci.digest import Digest, digest_of
+from soci.places.registry.http_messages import BodyStream, Request, Response, beginning, redacted
+from soci.places.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
+
+OK = 200
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
+_NOT_ALLOWED = 405
+_WRITING = frozenset({"POST", "PUT", "PATCH"})
+MAX_DETAIL_CHARACTERS = 300
+ERROR_LIMIT_BYTES = 1 << 20
+
+
+def fetch_error(request: Request, stream: BodyStream) -> RegistryError:
+    """Make the error for an answer that is none of those expected, and whose body is still to be read."""
+    return error_of(request, beginning(stream, ERROR_LIMIT_BYTES))
+
+
+def error_of(request: Request, response: Response) -> RegistryError:
+    """Make the error for an answer that is none of those expected."""
+    status = response.status
+    message = f"{request}: status {status}"
+    if detail := describe_errors(response):
+        message += f", {detail}"
+    if status == _NOT_ALLOWED and request.method in _WRITING:
+        message += "; the registry may be read-only"
+    pause = parse_retry_after(response.headers.get("retry-after"))
+    return _kind_of(status)(message, status=status, retry_after_seconds=pause)
+
+
+def _kind_of(status: int) -> type[RegistryError]:
+    if status in (UNAUTHORIZED, FORBIDDEN):
+        return Unauthorized
+    if status == TOO_MANY_REQUESTS:
+        return Throttled
+    return RegistryUnavailable if status in TRANSIENT_STATUSES else RegistryError
+
+
+def content_type_of(answer: Response) -> str:
+    """Return the media type that an answer has by its own word, in lower case; empty without one."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_given_digest(answer: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
+    """Compare what an answer says the digest of its content is, if it does, with what it is.
+
+    One by another algorithm is compared where the data is at hand. Raises `InvalidResponse`.
+    """
+    given = answer.headers.get("docker-content-digest", str(digest))
+    try:
+        said = Digest.parse(given)
+    except InvalidDocument:
+        said = None
+    if said is not None and said.algorithm != digest.algorithm:
+        digest = said if data is None else digest_of(data, said.algorithm)
+    if said != digest:
+        raise InvalidResponse(f"{redacted(answer.url)}: given as {given[:150]!r}, but it is {digest}")
+
+
+def describe_errors(response: Response) -> str:
+    """Return the registry's codes and messages (distribution spec, "Error Codes"), in one line."""
+    texts = [f"{code}: {message}" if message else code for code, message in _errors(response)]
+    text = "; ".join(texts) if texts else response.body[: MAX_DETAIL_CHARACTERS * 4].decode(errors="replace")
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
+
+
+def _errors(response: Response) -> Iterator[tuple[str, str]]:
+    try:
+        errors = json.loads(response.body)["errors"]
+        for error in errors:
+            yield str(error.get("code", "")), str(error.get("message", "") or "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return

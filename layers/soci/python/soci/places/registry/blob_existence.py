@@ -1,0 +1,59 @@
+"""Whether a repository has a blob, by a HEAD that says so of the blob itself.
+
+Registries that keep blobs elsewhere redirect this question as well, with or without the blob's digest; a proxy
+that wants its visitors to log in redirects everything. So a redirect without a digest is followed, by a GET of
+one byte: addresses that are signed for a GET refuse a HEAD. What lies at its end counts by its size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from soci.oci.digest import Digest
+from soci.places.registry.answers import NOT_FOUND, OK, check_given_digest
+from soci.places.registry.client import REDIRECTS, RegistryClient
+from soci.places.registry.http_messages import BodyStream, Operation, Request
+from soci.places.registry.retry import Attempts
+
+_PARTIAL = 206
+_TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
+
+
+def has_blob(
+    client: RegistryClient,
+    url: str,
+    digest: Digest,
+    size_bytes: int,
+    scopes: Collection[str],
+    *,
+    attempts: Attempts | None = None,
+) -> bool:
+    """Tell whether the blob at an address of a registry is there, in its full size.
+
+    Raises `RegistryError`; `InvalidResponse` when the registry calls it by another digest.
+    """
+    attempts = attempts or client.retries.start()
+    head = Request(method="HEAD", url=url, operation=Operation.HEAD_BLOB)
+    answer = client.send(head, scopes, expect=(OK, NOT_FOUND, *REDIRECTS), attempts=attempts)
+    if answer.status == NOT_FOUND:
+        return False
+    check_given_digest(answer, digest)
+    if answer.status == OK:
+        return answer.headers.get("content-length", "") in ("", str(size_bytes))
+    if "docker-content-digest" in answer.headers:
+        return True
+    headers = {"Range": "bytes=0-0"} if size_bytes else {}
+    get = Request(method="GET", url=url, operation=Operation.GET_BLOB, headers=headers)
+    with client.open(get, scopes, expect=(OK, _PARTIAL, NOT_FOUND), attempts=attempts) as stream:
+        if stream.status == NOT_FOUND:
+            return False
+        check_given_digest(stream, digest)
+        return _size_of(stream) == str(size_bytes)
+
+
+def _size_of(stream: BodyStream) -> str:
+    if stream.status == OK:
+        return stream.headers.get("content-length", "")
+    match = _TOTAL.fullmatch(stream.headers.get("content-range", ""))
+    return match[1] if match else ""

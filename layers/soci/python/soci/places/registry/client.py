@@ -1,0 +1,178 @@
+"""A request until it has its answer: login, redirects, retries and pace, for one registry.
+
+Rules of who learns a secret:
+    - the header Authorization goes to the registry's own origin (scheme, host, port) and nowhere else: an
+      upload's or a blob's address on another host is asked without it;
+    - a redirect never takes it along, nor leads from HTTPS to plain HTTP;
+    - over plain HTTP it goes to this machine alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TypeVar
+
+from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
+from soci.oci.manifest import MANIFEST_LIMIT_BYTES
+from soci.places.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
+from soci.places.registry.auth import TOKEN_LIMIT_BYTES
+from soci.places.registry.credentials import LoginSource, NoLogins
+from soci.places.registry.http_messages import (
+    DOCUMENT_SECONDS,
+    BodyStream,
+    Request,
+    Response,
+    beginning,
+    redirected,
+    whole,
+)
+from soci.places.registry.rate_limit import Pace
+from soci.places.registry.retry import Attempts, RetryPolicy
+from soci.places.registry.session import Session
+from soci.places.registry.transport import Transport
+
+ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES
+MAX_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_T = TypeVar("_T")
+
+
+class RegistryClient:
+    """Sends requests to one registry. Shared by threads.
+
+    `base_url` is its origin, `host` the name by which its login is known.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        host: str,
+        *,
+        transport: Transport | None = None,
+        logins: LoginSource | None = None,
+        retries: RetryPolicy | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.host = host
+        self.retries = retries or RetryPolicy()
+        self._transport = transport or Transport()
+        self._pace = pace or Pace({}, self.retries.clock)
+        self._session = Session(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
+
+    def send(
+        self,
+        request: Request,
+        scopes: Collection[str],
+        *,
+        expect: Collection[int],
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
+        attempts: Attempts | None = None,
+    ) -> Response:
+        """Send a request, several times if need be, and return the answer, whose status is as expected.
+
+        Failures count among the attempts given, if they are: those at something larger.
+
+        Raises:
+            Unauthorized, Throttled, RegistryUnavailable: the request failed, for good or as often as we try.
+            RegistryError: the answer has another status.
+            InvalidResponse: the answer contradicts the protocol, or is larger than the limit.
+        """
+        with ExitStack() as stack:
+            attempts = attempts or self.retries.start()
+            return self._attempt(
+                stack,
+                request,
+                scopes,
+                expect=expect,
+                attempts=attempts,
+                read=lambda stream: whole(
+                    stream, limit_bytes, within_seconds=min(DOCUMENT_SECONDS, attempts.seconds_left())
+                ),
+            )
+
+    @contextmanager
+    def open(
+        self, request: Request, scopes: Collection[str], *, expect: Collection[int], attempts: Attempts
+    ) -> Iterator[BodyStream]:
+        """Send a request, and again until an answer begins; its body is read inside the block.
+
+        Failures count among the attempts given, which may be those at something larger.
+
+        Raises as `send` does. Reading raises `RegistryUnavailable` when the body breaks off.
+        """
+        with ExitStack() as stack:
+            yield self._attempt(
+                stack, request, scopes, expect=expect, attempts=attempts, read=lambda stream: stream
+            )
+
+    def _attempt(
+        self,
+        stack: ExitStack,
+        request: Request,
+        scopes: Collection[str],
+        *,
+        expect: Collection[int],
+        attempts: Attempts,
+        read: Callable[[BodyStream], _T],
+    ) -> _T:
+        while True:
+            try:
+                stream = stack.enter_context(self._logged_in(request, scopes))
+                if stream.status in expect:
+                    return read(stream)
+                error = fetch_error(request, stream)
+            except (RegistryUnavailable, Throttled) as failure:
+                error = failure
+            stack.close()
+            _wait(attempts, request, error)
+
+    @contextmanager
+    def _logged_in(self, request: Request, scopes: Collection[str]) -> Iterator[BodyStream]:
+        """Send a request with the authorization that is kept, and again with a new one if it is refused."""
+        login = self._session.start(scopes)
+        while True:
+            with self._followed(request, login.header) as stream:
+                refused = stream.status == UNAUTHORIZED and self._session.is_own(stream.url)
+                if not refused:
+                    yield stream
+                    return
+                answer = beginning(stream, ERROR_LIMIT_BYTES)
+            if not login.renew(answer):
+                error = error_of(request, answer)
+                raise type(error)(f"{error}; {self._session.explain_refusal()}", status=error.status)
+
+    @contextmanager
+    def _followed(self, request: Request, authorization: str | None) -> Iterator[BodyStream]:
+        """Send a request and follow the redirects of a GET; other methods are never sent elsewhere."""
+        for _ in range(MAX_REDIRECTS + 1):
+            is_own = self._session.is_own(request.url)
+            sent = request
+            if authorization is not None and is_own:
+                sent = replace(request, headers={**request.headers, "Authorization": authorization})
+            with ExitStack() as stack:
+                with self._pace.turn(request.operation) if is_own else nullcontext():
+                    stream = stack.enter_context(self._transport.open(sent))
+                if request.method != "GET" or stream.status not in REDIRECTS:
+                    yield stream
+                    return
+                beginning(stream, ERROR_LIMIT_BYTES)
+                target = stream.headers.get("location", "")
+            request = replace(request, url=redirected(request.url, target))
+        raise InvalidResponse(f"{request}: more than {MAX_REDIRECTS} redirects")
+
+    def _send_login(self, request: Request) -> Response:
+        return self._transport.send(request, limit_bytes=TOKEN_LIMIT_BYTES)
+
+
+def _wait(attempts: Attempts, request: Request, error: RegistryError) -> None:
+    # What was refused for its rate has not been done, so it may be sent again whatever it is.
+    may_repeat = isinstance(error, Throttled) or (
+        request.repeatable and isinstance(error, RegistryUnavailable)
+    )
+    if not may_repeat:
+        raise error
+    attempts.wait(error)

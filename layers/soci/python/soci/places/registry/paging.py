@@ -1,0 +1,38 @@
+"""Lists that come in pages: each names the next one in its header Link (RFC 8288)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from soci.errors import InvalidResponse
+from soci.places.registry.client import RegistryClient
+from soci.places.registry.http_messages import Operation, Request, Response, joined, origin, redacted
+
+MAX_PAGES = 10_000
+_OK = 200
+_NEXT = re.compile(r"""<([^>]*)>\s*(?:;[^,]*)?;\s*rel="?next"?""", re.IGNORECASE)
+
+
+def fetch_pages(
+    client: RegistryClient, url: str, scopes: Collection[str], *, expect: Collection[int] = (_OK,)
+) -> Iterator[Response]:
+    """Yield the pages of a list, the first as it is asked for by `url`; one with another status is the last.
+
+    Raises:
+        InvalidResponse: a page names one that was there already, or one of another server.
+        RegistryError: a page cannot be read.
+    """
+    seen = set()
+    for _ in range(MAX_PAGES):
+        seen.add(url)
+        page = client.send(Request(method="GET", url=url, operation=Operation.LIST), scopes, expect=expect)
+        yield page
+        match = _NEXT.search(page.headers.get("link", ""))
+        if match is None or page.status != _OK:
+            return
+        following = joined(url, match[1])
+        if following in seen or origin(following) != origin(url):
+            raise InvalidResponse(f"{redacted(url)}: the next page is {redacted(following)}, which cannot be")
+        url = following
+    raise InvalidResponse(f"{redacted(url)}: more than {MAX_PAGES} pages")

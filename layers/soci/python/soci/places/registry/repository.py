@@ -1,0 +1,274 @@
+"""A repository of a registry: the ports of `soci.places.ports` over the OCI distribution spec.
+
+Manifests lie under `/manifests`, by tag or digest; configs, layers and zTOCs under `/blobs`. Manifests that
+have been read or written are kept: they are small, and a recipe asks for some of them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Literal
+
+from soci.errors import BlobMissing, InvalidDocument, RegistryError
+from soci.oci import gojson, media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.fields import Fields
+from soci.oci.image_config import CONFIG_LIMIT_BYTES
+from soci.oci.integrity import check_content, checked
+from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
+from soci.oci.reference import DEFAULT_TAG, RegistryRef
+from soci.places.ports import EntryPoint, ImageSource
+from soci.places.registry.blob_existence import has_blob
+from soci.places.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
+from soci.places.registry.http_messages import redacted
+from soci.places.registry.manifests import Manifests
+from soci.places.registry.paging import fetch_pages
+from soci.places.registry.referrers import Referrers, describe_referrer, is_fallback_tag
+from soci.places.registry.scopes import Scopes
+from soci.places.registry.streaming import BlobReader, StreamSettings
+from soci.places.registry.upload import StreamedUpload, Uploads
+
+TAGS_PER_PAGE = 1_000
+TAGS_AT_ONCE = 8
+"""Tags that are looked up at the same time: a repository may have thousands."""
+
+_KEPT = (400, 403, 409)
+"""What registries answer when something still refers to a manifest; it differs between them."""
+_ADVICE = {
+    401: "to delete takes a permission of its own",
+    403: "to delete takes a permission of its own, and nothing that still refers to it",
+    405: "this registry does not delete: whoever runs it can enable that",
+}
+
+
+class RegistryRepository:
+    """`ImageSource` and `ArtifactSink`, and all that some of them can do besides. Shared by threads.
+
+    The image is the one with the reference's digest, else the one with its tag, else `latest`.
+    """
+
+    holds_whole_images: Literal[True] = True
+    """See `ports.CompleteSource`: registries take no index whose manifests are not there."""
+
+    def __init__(
+        self, client: RegistryClient, reference: RegistryRef, *, streaming: StreamSettings | None = None
+    ) -> None:
+        self.reference = reference
+        self._client = client
+        self._streaming = streaming or StreamSettings()
+        self._scopes = Scopes(repository=reference.repository)
+        self.url = f"{client.base_url}/v2/{reference.repository}"
+        self._manifests = Manifests(client, self.url, self._scopes)
+        self._referrers = Referrers(client, self.url, self._scopes, self._manifests)
+        self._uploads = Uploads(client, f"{self.url}/blobs", self._scopes.push)
+        self._documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+        self._readers: dict[Digest, BlobReader] = {}
+
+    def __str__(self) -> str:
+        return self.reference.name
+
+    # ImageSource
+
+    def fetch_root(self) -> Descriptor:
+        """Describe the image as it is now: a tag is read again each time.
+
+        Raises `NotInImage` when there is none; `IntegrityError`, `RegistryError` as `Manifests.fetch`.
+        """
+        wanted = self.reference.digest or self.reference.tag or DEFAULT_TAG
+        found = self._documents.get(wanted) if isinstance(wanted, Digest) else None
+        found = found or self._manifests.fetch_existing(wanted)
+        self._documents[found[0].digest] = found
+        return found[0]
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest, index or config, size-limited and checked. See `ports.ImageSource`."""
+        is_blob = not _is_document(descriptor)
+        limit_bytes = CONFIG_LIMIT_BYTES if is_blob else MANIFEST_LIMIT_BYTES
+        if descriptor.size > limit_bytes:
+            raise InvalidDocument(
+                f"{descriptor.digest}: {descriptor.size} bytes, such a document may have {limit_bytes}"
+            )
+        if is_blob:
+            data = self.fetch_range(descriptor, 0, descriptor.size)
+        else:
+            _, data = self._fetch_document(descriptor.digest)
+        check_content(descriptor, data)
+        return data
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Stream a blob by several ranges ahead of the reader, resumed where it broke. See `BlobReader`."""
+        with self._reader(descriptor).open(self._streaming) as chunks:
+            yield chunks
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a blob. See `ports.ImageSource`."""
+        return b"".join(self._reader(descriptor).fetch(start, min(end, descriptor.size)))
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob or manifest is here, in its full size.
+
+        A manifest is read for that, and kept: who asks is about to read it.
+        """
+        if _is_document(descriptor):
+            try:
+                return len(self._fetch_document(descriptor.digest)[1]) == descriptor.size
+            except BlobMissing:
+                return False
+        url = f"{self.url}/blobs/{descriptor.digest}"
+        return has_blob(self._client, url, descriptor.digest, descriptor.size, self._scopes.pull)
+
+    # DescriptorSource, ReferrerSource
+
+    def fetch_descriptor(self, digest: Digest) -> Descriptor:
+        """Return media type and size of a manifest. Raises `BlobMissing` when it is not there."""
+        return self._fetch_document(digest)[0]
+
+    def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
+        """Describe the manifests of one artifact type whose subject this is. See `ports.ReferrerSource`."""
+        # Filtered here: registries may leave it to the client, and the fallback tag always does.
+        return [entry for entry in self._referrers.fetch(subject) if entry.artifact_type == artifact_type]
+
+    # ArtifactSink, BlobMounter
+
+    def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
+        """Write a blob, in parts where it is large. See `ports.ArtifactSink`."""
+        self._uploads.push(descriptor.digest, checked(descriptor, chunks))
+
+    def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        """Take a blob over from another repository of this registry; False when that is not possible."""
+        if not isinstance(source, RegistryRepository) or source.reference.host != self.reference.host:
+            return False
+        scopes = self._scopes.mount_from(source._scopes)  # noqa: SLF001 - a repository like this one
+        return self._uploads.mount(descriptor.digest, source.reference.repository, scopes)
+
+    def start_upload(self) -> StreamedUpload:
+        """Begin to write a blob whose digest is known at its end only. Raises `RegistryError`."""
+        return StreamedUpload(self._uploads.start())
+
+    def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        """Write a manifest under its digest; one with a subject is then among its referrers.
+
+        Raises `RegistryError`. One that is there already is not sent again, one with a subject if it is also the
+        first of its kind among the referrers: of several, readers take the first.
+        """
+        check_content(descriptor, data)
+        self._documents[descriptor.digest] = (descriptor, data)
+        document = _parse(descriptor, data)
+        subject, entry = document.subject, describe_referrer(descriptor, document)
+        is_there = self._manifests.has(descriptor.digest)
+        if is_there and (subject is None or self._is_first(subject.digest, entry)):
+            return
+        headers = self._manifests.put(descriptor, data)
+        if subject is not None and "oci-subject" not in headers:
+            self._referrers.add(subject.digest, entry)
+
+    def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
+        """Point a tag to a pushed manifest; without a tag there is nothing to do.
+
+        Raises `BlobMissing` if it was not pushed, `TagImmutable` if the tag may not move, `RegistryError`.
+        """
+        _, data = self._fetch_document(descriptor.digest)
+        if tag is not None:
+            self._manifests.put_tag(tag, descriptor, data)
+
+    # What a repository has besides
+
+    def fetch_tags(self) -> Iterator[str]:
+        """Yield all tags, in the registry's order. Raises `RegistryError`."""
+        url = f"{self.url}/tags/list?n={TAGS_PER_PAGE}"
+        for page in fetch_pages(self._client, url, self._scopes.pull):
+            where = redacted(page.url)
+            yield from Fields(gojson.decode(page.body, where, limit_bytes=ANSWER_LIMIT_BYTES), where).strings(
+                "tags"
+            )
+
+    def fetch_entry_points(self) -> Iterator[EntryPoint]:
+        """Yield all tags with what they point to, some of them read at the same time. See `ports.ImageStore`."""
+        tags = self.fetch_tags()
+        with ThreadPoolExecutor(TAGS_AT_ONCE) as pool:
+            while some := list(islice(tags, TAGS_AT_ONCE)):
+                for tag, found in zip(some, pool.map(self._manifests.fetch, some), strict=True):
+                    is_list = found and is_fallback_tag(tag) and media_types.is_index(found[0].media_type)
+                    if found is not None and not is_list:
+                        root = describe_referrer(found[0], _parse(*found))
+                        yield EntryPoint(tag=tag, root=root, data=found[1])
+
+    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:
+        """Take a manifest away, with its tags and out of its subject's list. See `ports.ImageStore`.
+
+        The list comes last, so that a run that ends between finds the manifest again. But some registries keep
+        what a list refers to; there it goes out of the list first, and back if it has to stay.
+        """
+        subject = subject or self._fetch_subject(digest)
+        self._documents.pop(digest, None)
+        try:
+            is_deleted = self._delete(digest)
+        except RegistryError as error:
+            entry = self._referrers.remove(subject, digest) if subject and error.status in _KEPT else None
+            if subject is None or entry is None:
+                raise
+            try:
+                return self._delete(digest)
+            except RegistryError:
+                self._referrers.add(subject, entry)
+                raise
+        if subject is not None:
+            self._referrers.remove(subject, digest)
+        return is_deleted
+
+    def delete_tag(self, tag: str) -> bool:
+        """Take a tag away and leave what it points to. See `ports.ImageStore`."""
+        return self._delete(tag)
+
+    def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
+        """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
+        return 0
+
+    def _is_first(self, subject: Digest, entry: Descriptor) -> bool:
+        listed = self.fetch_referrers(subject, entry.artifact_type or "")
+        return bool(listed) and listed[0].digest == entry.digest
+
+    def _delete(self, reference: Digest | str) -> bool:
+        try:
+            return self._manifests.delete(reference)
+        except RegistryError as error:
+            advice = _ADVICE.get(error.status or 0)
+            if advice is None:
+                raise
+            raise type(error)(f"{error}; {advice}", status=error.status) from error
+
+    def _fetch_subject(self, digest: Digest) -> Digest | None:
+        found = self._documents.get(digest) or self._manifests.fetch(digest)
+        subject = _parse(*found).subject if found else None
+        return subject.digest if subject else None
+
+    def _fetch_document(self, digest: Digest) -> tuple[Descriptor, bytes]:
+        found = self._documents.get(digest) or self._manifests.fetch(digest)
+        if found is None:
+            raise BlobMissing(f"{self}: no manifest {digest}")
+        self._documents[digest] = found
+        return found
+
+    def _reader(self, descriptor: Descriptor) -> BlobReader:
+        reader = self._readers.get(descriptor.digest)
+        if reader is None or reader.size_bytes != descriptor.size:
+            url = f"{self.url}/blobs/{descriptor.digest}"
+            reader = BlobReader(self._client, descriptor, url, self._scopes.pull, str(self))
+            self._readers[descriptor.digest] = reader
+        return reader
+
+
+def _is_document(descriptor: Descriptor) -> bool:
+    return media_types.is_index(descriptor.media_type) or media_types.is_manifest(descriptor.media_type)
+
+
+def _parse(descriptor: Descriptor, data: bytes) -> ImageManifest | ImageIndex:
+    what = f"manifest {descriptor.digest}"
+    if media_types.is_index(descriptor.media_type):
+        return ImageIndex.parse(data, what)
+    return ImageManifest.parse(data, what)

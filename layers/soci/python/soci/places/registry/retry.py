@@ -1,0 +1,105 @@
+"""What is repeated, how often, and how long we wait: the one place that decides on it.
+
+    what happened                       repeated
+    no connection, reset, time-out      if the request may be sent twice
+    408, 425, 429, 500, 502, 503, 504   if the request may be sent twice; 429 always, since nothing was done
+    any other answer                    never
+
+The wait is random between nothing and a limit that doubles each time (full jitter), or what Retry-After says.
+All of it ends at the deadline: a wait that would lead past it is not begun.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from soci.errors import RegistryError
+from soci.places.cancel import pause
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time, as the client sees it; tests bring their own."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = pause
+    random: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How patient we are. Five attempts get over a restart, or a burst of somebody else's requests."""
+
+    attempts: int = 5
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 20.0
+    deadline_seconds: float = 120.0
+    clock: Clock = field(default_factory=Clock)
+
+    def start(self, *, deadline_seconds: float | None = None) -> Attempts:
+        """Begin to count the attempts at one thing, which may have a deadline of its own."""
+        return Attempts(
+            self if deadline_seconds is None else replace(self, deadline_seconds=deadline_seconds)
+        )
+
+
+class Attempts:
+    """The attempts at one thing: how many there were, and until when there may be more."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._clock = policy.clock
+        self._deadline = self._clock.now() + policy.deadline_seconds
+        self._failures = 0
+
+    def wait(self, error: RegistryError) -> None:
+        """Wait before the next attempt, or raise the error of the last one when there is none."""
+        self._failures += 1
+        if self._failures >= self._policy.attempts:
+            raise self._last(error)
+        limit = self._policy.first_wait_seconds * 2 ** (self._failures - 1)
+        wait = self._clock.random() * min(limit, self._policy.longest_wait_seconds)
+        wait = max(wait, error.retry_after_seconds or 0.0)
+        if self._clock.now() + wait > self._deadline:
+            raise self._last(error)
+        self._clock.sleep(wait)
+
+    def seconds_left(self) -> float:
+        """Return how long the attempt that runs may take until the deadline; a moment if that is over."""
+        return max(1.0, self._deadline - self._clock.now())
+
+    def _last(self, error: RegistryError) -> RegistryError:
+        count = f", after {self._failures} attempts" if self._failures > 1 else ""
+        asked = error.retry_after_seconds
+        pause = f"; the registry asks for a pause of {asked:.0f} s" if asked else ""
+        if not count + pause:
+            return error
+        return type(error)(f"{error}{count}{pause}", status=error.status, retry_after_seconds=asked)
+
+    def progress(self) -> None:
+        """Begin anew: what failed before got further meanwhile."""
+        self._failures = 0
+        self._deadline = self._clock.now() + self._policy.deadline_seconds
+
+
+def parse_retry_after(text: str | None, *, now: datetime | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a number, or a date; None for anything else."""
+    if text is None:
+        return None
+    if text.strip().isascii() and text.strip().isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # its offset from UTC may be any number
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,1 @@
+"""The function index_layer: one layer to its zTOC."""

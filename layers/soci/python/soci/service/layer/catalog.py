@@ -1,0 +1,140 @@
+"""The table of zTOCs that were made: a `ZtocCatalog` in DynamoDB, which may be away without harm.
+
+layer           partition key: the layer's digest
+settings        sort key: all else that decides a zTOC's bytes, readable
+ztoc, size, copy        the entry
+mac             over all of these: a builder of this stack wrote them, having read the whole layer
+repositories    where to look; not under the MAC, since what is found there has to have the digests above
+expires_at      seconds since 1970: DynamoDB deletes rows that nobody has used for long
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from soci.build.reuse import ReuseKey
+from soci.errors import InvalidDocument
+from soci.oci.fields import Fields
+from soci.service.layer.best_effort import MayBeAway
+from soci.service.layer.reuse import Entry
+from soci.service.layer.row_mac import RowMac
+
+ROW_LIFE_SECONDS = 90 * 24 * 3600
+"""Counted from the last use. A row less costs the building of one zTOC."""
+
+
+class DynamoDbCatalog:
+    """A table with partition key `layer` and sort key `settings`. Shared by threads.
+
+    A table that cannot be reached, is throttled or refuses is a table without rows: one line in the log says so. So it
+    is when the MACs of rows cannot be made or checked.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        mac: RowMac,
+        *,
+        make_client: Callable[[], Any] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._table = table
+        self._mac = mac
+        self._now = now
+        self._dynamodb = MayBeAway("dynamodb", f"table {table}", make_client=make_client, now=now)
+
+    def find(self, key: ReuseKey) -> Entry | None:
+        """Return what is known. See `ZtocCatalog`."""
+        answer = self._dynamodb.ask(lambda client: client.get_item(TableName=self._table, Key=_row_key(key)))
+        item = answer and answer.get("Item")
+        if not item:
+            return None
+        name = f"row of {key}"
+        document = {field: _plain(value, name) for field, value in item.items()}
+        entry = Entry.from_document(document, name)
+        fields = Fields(document, name)
+        is_right = self._mac.is_right(facts_of(key, entry), fields.string("mac"))
+        if is_right is False:
+            raise fields.invalid("mac", "not that of a builder of this stack for this row")
+        return entry if is_right else None
+
+    def record(self, key: ReuseKey, entry: Entry) -> None:
+        """Write a row, or write it anew; without its MAC it would be of no use. See `ZtocCatalog`."""
+        mac = None if self._dynamodb.is_away else self._mac.make(facts_of(key, entry))
+        if mac is not None:
+            self._update(key, {"copy": None, **entry.to_document(), "mac": mac})
+
+    def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
+        """Write where to look, and that the row was used, if it still is that row. See `ZtocCatalog`."""
+        repositories = entry.also_in(repository).to_document()["repositories"]
+        self._update(key, {"repositories": repositories}, still=entry)
+
+    def _update(self, key: ReuseKey, values: Mapping[str, object], *, still: Entry | None = None) -> None:
+        values = {**values, "expires_at": int(self._now() + ROW_LIFE_SECONDS)}
+        there = {field: value for field, value in values.items() if value is not None}
+        absent = [f"#{field}" for field in values if field not in there]
+        expression = "SET " + ", ".join(f"#{field} = :{field}" for field in there)
+        if absent:
+            expression += " REMOVE " + ", ".join(absent)
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _row_key(key),
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": {f"#{field}": field for field in values},
+            "ExpressionAttributeValues": {f":{field}": _attribute(value) for field, value in there.items()},
+        }
+        if still is not None:
+            request["ConditionExpression"] = "ztoc = :still"
+            request["ExpressionAttributeValues"][":still"] = _attribute(str(still.ztoc))
+        self._dynamodb.ask(lambda client: _updated(client, request))
+
+
+def facts_of(key: ReuseKey, entry: Entry) -> bytes:
+    """Return what a row's MAC is made of: a digest of all that the row says, so that no two rows have the same."""
+    copy = None if entry.copy is None else [str(entry.copy.digest), entry.copy.size]
+    facts = ["zTOC row", str(key.layer), key.settings, str(entry.ztoc), entry.size, copy]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
+
+
+def _updated(client: Any, request: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ANN401
+    try:
+        answer: Mapping[str, Any] = client.update_item(**request)
+    except client.exceptions.ConditionalCheckFailedException:
+        return {}  # it was deleted or written anew since it was read, which is as good
+    return answer
+
+
+def _row_key(key: ReuseKey) -> dict[str, object]:
+    return {"layer": _attribute(str(key.layer)), "settings": _attribute(key.settings)}
+
+
+def _attribute(value: object) -> dict[str, object]:
+    match value:
+        case str():
+            return {"S": value}
+        case int():
+            return {"N": str(value)}
+        case list():
+            return {"L": [_attribute(item) for item in value]}
+        case dict():
+            return {"M": {name: _attribute(item) for name, item in value.items()}}
+        case _:
+            raise TypeError(f"no attribute of a row: {value!r}")
+
+
+def _plain(attribute: Mapping[str, Any], name: str) -> object:
+    match attribute:
+        case {"S": str(text)}:
+            return text
+        case {"N": str(number)} if number.isdecimal():
+            return int(number)
+        case {"L": list(items)}:
+            return [_plain(item, name) for item in items]
+        case {"M": dict(members)}:
+            return {member: _plain(item, name) for member, item in members.items()}
+        case _:
+            raise InvalidDocument(f"{name}: an attribute of the type {', '.join(attribute)}")

@@ -1,0 +1,258 @@
+"""The settings of a deployment: which images are indexed, how, and under which tag the result is found.
+
+One JSON document, `settings` in cdk.json and SOCI_SETTINGS of every function. It is declared here once; reading,
+writing, the messages about bad fields and the table in the manual all follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+from soci.service.settings.schema import (
+    Choice,
+    Declared,
+    Flag,
+    Integer,
+    ListOf,
+    Nullable,
+    PrintableText,
+    Setting,
+    Text,
+)
+from soci.settings import (
+    DEFAULT_BUILD_TOOL_IDENTIFIER,
+    DEFAULT_GZIP_LEVEL,
+    DEFAULT_MIN_LAYER_SIZE_BYTES,
+    DEFAULT_SPAN_SIZE_BYTES,
+    MAX_GZIP_LEVEL,
+    MAX_SPAN_SIZE_BYTES,
+    MIN_SPAN_SIZE_BYTES,
+    IndexSettings,
+    MultiMember,
+    Optimization,
+    ZstdLayers,
+)
+
+DEFAULT_MIN_IMAGE_SIZE_BYTES = 250 << 20
+"""What AWS advises: smaller images start no sooner when they are loaded lazily."""
+
+_GLOB = Text(pattern=r"[A-Za-z0-9._/*?-]{1,300}", accepted="globs of letters, digits and `. _ - / * ?`")
+_TAG_SUFFIX = Text(pattern=r"[A-Za-z0-9_.-]{1,64}", accepted="1 to 64 letters, digits and `_ . -`")
+_PRINTABLE = PrintableText(maximum_characters=200)
+_PATH = Text(pattern=r"[^\x00\ud800-\udfff]{1,4096}", accepted="paths or globs")
+_SIZE = Integer(minimum=0)
+
+
+class UntaggedImages(StrEnum):
+    """What becomes of images that are pushed without a tag."""
+
+    LEAVE_OUT = "leave-out"
+    INDEX = "index"
+
+
+class Architecture(StrEnum):
+    """Architectures as image indexes name them."""
+
+    AMD64 = "amd64"
+    ARM64 = "arm64"
+    ARM = "arm"
+    I386 = "386"
+    PPC64LE = "ppc64le"
+    RISCV64 = "riscv64"
+    S390X = "s390x"
+
+
+class IndexVersions(StrEnum):
+    """Which versions of the index an image gets."""
+
+    V1 = "v1"
+    V2 = "v2"
+    BOTH = "both"
+
+
+class TagPolicy(StrEnum):
+    """Under which tag the SOCI-enabled image of version 2 is found."""
+
+    SUFFIX = "suffix"
+    """The image's own tag with something behind it; the image keeps its tag."""
+    REPLACE = "replace"
+    """The image's own tag, which moves."""
+    DIGEST_ONLY = "digest-only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamePatterns(Declared):
+    """Names that are meant: those that match one pattern to include and none to exclude."""
+
+    include: Annotated[
+        tuple[str, ...],
+        Setting(
+            ListOf(item=_GLOB, minimum_items=1),
+            "names to take: `*` any characters, `?` one; the whole name, case counts",
+        ),
+    ] = ("*",)
+    exclude: Annotated[tuple[str, ...], Setting(ListOf(item=_GLOB), "names to leave out of those taken")] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules(Declared):
+    """Which images are indexed."""
+
+    repositories: NamePatterns = field(default_factory=NamePatterns)
+    tags: NamePatterns = field(default_factory=NamePatterns)
+    untagged_images: Annotated[
+        UntaggedImages,
+        Setting(
+            Choice(UntaggedImages),
+            "images pushed without a tag; the parts of a multi-platform image come so too",
+        ),
+    ] = UntaggedImages.LEAVE_OUT
+    min_image_size_bytes: Annotated[
+        int,
+        Setting(_SIZE, "smaller images are left out: compressed layers of one platform", unit="bytes"),
+    ] = DEFAULT_MIN_IMAGE_SIZE_BYTES
+    max_image_size_bytes: Annotated[
+        int | None, Setting(Nullable(_SIZE), "larger images are left out; `null`: no limit", unit="bytes")
+    ] = None
+    architectures: Annotated[
+        tuple[Architecture, ...],
+        Setting(
+            ListOf(item=Choice(Architecture), minimum_items=1),
+            "platforms to index, of those that an image has; the operating system is always linux",
+        ),
+    ] = (Architecture.AMD64, Architecture.ARM64)
+
+    def conflicts(self) -> Iterable[str]:
+        """See `Declared`."""
+        if self.max_image_size_bytes is not None and self.max_image_size_bytes < self.min_image_size_bytes:
+            yield (
+                f"max_image_size_bytes: got {self.max_image_size_bytes}, "
+                f"want at least min_image_size_bytes, {self.min_image_size_bytes}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index(Declared):
+    """How images are indexed."""
+
+    version: Annotated[
+        IndexVersions,
+        Setting(
+            Choice(IndexVersions),
+            "`v2`: a SOCI-enabled image beside the original; `v1`: an index that refers to the image, "
+            "used only in accounts that had SOCI before",
+        ),
+    ] = IndexVersions.V2
+    span_size_bytes: Annotated[
+        int,
+        Setting(
+            Integer(minimum=MIN_SPAN_SIZE_BYTES, maximum=MAX_SPAN_SIZE_BYTES),
+            "distance of the points at which a layer can be entered",
+            unit="bytes",
+        ),
+    ] = DEFAULT_SPAN_SIZE_BYTES
+    min_layer_size_bytes: Annotated[int, Setting(_SIZE, "smaller layers are loaded whole", unit="bytes")] = (
+        DEFAULT_MIN_LAYER_SIZE_BYTES
+    )
+    optimizations: Annotated[
+        tuple[Optimization, ...],
+        Setting(
+            ListOf(item=Choice(Optimization)),
+            "`xattr`: say of layers without extended attributes that they have none",
+        ),
+    ] = ()
+    prefetch_files: Annotated[
+        tuple[str, ...],
+        Setting(ListOf(item=_PATH), "files to fetch before the container starts; experimental in readers"),
+    ] = ()
+    multi_member_gzip: Annotated[
+        MultiMember,
+        Setting(
+            Choice(MultiMember),
+            "gzip layers of several members (pigz -i, mgzip, eStargz), which readers before v0.14 read wrongly",
+        ),
+    ] = MultiMember.LEAVE_OUT
+    zstd_layers: Annotated[
+        ZstdLayers,
+        Setting(
+            Choice(ZstdLayers),
+            "zstd layers, which no reader loads lazily; `recompress`: the SOCI-enabled image gets a gzip copy",
+        ),
+    ] = ZstdLayers.LEAVE_OUT
+    gzip_level: Annotated[
+        int, Setting(Integer(minimum=1, maximum=MAX_GZIP_LEVEL), "of gzip copies; 9 is the smallest")
+    ] = DEFAULT_GZIP_LEVEL
+    build_tool_identifier: Annotated[
+        str, Setting(_PRINTABLE, "stands in every index and is part of every digest")
+    ] = DEFAULT_BUILD_TOOL_IDENTIFIER
+
+    def conflicts(self) -> Iterable[str]:
+        """See `Declared`."""
+        if self.version is IndexVersions.V1 and self.zstd_layers is ZstdLayers.RECOMPRESS:
+            yield (
+                "zstd_layers: got recompress, want leave-out with version v1, which leaves images as they are"
+            )
+
+    @property
+    def settings(self) -> IndexSettings:
+        """What the recipes for indexing take."""
+        return IndexSettings(
+            span_size_bytes=self.span_size_bytes,
+            min_layer_size_bytes=self.min_layer_size_bytes,
+            build_tool_identifier=self.build_tool_identifier,
+            optimizations=frozenset(self.optimizations),
+            prefetch_patterns=self.prefetch_files,
+            multi_member=self.multi_member_gzip,
+            zstd_layers=self.zstd_layers,
+            gzip_level=self.gzip_level,
+        )
+
+    @property
+    def makes_v1(self) -> bool:
+        """Whether images get an index of version 1."""
+        return self.version is not IndexVersions.V2
+
+    @property
+    def makes_v2(self) -> bool:
+        """Whether images get a SOCI-enabled image of version 2."""
+        return self.version is not IndexVersions.V1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagging(Declared):
+    """Where the SOCI-enabled image of version 2 is found. Version 1 sets no tag."""
+
+    policy: Annotated[
+        TagPolicy,
+        Setting(
+            Choice(TagPolicy),
+            "`suffix`: the image's tag with a suffix; `replace`: the image's own tag; `digest-only`: no tag",
+        ),
+    ] = TagPolicy.SUFFIX
+    suffix: Annotated[str, Setting(_TAG_SUFFIX, "of the policy `suffix`")] = "-soci"
+    when_nothing_to_index: Annotated[
+        bool,
+        Setting(
+            Flag(),
+            "with `suffix`: the new tag is set on the image itself if nothing of it is indexed, so that a "
+            "deployment that names it finds it",
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(Declared):
+    """All of it. `from_document` and `to_document` are each other's inverse."""
+
+    rules: Rules = field(default_factory=Rules)
+    index: Index = field(default_factory=Index)
+    tagging: Tagging = field(default_factory=Tagging)
+
+    def output_tag(self, tag: str | None) -> str | None:
+        """Return the tag of the SOCI-enabled image of an image with this tag; None when it gets none."""
+        if tag is None or not self.index.makes_v2 or self.tagging.policy is TagPolicy.DIGEST_ONLY:
+            return None
+        return tag + self.tagging.suffix if self.tagging.policy is TagPolicy.SUFFIX else tag

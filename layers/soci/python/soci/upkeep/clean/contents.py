@@ -1,0 +1,132 @@
+"""What the manifests of a repository are and lead to, read once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.index.convert import is_soci_index
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.digest import Digest
+from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.places.ports import ImageOpener
+from soci.upkeep.inventory import Listed
+
+_AT_A_TIME = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one image index or image manifest says, as far as it matters here. It never changes."""
+
+    children: frozenset[Digest] | None = None
+    """What an image index lists; None: a manifest."""
+    is_enabled: bool = False
+    """Whether an image index lists a SOCI index."""
+    config: Digest | None = None
+    """Of a manifest."""
+    named_index: Digest | None = None
+    """The SOCI index that a manifest names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is known of all manifests that can be read."""
+
+    facts: Mapping[Digest, Facts] = field(repr=False)
+    children: Mapping[Digest, frozenset[Digest]]
+    """What each image index lists."""
+    enabled_indexes: tuple[Digest, ...]
+    """Image indexes that list a SOCI index: SOCI-enabled images."""
+    named_indexes: Mapping[Digest, Digest]
+    """The SOCI index that an image manifest names, by manifest."""
+    configs: Mapping[Digest, Digest]
+    """The config of each image manifest."""
+    configs_of_originals: frozenset[Digest]
+    """The configs of all images that name no index."""
+    unreadable: tuple[Digest, ...]
+    """Image indexes and manifests that are archived, broken or gone since."""
+
+    def configs_of_copy(self, digest: Digest) -> frozenset[Digest]:
+        """Return the configs of what is indexed of a SOCI-enabled image: those of its originals."""
+        manifests = self.children.get(digest, frozenset({digest}))
+        return frozenset(self.configs[one] for one in manifests if one in self.named_indexes)
+
+
+def read_contents(
+    open_image: ImageOpener,
+    repository: str,
+    listed: Sequence[Listed],
+    known: Mapping[Digest, Facts],
+    *,
+    with_unlisted: bool,
+) -> Contents:
+    """Read all image indexes and image manifests of a repository; artifacts of other types tell by the list.
+
+    What is `known` is not read again. `with_unlisted`: what image indexes list is read though the list lacks it.
+
+    Raises:
+        SourceError: the registry cannot be asked.
+    """
+    worth_reading = [one.digest for one in listed if _may_lead_on(one)]
+    closed = {one.digest for one in listed if one.is_archived}
+
+    def read(digests: Iterable[Digest]) -> dict[Digest, Facts]:
+        new = [one for one in digests if one not in known and one not in closed]
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            found = pool.map(lambda one: _read(open_image, repository, one), new)
+            fresh = {one: facts for one, facts in zip(new, found, strict=True) if facts is not None}
+        return {one: known[one] for one in digests if one in known and one not in closed} | fresh
+
+    facts = read(worth_reading)
+    unreadable = tuple(one for one in worth_reading if one not in facts)
+    if with_unlisted:
+        below = {child for one in facts.values() for child in one.children or ()}
+        facts |= read(below - set(worth_reading))
+    return _contents_of(facts, unreadable)
+
+
+def _contents_of(facts: Mapping[Digest, Facts], unreadable: tuple[Digest, ...]) -> Contents:
+    named = {digest: one.named_index for digest, one in facts.items() if one.named_index is not None}
+    configs = {digest: one.config for digest, one in facts.items() if one.config is not None}
+    return Contents(
+        facts=facts,
+        children={digest: one.children for digest, one in facts.items() if one.children is not None},
+        enabled_indexes=tuple(digest for digest, one in facts.items() if one.is_enabled),
+        named_indexes=named,
+        configs=configs,
+        configs_of_originals=frozenset(config for digest, config in configs.items() if digest not in named),
+        unreadable=unreadable,
+    )
+
+
+def _may_lead_on(one: Listed) -> bool:
+    is_artifact = one.artifact_type and not media_types.is_config(one.artifact_type)
+    return media_types.is_index(one.media_type) or not is_artifact
+
+
+def _read(open_image: ImageOpener, repository: str, digest: Digest) -> Facts | None:
+    source = open_image(repository, str(digest))
+    what = f"manifest {digest}"
+    try:
+        root = source.fetch_root()
+        data = source.fetch_manifest(root)
+        if not media_types.is_index(root.media_type):
+            return _facts_of(ImageManifest.parse(data, what))
+        entries = ImageIndex.parse(data, what).manifests or ()
+    except (NotInImage, BlobMissing, IntegrityError):
+        return None
+    return Facts(
+        children=frozenset(entry.digest for entry in entries), is_enabled=any(map(is_soci_index, entries))
+    )
+
+
+def _facts_of(manifest: ImageManifest) -> Facts:
+    named = None
+    with suppress(IntegrityError):
+        named = Digest.parse(manifest.annotations.get(SOCI_INDEX_DIGEST, ""))
+    return Facts(config=manifest.config.digest, named_index=named)

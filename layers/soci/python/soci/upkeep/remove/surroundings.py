@@ -1,0 +1,70 @@
+"""What a place can be entered by, and which of some documents each way in leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from soci.errors import BlobMissing
+from soci.oci import media_types
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
+from soci.oci.manifest import ImageIndex
+from soci.places.ports import EntryPoint, ImageSource, ImageStore
+from soci.upkeep.remove.unfinished import Unfinished, unfinished_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What else there is in a place, as far as it concerns some documents."""
+
+    leads_to: Mapping[Digest, tuple[str, ...]]
+    """By document: the tags, or digests of entries without one, that lead to it."""
+    unfinished: tuple[Unfinished, ...]
+    """What earlier removals of the same image left."""
+
+
+def look_around(
+    store: ImageStore, documents: Collection[Digest], image: str, *, is_own: Callable[[EntryPoint], bool]
+) -> Surroundings:
+    """Find all that leads to some documents, but for one's own way in; memory grows with the documents alone.
+
+    Raises:
+        SourceError, IntegrityError: a document that may refer to others cannot be read.
+    """
+    leads_to: dict[Digest, list[str]] = {}
+    unfinished = []
+    for entry_point in store.fetch_entry_points():
+        if (left := unfinished_at(entry_point, image)) is not None:
+            unfinished.append(left)
+        elif not is_own(entry_point):
+            name = entry_point.tag or str(entry_point.root.digest)
+            reached = {one.digest for one in fetch_tree(store, entry_point.root, entry_point.data)}
+            for digest in reached.intersection(documents):
+                leads_to.setdefault(digest, []).append(name)
+    return Surroundings(
+        leads_to={digest: tuple(names) for digest, names in leads_to.items()}, unfinished=tuple(unfinished)
+    )
+
+
+def fetch_tree(source: ImageSource, root: Descriptor, data: bytes) -> Iterator[Descriptor]:
+    """Yield a root and all documents below it, whether they are at hand or not; parents before their children."""
+    seen = {root.digest}
+    todo: list[tuple[Descriptor, bytes | None]] = [(root, data)]
+    while todo:
+        document, content = todo.pop(0)
+        yield document
+        for entry in _listed_in(source, document, content):
+            if entry.digest not in seen:
+                seen.add(entry.digest)
+                todo.append((entry, None))
+
+
+def _listed_in(source: ImageSource, document: Descriptor, data: bytes | None) -> tuple[Descriptor, ...]:
+    if not media_types.is_index(document.media_type):
+        return ()
+    try:
+        data = source.fetch_manifest(document) if data is None else data
+    except BlobMissing:
+        return ()
+    return ImageIndex.parse(data, f"index {document.digest}").manifests or ()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from soci.errors import InvalidDocument
+from soci.image.documents import fetch_image
+from soci.index.classify import Content, is_soci_enabled, recognise, recognise_manifest
+from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.manifest import ImageIndex, ImageManifest
+from tests.builders import MemorySource, describe, image_of, multi_platform, soci_index_of, with_soci_index
+from tests.unit.cli.samples import LAYER
+
+AMD = image_of(LAYER)
+
+
+def manifest(config: str = media_types.OCI_CONFIG, layer: str | None = None, **fields) -> ImageManifest:
+    layers = () if layer is None else (describe(b"layer", layer),)
+    return ImageManifest(config=describe(b"{}", config), layers=layers, **fields)
+
+
+@pytest.mark.parametrize(
+    ("document", "content"),
+    [
+        (manifest(layer=media_types.OCI_LAYER_GZIP), Content.IMAGE),
+        (manifest(media_types.DOCKER_CONFIG, media_types.DOCKER_LAYER_GZIP), Content.IMAGE),
+        (manifest(layer=media_types.OCI_LAYER_ZSTD), Content.IMAGE),
+        (manifest(), Content.IMAGE),
+        (replace(manifest(), layers=None), Content.IMAGE),
+        (manifest(layer="application/vnd.in-toto+json"), Content.ATTESTATION),
+        (
+            manifest(media_types.OCI_EMPTY, "application/vnd.in-toto+json", artifact_type="a/b"),
+            Content.ATTESTATION,
+        ),
+        (manifest(layer="application/vnd.dev.cosign.simplesigning.v1+json"), Content.ARTIFACT),
+        (manifest("application/vnd.cncf.helm.config.v1+json", "text/plain"), Content.ARTIFACT),
+        (manifest(layer=media_types.OCI_LAYER_GZIP, artifact_type="application/vnd.x"), Content.ARTIFACT),
+        (manifest(media_types.SOCI_INDEX_V1, media_types.ZTOC), Content.SOCI_INDEX),
+        (manifest(media_types.SOCI_INDEX_V2, media_types.ZTOC), Content.SOCI_INDEX),
+        (manifest(media_types.OCI_EMPTY, artifact_type=media_types.SOCI_INDEX_V1), Content.SOCI_INDEX),
+    ],
+    ids=lambda value: value.name if isinstance(value, Content) else "",
+)
+def test_a_manifest_is_what_its_types_say(document, content):
+    assert recognise_manifest(document) is content
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_index_manifest_that_indexing_pushes_is_ours(version):
+    index, _ = soci_index_of(AMD, version=version)
+    data = index.encode()
+
+    assert recognise(describe(data, media_types.OCI_MANIFEST), data) is Content.SOCI_INDEX
+
+
+def test_an_index_is_one_of_images_unless_it_has_an_artifact_type():
+    two = multi_platform(AMD)
+    typed = ImageIndex(artifact_type="application/vnd.example", manifests=()).encode()
+
+    assert recognise(two.root, two.document) is Content.IMAGE
+    assert recognise(describe(typed, media_types.OCI_INDEX), typed) is Content.ARTIFACT
+
+
+def test_what_does_not_parse_is_an_error():
+    with pytest.raises(InvalidDocument):
+        recognise(describe(b"{}", media_types.OCI_MANIFEST), b"{}")
+
+
+def test_an_image_is_soci_enabled_by_an_entry_or_by_an_annotation():
+    converted = with_soci_index(AMD)
+    entries = ImageIndex.parse(converted.document).manifests or ()
+    manifest_alone = replace(converted, root=replace(entries[0], annotations={}))
+    copied_without_its_index = multi_platform(AMD, extra=())
+    marked = replace(AMD.root, annotations={SOCI_INDEX_DIGEST: str(AMD.root.digest)})
+    entry_alone = multi_platform(extra=(marked,))
+
+    assert is_soci_enabled(fetch_image(MemorySource(converted)))
+    assert is_soci_enabled(fetch_image(MemorySource(manifest_alone)))
+    assert is_soci_enabled(fetch_image(MemorySource(entry_alone)))
+    assert not is_soci_enabled(fetch_image(MemorySource(AMD)))
+    assert not is_soci_enabled(fetch_image(MemorySource(copied_without_its_index)))

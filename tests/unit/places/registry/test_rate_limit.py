@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+
+import pytest
+
+from soci.errors import Stopped
+from soci.places.cancel import Stop
+from soci.places.registry.connect import pace_of
+from soci.places.registry.http_messages import Operation
+from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, Pace, shared_pace
+from soci.places.registry.retry import Clock
+from tests.fake_time import FakeTime
+
+
+def send_times(pace: Pace, clock: FakeTime, count: int, operation: Operation) -> list[float]:
+    sent = []
+    for _ in range(count):
+        with pace.turn(operation):
+            sent.append(clock.seconds)
+    return sent
+
+
+def test_in_no_second_there_are_more_requests_than_the_rate_allows():
+    clock = FakeTime()
+    clock.seconds = 100.0
+    pace = Pace({Operation.PUT_MANIFEST: 10}, clock.clock())
+
+    sent = send_times(pace, clock, 35, Operation.PUT_MANIFEST)
+    clock.seconds += 0.5
+    sent += send_times(pace, clock, 15, Operation.PUT_MANIFEST)
+
+    assert max(bisect_left(sent, at + 1) - index for index, at in enumerate(sent)) == 10
+    assert sent[9] == 100.0
+    assert sent[-1] < 106
+
+
+def test_a_pause_saves_nothing_up():
+    clock = FakeTime()
+    pace = Pace({Operation.LIST: 3}, clock.clock())
+    send_times(pace, clock, 3, Operation.LIST)
+    clock.seconds += 60
+
+    sent = send_times(pace, clock, 6, Operation.LIST)
+
+    assert sent[:3] == [60] * 3
+    assert min(sent[3:]) > 61
+
+
+def test_operations_without_a_limit_do_not_wait():
+    clock = FakeTime()
+    pace = Pace({Operation.PUT_MANIFEST: 1}, clock.clock())
+
+    send_times(pace, clock, 100, Operation.GET_BLOB)
+
+    assert clock.slept == []
+
+
+def test_no_more_requests_are_under_way_than_allowed():
+    pace = Pace({}, Clock(), at_once={Operation.PUT_MANIFEST: 2})
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    def put() -> None:
+        nonlocal running, most
+        with pace.turn(Operation.PUT_MANIFEST):
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.02)
+            with lock:
+                running -= 1
+
+    threads = [threading.Thread(target=put) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 2
+
+
+def test_who_waits_for_others_can_be_stopped():
+    pace, stop = Pace({}, Clock(), at_once={Operation.LIST: 1}), Stop()
+    threading.Timer(0.1, stop.set).start()
+
+    with pace.turn(Operation.LIST), stop.governs(), pytest.raises(Stopped), pace.turn(Operation.LIST):
+        pass
+
+
+def test_clients_of_one_registry_share_its_limits():
+    clock = FakeTime().clock()
+
+    assert shared_pace("h", {}, clock) is shared_pace("h", {}, clock)
+    assert shared_pace("h", {}, clock) is not shared_pace("other", {}, clock)
+    assert shared_pace("h", {}, Clock()) is shared_pace("h", {}, Clock())
+
+
+@pytest.mark.parametrize(
+    ("host", "shares"),
+    [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", True),
+        ("123456789012.dkr-ecr.eu-west-1.on.aws", True),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com", False),
+        ("registry.example", False),
+    ],
+)
+def test_registries_of_one_account_and_region_share_the_quotas_of_ecr(host, shares):
+    clock = FakeTime().clock()
+    ours = pace_of("123456789012.dkr.ecr.eu-west-1.amazonaws.com", clock)
+
+    assert (pace_of(host, clock) is ours) is shares
+
+
+def test_manifests_are_put_in_ecr_no_faster_than_it_allows():
+    assert ECR_RATES_PER_SECOND[Operation.PUT_MANIFEST] == 10
+
+
+def test_every_kind_of_request_to_ecr_has_a_rate():
+    assert ECR_RATES_PER_SECOND.keys() == set(Operation) - {Operation.LOGIN}

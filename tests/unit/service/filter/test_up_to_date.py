@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import zstandard
+
+from local.registry import Answer
+from soci.build.plan import plan_layers
+from soci.build.recipe import convert
+from soci.errors import RegistryUnavailable
+from soci.image.documents import Platforms, choose_images, fetch_image
+from soci.oci import annotations as keys
+from soci.oci import media_types
+from soci.oci.digest import digest_of
+from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2, is_conversion_of
+from soci.service.settings.configuration import Configuration
+from tests.builders import (
+    Image,
+    MemorySource,
+    describe,
+    file,
+    gzip_of,
+    image_of,
+    multi_platform,
+    soci_index_of,
+    tar_of,
+    text,
+    with_soci_index,
+    with_soci_v1_index,
+)
+from tests.recipes import run
+from tests.unit.service.places import Place, by_hand, configuration, index
+
+BASE = gzip_of(tar_of(file("base", text(200_000, "base"))))
+APP = gzip_of(tar_of(file("app", text(100_000, "app"))))
+TINY = gzip_of(tar_of(file("motd", b"hello")))
+ZSTD = zstandard.compress(tar_of(file("data", text(90_000, "zstd"))))
+
+AMD = image_of(BASE, APP, platform="linux/amd64")
+ARM = image_of(BASE, TINY, platform="linux/arm64")
+THE_BUILDERS = {"build_tool_identifier": "AWS SOCI CLI v0.2"}
+"""The identifier of indexes that tests.builders makes."""
+
+
+def is_there(place: Place, settings: Configuration, tag: str = "1.4", output: str = "1.4-soci") -> bool:
+    """Ask for all platforms of an image, as the settings plan them."""
+    source = place("app", tag)
+    image = fetch_image(source)
+    planned = [
+        PlannedImage(image=one, layers=plan_layers(one.manifest, settings.index.settings))
+        for one in choose_images(image, Platforms.ALL)
+    ]
+    if settings.index.makes_v1:
+        return has_v1(source, planned, settings.index.settings)
+    return has_v2(place("app", output), image, planned, settings.index.settings)
+
+
+def indexed(place: Place, image, settings: Configuration) -> Place:
+    place.put("app", image, "1.4")
+    index(place, by_hand("app", "1.4"), settings)
+    return place
+
+
+IMAGES = {
+    "single": AMD,
+    "two platforms": multi_platform(AMD, ARM),
+    "a layer twice": image_of(BASE, APP, BASE),
+}
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+@pytest.mark.parametrize("span_size", [65_536, 131_072])
+def test_a_conversion_is_known_by_its_image_whatever_its_settings(place, image, span_size):
+    settings = configuration(index={"min_layer_size_bytes": 500, "span_size_bytes": span_size})
+
+    indexed(place, image, settings)
+
+    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(place("app", "1.4")))
+
+
+def test_a_conversion_with_gzip_copies_of_zstd_layers_is_that_of_its_image(place):
+    settings = configuration(index={"zstd_layers": "recompress"})
+
+    indexed(place, image_of(BASE, ZSTD), settings)
+
+    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(place("app", "1.4")))
+
+
+def test_a_conversion_with_its_platforms_in_another_order_is_that_of_its_image(place):
+    place.put("app", IMAGES["two platforms"], "1.4")
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/arm64", "linux/amd64"], tag="1.4-soci")
+
+    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(store))
+
+
+def test_what_is_no_conversion_of_an_image_is_told_apart(place):
+    indexed(place, multi_platform(AMD, ARM), configuration())
+    image = fetch_image(place("app", "1.4"))
+    place.put("app", multi_platform(AMD, image_of(APP, platform="linux/arm64")), "other")
+    index(place, by_hand("app", "other"), configuration())
+
+    assert not is_conversion_of(place("app", "1.4"), image)
+    assert not is_conversion_of(place("app", "none"), image)
+    assert not is_conversion_of(place("app", "other-soci"), image)
+
+
+VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
+
+
+@VERSIONS
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+def test_what_was_made_with_the_same_settings_is_found(place, image, version):
+    settings = configuration(index={"version": version, "min_layer_size_bytes": 500})
+
+    indexed(place, image, settings)
+
+    assert is_there(place, settings)
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"span_size_bytes": 131_072},
+        {"build_tool_identifier": "another"},
+        {"min_layer_size_bytes": len(APP) + 1},
+        {"optimizations": ["xattr"]},
+        {"prefetch_files": ["/app"]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_made_with_other_settings_is_not(layouts, change, version):
+    ours, others = (
+        configuration(index={"version": version}),
+        configuration(index={"version": version} | change),
+    )
+    indexed(layouts, AMD, others)
+
+    assert not is_there(layouts, ours)
+    indexed(layouts, AMD, ours)
+    assert is_there(layouts, ours)
+
+
+@VERSIONS
+def test_xattr_annotations_are_wanted_where_the_settings_ask_for_them(layouts, version):
+    with_them = configuration(index={"version": version, "optimizations": ["xattr"]})
+    indexed(layouts, AMD, with_them)
+
+    assert is_there(layouts, with_them)
+    assert not is_there(layouts, configuration(index={"version": version}))
+
+
+@VERSIONS
+def test_files_to_prefetch_do_not_show_so_such_an_index_is_made_again(layouts, version):
+    settings = configuration(index={"version": version, "prefetch_files": ["/app"]})
+    indexed(layouts, AMD, settings)
+
+    assert not is_there(layouts, settings)
+
+
+@pytest.mark.parametrize(
+    ("converted", "is_found"),
+    [
+        (with_soci_index(AMD), True),
+        (with_soci_index(AMD, skip=[1]), False),
+        (with_soci_index(image_of(APP, BASE)), False),
+        (with_soci_index(image_of(BASE, APP, platform="linux/arm64")), False),
+        (with_soci_index(AMD, extra=ARM), False),
+        (AMD, False),
+    ],
+    ids=[
+        "the same",
+        "a layer without zTOC",
+        "other layers",
+        "another platform",
+        "one image more",
+        "no index",
+    ],
+)
+def test_only_the_conversion_of_this_very_image_counts(place, converted, is_found):
+    place.put("app", AMD, "1.4")
+    place.put("app", converted, "1.4-soci")
+
+    assert is_there(place, configuration(index=THE_BUILDERS)) is is_found
+
+
+def test_a_zstd_layer_is_compared_by_its_gzip_copy(place):
+    settings = configuration(index={"zstd_layers": "recompress"})
+    indexed(place, image_of(BASE, ZSTD), settings)
+
+    assert is_there(place, settings)
+    assert not is_there(place, configuration())
+
+
+def test_an_index_without_gzip_copies_is_made_again_when_copies_are_wanted(layouts):
+    indexed(layouts, image_of(BASE, ZSTD), configuration())
+
+    assert is_there(layouts, configuration())
+    assert not is_there(layouts, configuration(index={"zstd_layers": "recompress"}))
+
+
+def test_version_1_does_not_wait_for_zstd_layers(layouts):
+    indexed(layouts, image_of(BASE, ZSTD), configuration(index={"version": "v1"}))
+    source = layouts("app", "1.4")
+    [one] = fetch_image(source).images
+    recompressing = configuration(index={"zstd_layers": "recompress"}).index.settings
+    planned = PlannedImage(image=one, layers=plan_layers(one.manifest, recompressing))
+
+    assert has_v1(source, [planned], recompressing)
+
+
+@VERSIONS
+def test_an_index_for_some_platforms_only_is_not_that_of_the_image(layouts, version):
+    settings = configuration(index={"version": version})
+    indexed(layouts, multi_platform(AMD, ARM), settings)
+    layouts.put("app", multi_platform(AMD, ARM, image_of(APP, platform="linux/s390x")), "1.4")
+
+    assert not is_there(layouts, settings)
+
+
+def test_one_referrer_of_several_will_do(layouts):
+    theirs = with_soci_v1_index(AMD, span_size_bytes=131_072)
+    layouts.put("app", theirs, "1.4")
+    settings = configuration(index={"version": "v1"})
+    assert not is_there(layouts, settings)
+
+    index(layouts, by_hand("app", "1.4"), settings)
+
+    assert is_there(layouts, settings)
+
+
+def broken_index(how: str) -> Image:
+    """A SOCI-enabled image whose SOCI index cannot be used."""
+    soci_index, _ = soci_index_of(AMD)
+    if how == "missing":
+        return with_soci_index(AMD).damaged(digest_of(soci_index.encode()), None)
+    if how == "not JSON":
+        return with_soci_index(AMD, document=b"{]")
+    layers = tuple(replace(one, annotations={}) for one in soci_index.layers or ())
+    return with_soci_index(AMD, document=replace(soci_index, layers=layers).encode())
+
+
+@pytest.mark.parametrize("how", ["missing", "not JSON", "no digests"])
+def test_a_broken_index_counts_as_none(layouts, how):
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", broken_index(how), "1.4-soci")
+
+    assert not is_there(layouts, configuration(index=THE_BUILDERS))
+
+
+def test_an_annotation_that_is_no_digest_counts_as_no_index(layouts):
+    annotated = replace(ImageManifest.parse(AMD.document), annotations={keys.SOCI_INDEX_DIGEST: "nonsense"})
+    data = annotated.encode()
+    root = describe(data, media_types.OCI_MANIFEST, platform=AMD.root.platform)
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", multi_platform(Image(root=root, blobs={**AMD.blobs, root.digest: data})), "1.4-soci")
+
+    assert not is_there(layouts, configuration())
+
+
+def test_a_soci_index_that_the_image_does_not_list_counts_as_none(layouts):
+    converted = with_soci_index(AMD)
+    annotated = (ImageIndex.parse(converted.document).manifests or ())[0]
+    alone = replace(converted, root=replace(annotated, platform=AMD.root.platform))
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", multi_platform(alone), "1.4-soci")
+
+    assert not is_there(layouts, configuration(index=THE_BUILDERS))
+
+
+def test_an_image_with_other_layers_under_the_same_config_is_another(layouts):
+    manifest = ImageManifest.parse(AMD.document)
+    shortened = replace(manifest, layers=(manifest.layers or ())[:1]).encode()
+    root = describe(shortened, media_types.OCI_MANIFEST, platform=AMD.root.platform)
+    short = Image(root=root, blobs={**AMD.blobs, root.digest: shortened})
+    layouts.put("app", AMD, "1.4")
+    layouts.put("app", with_soci_index(short), "1.4-soci")
+
+    assert not is_there(layouts, configuration(index=THE_BUILDERS))
+
+
+def test_a_referrer_that_is_broken_or_gone_does_not_count_and_hides_none(memory):
+    settings = configuration(index={"version": "v1"})
+    root = memory.put("app", AMD, "1.4")
+    subject = {"mediaType": root.media_type, "digest": str(root.digest), "size": root.size}
+    broken = {"schemaVersion": 2, "config": {"mediaType": media_types.SOCI_INDEX_V1}, "subject": subject}
+    repository = memory.registry.repository("app")
+    for number in (1, 2):
+        last = repository.put_manifest(json.dumps(broken | {"layers": number}).encode())
+    memory.registry.fail(Answer(404), where=lambda seen: seen.path.endswith(last), times=None)
+    assert not is_there(memory, settings)
+
+    index(memory, by_hand("app", "1.4"), settings)
+
+    assert is_there(memory, settings)
+
+
+def test_a_place_that_knows_no_referrers_has_no_index_of_version_1():
+    source = MemorySource(AMD)
+    [one] = fetch_image(source).images
+    settings = configuration().index.settings
+    planned = [PlannedImage(image=one, layers=plan_layers(one.manifest, settings))]
+
+    assert not has_v1(source, planned, settings)
+    assert has_v1(source, [PlannedImage(image=one, layers=())], settings)
+
+
+def test_a_tag_that_is_not_there_is_no_index(place):
+    place.put("app", AMD, "1.4")
+
+    assert not is_there(place, configuration())
+
+
+@VERSIONS
+def test_a_registry_that_does_not_answer_is_an_error(memory, version):
+    settings = configuration(index={"version": version})
+    indexed(memory, AMD, settings)
+    memory.registry.fail(
+        Answer(503), where=lambda seen: "soci" in seen.path or "referrers" in seen.path, times=None
+    )
+
+    with pytest.raises(RegistryUnavailable):
+        is_there(memory, settings)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from soci.errors import InvalidDocument
+from soci.service.messages import Origin
+from soci.service.outcome.log_line import known_reasons
+from soci.service.outcome.record import CAUSE_CHARACTERS, RecordedIndex, parse_record
+from soci.service.outcomes import Outcome
+from tests.unit.service.places import event
+from tests.unit.service.told import (
+    BY_HAND,
+    CAUGHT,
+    EXECUTION,
+    EXECUTION_TOLD,
+    PUBLISHED,
+    PUSH_ID,
+    REQUEST,
+    SKIPPED,
+    result,
+    status_change,
+)
+
+
+def test_what_was_published_is_recorded_with_all_that_can_be_deployed():
+    record = parse_record(result(PUBLISHED))
+
+    assert (record.outcome, record.reason, record.image) == (Outcome.INDEXED, None, REQUEST)
+    assert (record.new_tag, record.new_digest) == ("1.4-soci", str(PUBLISHED.v2 and PUBLISHED.v2.digest))
+    assert record.indexes == (
+        RecordedIndex(
+            platform="linux/amd64",
+            image=str(PUBLISHED.platforms[0].image),
+            index=str(PUBLISHED.platforms[0].index),
+            layers=4,
+        ),
+    )
+    assert record.v1_indexes == tuple(map(str, PUBLISHED.v1 or ()))
+    assert (record.ztoc_bytes, record.streamed_bytes, record.reused_bytes) == (12_345, 3_000_000, 7_000_000)
+    assert record.work == PUBLISHED.work
+    assert (record.seconds, record.seconds_since_push) == (46.1, 48.1)
+
+
+def test_a_skipped_image_is_recorded_with_its_reason_and_no_work():
+    record = parse_record(result(SKIPPED))
+
+    assert (record.outcome, record.reason) == (Outcome.SKIPPED, "image-too-small")
+    assert record.detail == "9 bytes, the minimum is 10"
+    assert (record.indexes, record.new_tag, record.streamed_bytes, record.work.layers) == ((), None, 0, 0)
+
+
+def test_a_failure_that_a_reindex_caught_is_recorded_with_error_and_message():
+    record = parse_record(CAUGHT)
+
+    assert (record.outcome, record.reason) == (Outcome.FAILED, "GzipError")
+    assert record.detail == "layer sha256:7f: truncated"
+    assert record.image is not None
+    assert (record.image.repository, record.image.tag, record.image.origin) == (
+        "team/app",
+        "1.4",
+        Origin.CONSOLE,
+    )
+    assert record.seconds_since_push is None
+    assert record.correlation_id == "a-name"
+
+
+def test_an_image_that_is_tried_again_is_recorded_although_its_request_tells_of_the_first_failure():
+    again = BY_HAND | {"outcome": "failed", "reason": "GzipError", "detail": "The cause stands elsewhere"}
+
+    record = parse_record(CAUGHT | {"request": again})
+
+    assert record.image is not None
+    assert record.image.repository == "team/app"
+
+
+def test_an_execution_that_failed_is_recorded_by_what_it_was_started_with():
+    push = event("push")
+
+    record = parse_record(status_change(push))
+
+    assert (record.outcome, record.reason) == (Outcome.FAILED, "GzipError")
+    assert record.detail == "layer sha256:7f: truncated"
+    assert record.image is not None
+    assert record.image.repository == push["detail"]["repository-name"]
+    assert str(record.image.digest) == push["detail"]["image-digest"]
+    assert record.correlation_id == push["id"]
+    assert (record.execution.arn, record.seconds) == (EXECUTION, 46.1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        CAUGHT | {"error": {"Error": "", "Cause": ""}},
+        CAUGHT | {"error": {"Cause": "no name"}},
+        status_change(BY_HAND, error="", cause=""),
+    ],
+    ids=["caught, empty", "caught, none", "from outside, empty"],
+)
+def test_an_error_without_a_name_is_a_reason_all_the_same(told):
+    record = parse_record(told)
+
+    assert (record.outcome, record.reason) == (Outcome.FAILED, "FAILED")
+    assert record.reason in known_reasons()
+
+
+def test_what_the_registry_told_and_what_the_chain_passes_on_are_known_by_the_same_id():
+    assert parse_record(result(PUBLISHED)).correlation_id == PUSH_ID
+
+
+@pytest.mark.parametrize("status", ["TIMED_OUT", "ABORTED"])
+def test_an_end_without_an_error_has_its_status_for_a_reason(status):
+    record = parse_record(status_change(BY_HAND, status=status, error=None, cause=None))
+
+    assert (record.outcome, record.reason, record.detail) == (Outcome.FAILED, status, "")
+
+
+@pytest.mark.parametrize(
+    "started_with",
+    ["", "no JSON", "[]", "null", {"repository": "APP"}, {"detail-type": "ECR Image Scan"}, "[" * 100_000],
+    ids=["nothing", "text", "list", "null", "wrong name", "wrong event", "deep"],
+)
+def test_a_request_that_cannot_be_read_fails_and_is_recorded_all_the_same(started_with):
+    record = parse_record(status_change(started_with))
+
+    assert (record.outcome, record.image, record.correlation_id) == (Outcome.FAILED, None, "a-name")
+
+
+@pytest.mark.parametrize(
+    ("cause", "detail"),
+    [
+        ("Stopped by hand", "Stopped by hand"),
+        ('{"errorMessage": 7}', '{"errorMessage": 7}'),
+        ("", ""),
+        (json.dumps({"errorMessage": "x" * 30_000}), "x" * (CAUSE_CHARACTERS - 3) + "..."),
+    ],
+    ids=["text", "no message", "nothing", "long"],
+)
+def test_a_cause_is_shortened_to_what_it_says(cause, detail):
+    assert parse_record(status_change(BY_HAND, cause=cause)).detail == detail
+
+
+def test_a_reason_is_bounded():
+    assert len(parse_record(status_change(BY_HAND, error="E" * 300)).reason or "") == 80
+
+
+def test_a_time_of_push_that_is_none_is_not_counted_from():
+    request = replace(REQUEST, pushed_at="yesterday")
+
+    assert parse_record(result(replace(PUBLISHED, request=request))).seconds_since_push is None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "outcome: expected object"),
+        ({}, "outcome: execution: expected object"),
+        ({"execution": EXECUTION_TOLD | {"ended_at": "soon"}}, "execution.ended_at: expected a time"),
+        ({"execution": EXECUTION_TOLD}, "result: expected object"),
+        ({"execution": EXECUTION_TOLD, "result": {"outcome": "lost"}}, "result.outcome: expected one of"),
+        ({"detail-type": "ECR Image Action"}, "detail-type: expected 'Step Functions"),
+        (status_change(BY_HAND, status="RUNNING"), "detail.status: expected one of FAILED"),
+        (status_change(BY_HAND, stopDate=None), "detail.stopDate: expected integer"),
+    ],
+    ids=["list", "nothing", "no time", "no result", "no outcome", "other event", "running", "not ended"],
+)
+def test_what_is_no_outcome_is_named(document, message):
+    with pytest.raises(InvalidDocument, match=message):
+        parse_record(document)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from soci.errors import InvalidRequest, RegistryUnavailable
+from soci.places.cancel import pause
+from soci.places.registry.credentials import NoLogins
+from soci.service.deadline import in_time
+from soci.service.registry import RegistryPlace
+
+
+@pytest.fixture
+def silent():
+    """The address of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_registry_that_is_silent_is_an_error_that_may_be_tried_again_before_time_is_up(silent):
+    place = RegistryPlace(silent, logins=NoLogins())
+    began = time.monotonic()
+
+    with pytest.raises(RegistryUnavailable) as caught, in_time(1_000):
+        place.open_image("app", "1").fetch_root()
+
+    assert caught.value.retryable
+    assert time.monotonic() - began < 1
+
+
+def test_waits_between_attempts_end_as_well():
+    with pytest.raises(RegistryUnavailable, match="did not answer within 0 seconds"), in_time(200):
+        pause(60)
+
+
+def test_other_errors_pass():
+    with pytest.raises(InvalidRequest), in_time(60_000):
+        raise InvalidRequest("no")

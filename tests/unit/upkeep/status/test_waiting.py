@@ -1,0 +1,318 @@
+"""Waiting over the in-memory registry, with time that passes only by waiting."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from local.registry import Answer
+from soci.build.recipe import convert, create_index
+from soci.errors import InvalidOption, NotInImage, Unauthorized
+from soci.oci import media_types
+from soci.upkeep.status.facts import Version
+from soci.upkeep.status.waiting import LONGEST_PAUSE_SECONDS, End, Wait
+from tests.builders import file, gzip_of, image_of, tar_of, text
+from tests.fake_time import FakeTime
+from tests.recipes import run
+from tests.unit.service.places import by_hand, configuration, in_memory, index
+from tests.unit.upkeep.status.forty import app, both
+
+SUFFIX = configuration()
+REPLACE = configuration(tagging={"policy": "replace"})
+V1 = configuration(index={"version": "v1"})
+BOTH = configuration(index={"version": "both"})
+TOOL = SUFFIX.index.settings.build_tool_identifier
+TAR = tar_of(file("app/rebuilt", text(90_000, "rebuilt")))
+
+
+@pytest.fixture
+def place():
+    with in_memory() as place:
+        place.put("app", both("one"), "1.4")
+        yield place
+
+
+class Meanwhile(FakeTime):
+    """Time in which something happens once so much has passed."""
+
+    def __init__(self, seconds, act):
+        super().__init__()
+        self.at, self.act = seconds, act
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        if self.act and self.seconds >= self.at:
+            act, self.act = self.act, None
+            act()
+
+
+def begin(place, settings=SUFFIX, *, tag="1.4", asks_rules=False):
+    return Wait.begin("app", tag, settings, place, asks_rules=asks_rules)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tag", "versions"),
+    [
+        (SUFFIX, "1.4-soci", (Version.V2,)),
+        (REPLACE, "1.4", (Version.V2,)),
+        (V1, "1.4", (Version.V1,)),
+        (BOTH, "1.4-soci", (Version.V1, Version.V2)),
+    ],
+    ids=["suffix", "replace", "v1", "both"],
+)
+def test_a_wait_ends_soon_after_the_index_is_there_and_names_what_to_deploy(place, settings, tag, versions):
+    waiting = begin(place, settings)
+    time = Meanwhile(60, lambda: index(place, by_hand("app", "1.4"), settings))
+
+    found = waiting.until(600, time.clock())
+
+    assert (found.end, found.tag, found.versions) == (End.INDEXED, tag, versions)
+    assert str(found.digest) == place.registry.repository("app").tags[tag]
+    assert 60 <= time.seconds <= 60 + LONGEST_PAUSE_SECONDS * 1.2
+
+
+def test_an_index_that_is_there_already_is_not_waited_for(place):
+    index(place, by_hand("app", "1.4"), REPLACE)
+    time = FakeTime()
+
+    assert begin(place, REPLACE).until(600, time.clock()).end is End.INDEXED
+    assert time.slept == []
+
+
+def test_one_of_two_versions_is_not_enough(place):
+    index(place, by_hand("app", "1.4"), SUFFIX)
+
+    assert begin(place, BOTH).until(5, FakeTime().clock()).end is End.TIMED_OUT
+
+
+def test_the_copy_of_an_image_that_had_the_tag_before_is_not_taken_for_this_one(place):
+    index(place, by_hand("app", "1.4"), SUFFIX)
+    place.put("app", both("two"), "1.4")
+
+    assert begin(place).until(5, FakeTime().clock()).end is End.TIMED_OUT
+
+
+RULES = pytest.mark.parametrize("asks_rules", [True, False], ids=["rules-known", "rules-unknown"])
+
+
+def lose_soci_index(place, tag):
+    there = place.registry.repository("app")
+    for entry in there.find(tag).document["manifests"]:
+        if entry.get("artifactType") == media_types.SOCI_INDEX_V2:
+            del there.manifests[entry["digest"]]
+
+
+@RULES
+def test_a_copy_whose_soci_index_is_gone_is_no_index(place, asks_rules):
+    index(place, by_hand("app", "1.4"), SUFFIX)
+    assert begin(place, asks_rules=asks_rules).look() is not None
+    lose_soci_index(place, "1.4-soci")
+
+    assert begin(place, asks_rules=asks_rules).look() is None
+
+
+@RULES
+def test_the_copy_of_the_same_files_compressed_otherwise_is_not_taken_for_this_one(place, asks_rules):
+    """A rebuild gives the same config; what the layers are as blobs it does not tell."""
+    old, new = (image_of(gzip_of(TAR, level=level), platform="linux/amd64") for level in (1, 9))
+    configs = [json.loads(one.document)["config"]["digest"] for one in (old, new)]
+    assert (configs[0] == configs[1], old.root == new.root) == (True, False)
+    place.put("app", old, "2")
+    index(place, by_hand("app", "2"), SUFFIX)
+    place.put("app", new, "2")
+
+    waiting = begin(place, tag="2", asks_rules=asks_rules)
+    assert waiting.look() is None
+    index(place, by_hand("app", "2"), SUFFIX)
+
+    found = waiting.look()
+    assert found is not None
+    assert str(found.digest) == place.registry.repository("app").tags["2-soci"]
+
+
+@RULES
+def test_one_of_two_platforms_is_not_enough(place, asks_rules):
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
+
+    assert begin(place, asks_rules=asks_rules).look() is None
+
+
+def timed_out(place, *, asks_rules=False, settings=SUFFIX):
+    found = begin(place, settings, asks_rules=asks_rules).until(1, FakeTime().clock())
+    assert found.end is End.TIMED_OUT
+    return found.detail
+
+
+def test_a_time_out_says_what_is_there_instead(place):
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
+    assert timed_out(place) == (
+        "1.4-soci has no index for linux/arm64; --settings tells what a deployment leaves out"
+    )
+    assert timed_out(place, asks_rules=True) == "1.4-soci is not what the settings would make of the image"
+
+    index(place, by_hand("app", "1.4"), SUFFIX)
+    lose_soci_index(place, "1.4-soci")
+    assert "no manifest sha256:" in timed_out(place)
+
+    place.put("app", both("two"), "1.4")
+    assert timed_out(place) == "1.4-soci is of another image"
+    assert timed_out(place, settings=V1) == ""
+
+
+@RULES
+def test_a_platform_that_the_settings_leave_out_needs_no_index(place, asks_rules):
+    settings = configuration(rules={"architectures": ["amd64"]})
+    store = place("app", "1.4")
+    run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci", build_tool_identifier=TOOL)
+
+    found = begin(place, settings, asks_rules=asks_rules).look()
+
+    assert found is not None
+    assert found.end is End.INDEXED
+
+
+def test_an_index_of_other_settings_is_ready_only_where_the_settings_are_not_known(place):
+    index(place, by_hand("app", "1.4"), configuration(index={"span_size_bytes": 131_072}))
+
+    assert begin(place, asks_rules=True).look() is None
+    assert begin(place).look() is not None
+
+
+@RULES
+def test_an_index_of_version_1_of_one_platform_is_not_enough(place, asks_rules):
+    store = place("app", "1.4")
+    run(create_index, store, store, platforms=["linux/amd64"], tag=None, build_tool_identifier=TOOL)
+    assert begin(place, V1, asks_rules=asks_rules).look() is None
+
+    index(place, by_hand("app", "1.4"), V1)
+    assert begin(place, V1, asks_rules=asks_rules).look() is not None
+
+
+def test_the_index_of_version_1_of_what_the_tag_has_moved_on_to_is_that_of_another_image(place):
+    waiting = begin(place, V1)
+    place.put("app", both("two"), "1.4")
+    index(place, by_hand("app", "1.4"), V1)
+
+    found = waiting.look()
+
+    assert found is not None
+    assert found.end is End.SUPERSEDED
+
+
+def test_the_promised_tag_on_the_image_itself_ends_the_wait(place):
+    waiting = begin(place)
+    time = Meanwhile(1, lambda: place.put("app", both("one"), "1.4-soci"))
+
+    found = waiting.until(60, time.clock())
+
+    assert (found.end, found.tag, found.end.is_ready) == (End.NOTHING_TO_INDEX, "1.4-soci", True)
+    assert found.digest == waiting.image.root.digest
+
+
+@pytest.mark.parametrize("settings", [SUFFIX, REPLACE], ids=["suffix", "replace"])
+def test_an_image_whose_tag_has_moved_on_is_waited_for_no_longer(place, settings):
+    time = Meanwhile(3, lambda: place.put("app", both("two"), "1.4"))
+
+    found = begin(place, settings).until(600, time.clock())
+
+    assert (found.end, found.end.is_ready) == (End.SUPERSEDED, False)
+    assert time.seconds < 30
+
+
+def test_under_replace_an_index_of_version_1_is_one_of_what_took_over_the_tag(place):
+    settings = configuration(index={"version": "both"}, tagging={"policy": "replace"})
+    index(place, by_hand("app", "1.4"), REPLACE)
+
+    waiting = begin(place, settings)
+    assert waiting.look() is None
+    index(place, by_hand("app", "1.4"), V1)
+    found = waiting.look()
+    assert found is not None
+    assert found.versions == (Version.V1, Version.V2)
+
+
+def test_what_the_rules_leave_out_is_not_waited_for_if_the_rules_are_known(place):
+    settings = configuration(rules={"tags": {"exclude": ["1.*"]}})
+
+    known = begin(place, settings, asks_rules=True).until(600, FakeTime().clock())
+    unknown = begin(place, settings).until(600, FakeTime().clock())
+
+    assert (known.end, known.reason) == (End.SKIPPED, "tag-excluded")
+    assert unknown.end is End.TIMED_OUT
+
+
+def test_an_image_that_is_too_small_is_waited_for_if_its_tag_is_promised_all_the_same(place):
+    promised = configuration(rules={"min_image_size_bytes": 1 << 30})
+    not_promised = configuration(
+        rules={"min_image_size_bytes": 1 << 30}, tagging={"when_nothing_to_index": False}
+    )
+
+    assert begin(place, promised, asks_rules=True).look() is None
+    skipped = begin(place, not_promised, asks_rules=True).look()
+    assert skipped is not None
+    assert (skipped.end, skipped.reason) == (End.SKIPPED, "image-too-small")
+
+
+def test_the_registry_is_asked_ever_less_often_and_never_at_the_same_distance(place):
+    time = FakeTime()
+
+    found = begin(place).until(300, time.clock(0.5))
+
+    assert found.end is End.TIMED_OUT
+    assert time.seconds == pytest.approx(300)
+    assert time.slept[:3] == [2.0, 3.0, 4.5]
+    assert max(time.slept) == LONGEST_PAUSE_SECONDS
+    assert len(time.slept) < 25
+
+
+def test_a_registry_that_is_busy_for_a_while_is_asked_again(place):
+    waiting = begin(place)
+    place.registry.fail(Answer(503), times=2)
+    time = Meanwhile(10, lambda: index(place, by_hand("app", "1.4"), SUFFIX))
+
+    assert waiting.until(100, time.clock()).end is End.INDEXED
+
+
+def test_a_registry_that_is_away_to_the_end_is_what_a_time_out_tells(place):
+    waiting = begin(place)
+    place.registry.fail(Answer(503), times=None)
+
+    found = waiting.until(10, FakeTime().clock())
+
+    assert found.end is End.TIMED_OUT
+    assert "503" in found.detail
+
+
+def test_a_registry_that_refuses_ends_the_wait(place):
+    waiting = begin(place)
+    place.registry.fail(Answer(403), times=None)
+
+    with pytest.raises(Unauthorized):
+        waiting.until(100, FakeTime().clock())
+
+
+def test_an_image_that_is_not_there_is_no_reason_to_wait(place):
+    with pytest.raises(NotInImage):
+        begin(place, tag="1.5")
+
+
+def test_an_index_without_a_tag_cannot_be_waited_for(place):
+    with pytest.raises(InvalidOption, match="SOCI Index Created"):
+        begin(place, configuration(tagging={"policy": "digest-only"}))
+
+
+def test_an_image_for_one_platform_is_waited_for_as_well(place):
+    place.put("app", app("single"), "2.0")
+    index(place, by_hand("app", "2.0"), SUFFIX)
+
+    found = begin(place, tag="2.0").look()
+
+    assert found is not None
+    assert found.tag == "2.0-soci"
+
+
+def test_every_end_has_its_sentence():
+    assert len({end.sentence for end in End}) == len(End)
