@@ -7,7 +7,6 @@ import pytest
 from soci.errors import InvalidDocument
 from soci.index.manifest import (
     EMPTY_CONFIG,
-    IndexVersion,
     LayerZtoc,
     check_round_trip,
     describe_ztoc,
@@ -15,7 +14,7 @@ from soci.index.manifest import (
 )
 from soci.oci import media_types
 from soci.oci.platform import Platform
-from soci.settings import Optimization
+from soci.settings import IndexVersion, Optimization
 from tests.builders import describe, directory, file, gzip_of, index_layer, opaque, symlink, tar_of
 from tests.recipes import settings_of
 
@@ -112,7 +111,7 @@ def test_version_2_has_no_subject_so_it_is_the_same_for_the_same_layers():
 def test_the_artifact_type_stands_in_the_descriptor_and_not_in_the_document(version):
     made = encode(version)
 
-    assert made.descriptor.artifact_type == f"application/vnd.amazon.soci.index.v{version.value}+json"
+    assert made.descriptor.artifact_type == f"application/vnd.amazon.soci.index.{version}+json"
     assert made.descriptor.media_type == media_types.OCI_MANIFEST
     assert b"artifactType" not in made.data
 

@@ -28,6 +28,15 @@ class Optimization(StrEnum):
     """Say of layers without extended attributes that they have none (formats.md 5.2)."""
 
 
+class IndexVersion(StrEnum):
+    """The two versions of a SOCI index."""
+
+    V1 = "v1"
+    """The index refers to the image by its subject."""
+    V2 = "v2"
+    """The index is part of a converted image."""
+
+
 class MultiMember(StrEnum):
     """What becomes of gzip layers with several members (docs/adr/0006)."""
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from soci.errors import InvalidOption
-from soci.service.settings.configuration import Architecture, Configuration, IndexVersions, TagPolicy
+from soci.service.settings.configuration import Architecture, Configuration, TagPolicy
 from soci.service.settings.schema import describe
-from soci.settings import IndexSettings, MultiMember, Optimization, ZstdLayers
+from soci.settings import IndexSettings, IndexVersion, MultiMember, Optimization, ZstdLayers
 from tests.architecture.source import ROOT
 
 OTHERS = {
@@ -153,7 +153,7 @@ def test_the_policy_decides_on_the_tag_of_a_soci_enabled_image(policy, version, 
 def test_values_are_of_the_types_that_code_compares_them_by():
     configuration = Configuration.from_document(OTHERS)
 
-    assert configuration.index.version is IndexVersions.BOTH
+    assert configuration.index.versions == {IndexVersion.V1, IndexVersion.V2}
     assert configuration.tagging.policy is TagPolicy.REPLACE
     assert configuration.rules.architectures == (Architecture.ARM64,)
     assert configuration.index.makes_v1

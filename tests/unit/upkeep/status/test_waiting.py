@@ -10,7 +10,7 @@ from local.registry import Answer
 from soci.build.recipe import convert, create_index
 from soci.errors import InvalidOption, NotInImage, Unauthorized
 from soci.oci import media_types
-from soci.upkeep.status.facts import Version
+from soci.settings import IndexVersion
 from soci.upkeep.status.waiting import LONGEST_PAUSE_SECONDS, End, Wait
 from tests.builders import file, gzip_of, image_of, tar_of, text
 from tests.fake_time import FakeTime
@@ -54,10 +54,10 @@ def begin(place, settings=SUFFIX, *, tag="1.4", asks_rules=False):
 @pytest.mark.parametrize(
     ("settings", "tag", "versions"),
     [
-        (SUFFIX, "1.4-soci", (Version.V2,)),
-        (REPLACE, "1.4", (Version.V2,)),
-        (V1, "1.4", (Version.V1,)),
-        (BOTH, "1.4-soci", (Version.V1, Version.V2)),
+        (SUFFIX, "1.4-soci", (IndexVersion.V2,)),
+        (REPLACE, "1.4", (IndexVersion.V2,)),
+        (V1, "1.4", (IndexVersion.V1,)),
+        (BOTH, "1.4-soci", (IndexVersion.V1, IndexVersion.V2)),
     ],
     ids=["suffix", "replace", "v1", "both"],
 )
@@ -231,7 +231,7 @@ def test_under_replace_an_index_of_version_1_is_one_of_what_took_over_the_tag(pl
     index(place, by_hand("app", "1.4"), V1)
     found = waiting.look()
     assert found is not None
-    assert found.versions == (Version.V1, Version.V2)
+    assert found.versions == (IndexVersion.V1, IndexVersion.V2)
 
 
 def test_what_the_rules_leave_out_is_not_waited_for_if_the_rules_are_known(place):

@@ -16,7 +16,7 @@ from soci.image.files import entries_of_layer
 from soci.image.filesystem import FileSystem
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
-from soci.index.manifest import IndexVersion, LayerZtoc, describe_ztoc, encode_index_manifest
+from soci.index.manifest import LayerZtoc, describe_ztoc, encode_index_manifest
 from soci.index.prefetch import SpanRange, encode_prefetch, merge_ranges, plan_prefetch
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
@@ -24,7 +24,7 @@ from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
-from soci.settings import IndexSettings
+from soci.settings import IndexSettings, IndexVersion
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import FileEntry, Span
 

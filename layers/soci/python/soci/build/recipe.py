@@ -27,11 +27,11 @@ from soci.build.tagging import TagLeftAlone, push_tagged
 from soci.errors import InvalidOption
 from soci.image.copy import copy_blobs_of, copy_trees
 from soci.image.documents import Image, PlatformImage
-from soci.index.manifest import IndexVersion, LayerZtoc
+from soci.index.manifest import LayerZtoc
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ArtifactSink, ImageSource, ImageStore
-from soci.settings import IndexSettings, ZstdLayers
+from soci.settings import IndexSettings, IndexVersion, ZstdLayers
 from soci.ztoc.indexer import IndexedLayer
 
 

@@ -17,7 +17,7 @@ from soci.oci.digest import Digest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from soci.service.settings.configuration import Configuration, IndexVersions, TagPolicy
+from soci.service.settings.configuration import INDEX_VERSIONS, Configuration, TagPolicy
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -30,6 +30,13 @@ def parse_duration(text: str | float) -> float:
     if match is None:
         raise typer.BadParameter(f"{text!r} is no time; write seconds or a unit, such as 90s, 10m or 1h")
     return float(match[1]) * _SECONDS[match[2].lower()]
+
+
+def parse_version(text: str) -> str:
+    """Return a value of the setting `index.version`. Raises typer.BadParameter."""
+    if text not in INDEX_VERSIONS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(INDEX_VERSIONS)}")
+    return text
 
 
 def wait(
@@ -52,7 +59,13 @@ def wait(
         str | None, typer.Option("--suffix", metavar="TEXT", help="Of the policy suffix, likewise.")
     ] = None,
     index_version: Annotated[
-        IndexVersions | None, typer.Option("--index-version", help="Which version to wait for, likewise.")
+        str | None,
+        typer.Option(
+            "--index-version",
+            parser=parse_version,
+            metavar=f"[{'|'.join(INDEX_VERSIONS)}]",
+            help="Which version to wait for, likewise.",
+        ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -116,7 +129,7 @@ def _changed(
     settings: Configuration,
     tag_policy: TagPolicy | None,
     suffix: str | None,
-    index_version: IndexVersions | None,
+    index_version: str | None,
 ) -> Configuration:
     """Put flags in the place of settings. Raises `InvalidOption` for what does not go together."""
     tagging = replace(

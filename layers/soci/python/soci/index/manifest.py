@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 from soci.errors import InvalidDocument
 from soci.index.document import Document, document_of
@@ -25,15 +24,7 @@ from soci.oci.annotations import (
 )
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
-from soci.settings import IndexSettings, Optimization
-
-
-class IndexVersion(IntEnum):
-    """Version 1 hangs on to the image by its subject, version 2 is part of a new image."""
-
-    V1 = 1
-    V2 = 2
-
+from soci.settings import IndexSettings, IndexVersion, Optimization
 
 CONFIG_MEDIA_TYPES = {
     IndexVersion.V1: media_types.SOCI_INDEX_V1,

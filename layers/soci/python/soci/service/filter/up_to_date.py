@@ -20,7 +20,7 @@ from soci.image.documents import Image, PlatformImage, Platforms, choose_images,
 from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
-from soci.index.manifest import CONFIG_MEDIA_TYPES, IndexVersion
+from soci.index.manifest import CONFIG_MEDIA_TYPES
 from soci.oci import media_types
 from soci.oci.annotations import (
     SOCI_BUILD_TOOL_IDENTIFIER,
@@ -35,7 +35,7 @@ from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.places.ports import ImageSource, ReferrerSource
 from soci.reasons import LeftOut
-from soci.settings import IndexSettings, Optimization
+from soci.settings import IndexSettings, IndexVersion, Optimization
 
 _NOT_AS_IT_SHOULD_BE = (NotInImage, BlobMissing, IntegrityError)
 """What a place says of documents that are missing or broken. All else (no answer, no access) is an error here too."""

@@ -17,7 +17,7 @@ from soci.image.documents import Image, PlatformImage
 from soci.image.indexed import fetch_ztoc
 from soci.index.convert import ConvertedImage, is_soci_index
 from soci.index.document import Document
-from soci.index.manifest import IndexVersion, LayerZtoc
+from soci.index.manifest import LayerZtoc
 from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -28,7 +28,7 @@ from soci.service.publish.check_ztocs import LayerAndZtoc, check_as_planned, for
 from soci.service.publish.match_plan import PlatformLayers
 from soci.service.publish.read_back import Bound
 from soci.service.settings.configuration import Index
-from soci.settings import IndexSettings, ZstdLayers
+from soci.settings import IndexSettings, IndexVersion, ZstdLayers
 
 _Layers = Sequence[tuple[PlatformImage, Sequence[LayerPart]]]
 """Images with what became of their layers."""

@@ -31,6 +31,7 @@ from soci.settings import (
     MAX_SPAN_SIZE_BYTES,
     MIN_SPAN_SIZE_BYTES,
     IndexSettings,
+    IndexVersion,
     MultiMember,
     Optimization,
     ZstdLayers,
@@ -65,12 +66,12 @@ class Architecture(StrEnum):
     S390X = "s390x"
 
 
-class IndexVersions(StrEnum):
-    """Which versions of the index an image gets."""
-
-    V1 = "v1"
-    V2 = "v2"
-    BOTH = "both"
+INDEX_VERSIONS = {
+    "v1": frozenset({IndexVersion.V1}),
+    "v2": frozenset({IndexVersion.V2}),
+    "both": frozenset(IndexVersion),
+}
+"""The versions of the index that an image gets, by the value of the setting."""
 
 
 class TagPolicy(StrEnum):
@@ -139,13 +140,13 @@ class Index(Declared):
     """How images are indexed."""
 
     version: Annotated[
-        IndexVersions,
+        str,
         Setting(
-            Choice(IndexVersions),
+            Choice(INDEX_VERSIONS),
             "`v2`: a SOCI-enabled image beside the original; `v1`: an index that refers to the image, "
             "used only in accounts that had SOCI before",
         ),
-    ] = IndexVersions.V2
+    ] = "v2"
     span_size_bytes: Annotated[
         int,
         Setting(
@@ -191,7 +192,7 @@ class Index(Declared):
 
     def conflicts(self) -> Iterable[str]:
         """See `Declared`."""
-        if self.version is IndexVersions.V1 and self.zstd_layers is ZstdLayers.RECOMPRESS:
+        if not self.makes_v2 and self.zstd_layers is ZstdLayers.RECOMPRESS:
             yield (
                 "zstd_layers: got recompress, want leave-out with version v1, which leaves images as they are"
             )
@@ -211,14 +212,19 @@ class Index(Declared):
         )
 
     @property
+    def versions(self) -> frozenset[IndexVersion]:
+        """The versions of the index that images get."""
+        return INDEX_VERSIONS[self.version]
+
+    @property
     def makes_v1(self) -> bool:
         """Whether images get an index of version 1."""
-        return self.version is not IndexVersions.V2
+        return IndexVersion.V1 in self.versions
 
     @property
     def makes_v2(self) -> bool:
         """Whether images get a SOCI-enabled image of version 2."""
-        return self.version is not IndexVersions.V1
+        return IndexVersion.V2 in self.versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

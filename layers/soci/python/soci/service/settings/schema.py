@@ -219,7 +219,7 @@ class PrintableText:
 class Choice:
     """One of a few words."""
 
-    of: type[StrEnum]
+    of: Iterable[str]
 
     @property
     def accepted(self) -> str:

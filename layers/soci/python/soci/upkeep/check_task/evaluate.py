@@ -15,10 +15,11 @@ from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.reasons import LeftOut
 from soci.service.filter.rules import image_size_bytes
 from soci.service.settings.configuration import Configuration
+from soci.settings import IndexVersion
 from soci.upkeep.check_task.definition import ContainerDefinition, TaskDefinition
 from soci.upkeep.check_task.verdicts import Loading, TaskReason, Verdict
 from soci.upkeep.inventory import Inventory
-from soci.upkeep.status.facts import PlatformFacts, Version, find_copy, find_platforms
+from soci.upkeep.status.facts import PlatformFacts, find_copy, find_platforms
 
 LATEST = "LATEST"
 _FIRST_LAZY_VERSION = (1, 4, 0)
@@ -123,7 +124,7 @@ class _Look:
             return _Why(reason=TaskReason.ARCHITECTURE_MISMATCH, detail=detail)
         if mine.problem:
             return _Why(reason=TaskReason.BROKEN, detail=mine.problem)
-        usable = {Version.V2} | ({Version.V1} if self.circumstances.account_has_v1 else set())
+        usable = {IndexVersion.V2} | ({IndexVersion.V1} if self.circumstances.account_has_v1 else set())
         return self._judge_indexed(mine) if mine.versions & usable else self._say_why(image, mine, platforms)
 
     def _judge_indexed(self, mine: PlatformFacts) -> _Why | str:
@@ -141,13 +142,13 @@ class _Look:
 
     def _say_why(self, image: Image, mine: PlatformFacts, platforms: tuple[PlatformFacts, ...]) -> _Why:
         """Find the most telling reason why an image has no index that the task could use."""
-        if any(Version.V2 in one.versions for one in platforms):
-            indexed = [str(one.platform) for one in platforms if Version.V2 in one.versions]
+        if any(IndexVersion.V2 in one.versions for one in platforms):
+            indexed = [str(one.platform) for one in platforms if IndexVersion.V2 in one.versions]
             return _Why(reason=TaskReason.OTHER_PLATFORM, detail=f"indexed: {', '.join(indexed)}")
         copy = self._find_copy(image)
         if copy is not None:
             return _Why(reason=TaskReason.OTHER_TAG, detail=f"{self.reference.name}:{copy}")
-        if Version.V1 in mine.versions:
+        if IndexVersion.V1 in mine.versions:
             return _Why(reason=TaskReason.V1_ONLY)
         return self._say_why_there_is_none(mine)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
 from soci.errors import BlobMissing, IntegrityError, InvalidDocument, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
@@ -20,16 +19,10 @@ from soci.oci.platform import Platform
 from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
 from soci.service.filter.decide import SourceOpener
 from soci.service.filter.up_to_date import is_same_content
+from soci.settings import IndexVersion
 
 FindReferrer = Callable[[ImageSource, Digest], Digest | None]
 """Finds the index of version 1 of an image manifest."""
-
-
-class Version(StrEnum):
-    """Versions of the index, as people write them."""
-
-    V1 = "v1"
-    V2 = "v2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +30,7 @@ class PlatformFacts:
     """The indexes of one platform's image."""
 
     image: PlatformImage
-    versions: frozenset[Version]
+    versions: frozenset[IndexVersion]
     layers_indexed: frozenset[Digest]
     """By the index that a reader takes: that of version 2, if there is one."""
     problem: str = ""
@@ -122,19 +115,19 @@ def _platforms_of(image: Image) -> tuple[PlatformImage, ...]:
 def _look_at(
     source: ImageSource, image: Image, one: PlatformImage, find_referrer: FindReferrer
 ) -> PlatformFacts:
-    versions: set[Version] = set()
+    versions: set[IndexVersion] = set()
     layers: frozenset[Digest] = frozenset()
     problem = ""
     referrer = find_referrer(source, one.descriptor.digest)
     if referrer is not None and isinstance(source, DescriptorSource):
         with suppress(BlobMissing, IntegrityError):
             layers = _layers_of(source, source.fetch_descriptor(referrer), media_types.SOCI_INDEX_V1)
-            versions.add(Version.V1)
+            versions.add(IndexVersion.V1)
     if SOCI_INDEX_DIGEST in one.manifest.annotations:
         try:
             named = find_soci_index(source, image, one)
             layers = _layers_of(source, named, media_types.SOCI_INDEX_V2) if named else frozenset()
-            versions.add(Version.V2)
+            versions.add(IndexVersion.V2)
         except (BlobMissing, IntegrityError) as error:
             problem = str(error)
     of_image = {layer.digest for layer in one.manifest.layers or ()}

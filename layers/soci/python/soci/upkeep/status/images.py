@@ -6,7 +6,7 @@ it: which versions there are, of which platforms, of which image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,13 +22,13 @@ from soci.service.filter.rules import image_size_bytes, original_tag
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
-from soci.service.settings.configuration import Configuration, Index, TagPolicy
+from soci.service.settings.configuration import Configuration, TagPolicy
+from soci.settings import IndexVersion
 from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.status.facts import (
     ConvertedCopy,
     FindReferrer,
     PlatformFacts,
-    Version,
     ask_referrers,
     find_copy,
     find_platforms,
@@ -36,10 +36,6 @@ from soci.upkeep.status.facts import (
 from soci.upkeep.status.states import ImageStatus, IndexState
 
 _AT_A_TIME = 8
-_MAKES: Mapping[Version, Callable[[Index], bool]] = {
-    Version.V1: lambda index: index.makes_v1,
-    Version.V2: lambda index: index.makes_v2,
-}
 _GONE = (NotInImage, BlobMissing)
 
 
@@ -90,13 +86,13 @@ class _Found:
         root = self.image.root.digest
         return self.copy.digest if self.copy else root if is_soci_enabled(self.image) else None
 
-    def versions_of(self, one: PlatformFacts) -> frozenset[Version]:
+    def versions_of(self, one: PlatformFacts) -> frozenset[IndexVersion]:
         """Add up the image's own indexes and its copy's."""
         twins = self.copy.platforms if self.copy else ()
         twin = next(
             (two for two in twins if two.config == one.config and two.platform.matches(one.platform)), None
         )
-        return one.versions | (twin.versions & {Version.V2} if twin else frozenset())
+        return one.versions | (twin.versions & {IndexVersion.V2} if twin else frozenset())
 
     @property
     def problem(self) -> str:
@@ -201,17 +197,16 @@ class _Survey:
         versions = [found.versions_of(one) for one in found.platforms if one.image.descriptor.digest in meant]
         return self._state_of_meant(versions)
 
-    def _state_of_meant(self, versions: Sequence[frozenset[Version]]) -> IndexState:
+    def _state_of_meant(self, versions: Sequence[frozenset[IndexVersion]]) -> IndexState:
         """Name the state of an image by the versions that each platform has that is meant to be indexed."""
-        index = self.configuration.index
-        wanted = {version for version, makes in _MAKES.items() if makes(index)}
+        wanted = self.configuration.index.versions
         if all(wanted <= there for there in versions):
             return IndexState.OTHER_SETTINGS
         if any(wanted & there for there in versions):
             return IndexState.PARTLY
-        if self.nameless is None and Version.V2 in wanted:
+        if self.nameless is None and IndexVersion.V2 in wanted:
             return IndexState.UNKNOWN
-        return IndexState.V1_ONLY if any(versions) and Version.V2 in wanted else IndexState.MISSING
+        return IndexState.V1_ONLY if any(versions) and IndexVersion.V2 in wanted else IndexState.MISSING
 
 
 def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from soci.oci.digest import Digest
 from soci.service.outcomes import ImageReason
-from soci.upkeep.status.facts import Version
+from soci.settings import IndexVersion
 
 
 class IndexState(StrEnum):
@@ -54,7 +54,7 @@ class ImageStatus:
     tag: str
     digest: Digest
     state: IndexState
-    platforms: Mapping[str, frozenset[Version]]
+    platforms: Mapping[str, frozenset[IndexVersion]]
     """Indexes by platform; the platforms are those of the image."""
     index_tag: str | None = None
     """Where the SOCI-enabled image is found."""
@@ -67,7 +67,7 @@ class ImageStatus:
     detail: str = ""
 
     @property
-    def versions(self) -> list[Version]:
+    def versions(self) -> list[IndexVersion]:
         """Versions that some platform has."""
         return sorted({version for versions in self.platforms.values() for version in versions})
 

@@ -22,7 +22,8 @@ from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2, is_conv
 from soci.service.messages import Action, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, TagPolicy
-from soci.upkeep.status.facts import ConvertedCopy, PlatformFacts, Version, find_copy, find_platforms
+from soci.settings import IndexVersion
+from soci.upkeep.status.facts import ConvertedCopy, PlatformFacts, find_copy, find_platforms
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 20.0
 _GROWTH = 1.5
@@ -70,7 +71,7 @@ class Found:
     """That a deployment has to name."""
     digest: Digest | None = None
     """Of what it names."""
-    versions: tuple[Version, ...] = ()
+    versions: tuple[IndexVersion, ...] = ()
     reason: ImageReason | None = None
     detail: str = ""
 
@@ -162,7 +163,7 @@ class Wait:
             return v2
         has_v1 = index.makes_v1 and self._has_v1()
         if (v2 is not None or not index.makes_v2) and (has_v1 or not index.makes_v1):
-            versions = [Version.V1] * has_v1 + [Version.V2] * (v2 is not None)
+            versions = [IndexVersion.V1] * has_v1 + [IndexVersion.V2] * (v2 is not None)
             tag, digest = (v2.tag, v2.digest) if v2 else (self.tag, self.image.root.digest)
             return Found(end=End.INDEXED, tag=tag, digest=digest, versions=tuple(versions))
         return self._is_in_vain()
@@ -186,7 +187,7 @@ class Wait:
         output = self.open_image(self.repository, str(copy.digest))
         if self.asks_rules:
             return has_v2(output, self.image, planned, self.configuration.index.settings)
-        return _have(Version.V2, copy.platforms, planned) and is_conversion_of(output, self.image)
+        return _have(IndexVersion.V2, copy.platforms, planned) and is_conversion_of(output, self.image)
 
     def _has_v1(self) -> bool:
         """Tell whether an index refers to each platform meant of the image, or of what took over its tag from it."""
@@ -200,7 +201,7 @@ class Wait:
         planned = plan_platforms(image, self.configuration)
         if self.asks_rules:
             return bool(planned) and has_v1(source, planned, self.configuration.index.settings)
-        return _have(Version.V1, find_platforms(source, image), planned)
+        return _have(IndexVersion.V1, find_platforms(source, image), planned)
 
     def _is_in_vain(self) -> Found | None:
         """Say why there is nothing to wait for any more; None: there is."""
@@ -227,7 +228,7 @@ class Wait:
             return f"{tag} is of another image"
         if copy.problem or self.asks_rules:
             return copy.problem or f"{tag} is not what the settings would make of the image"
-        without = [str(one.platform) for one in copy.platforms if Version.V2 not in one.versions]
+        without = [str(one.platform) for one in copy.platforms if IndexVersion.V2 not in one.versions]
         lacks = f"no index for {', '.join(without)}" if without else "not the image's own documents"
         return f"{tag} has {lacks}; --settings tells what a deployment leaves out"
 
@@ -242,7 +243,7 @@ class Wait:
             return None
 
 
-def _have(version: Version, platforms: Sequence[PlatformFacts], planned: Sequence[PlannedImage]) -> bool:
+def _have(version: IndexVersion, platforms: Sequence[PlatformFacts], planned: Sequence[PlannedImage]) -> bool:
     """Tell whether each platform that is to be indexed has a version, and any at all."""
     meant = {one.image.manifest.config.digest for one in planned}
     having = [one for one in platforms if version in one.versions]
