@@ -1,6 +1,6 @@
-"""The tables of settings in the README, made from where the settings are declared.
+"""The tables of docs/settings.md, made from the declarations of the settings.
 
-`python -m infra.configuration_table` writes them anew between their markers; a test compares.
+`python -m infra.configuration_table` writes them between their markers. A test compares.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from infra.config import Deployment
 from soci.service.settings.configuration import Configuration
 from soci.service.settings.schema import describe, markdown_table
 
-README = Path(__file__).parent.parent / "README.md"
+SETTINGS_PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 SECTIONS = {"settings": Configuration, "deployment": Deployment}
 
 
@@ -32,4 +32,4 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    SETTINGS_PAGE.write_text(with_tables(SETTINGS_PAGE.read_text()))

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from infra.configuration_table import README, with_tables
+from infra.configuration_table import SETTINGS_PAGE, with_tables
 
 
-def test_the_tables_in_the_readme_are_those_of_the_declared_settings():
-    text = README.read_text()
+def test_the_tables_of_the_page_are_those_of_the_declared_settings():
+    text = SETTINGS_PAGE.read_text()
 
     assert with_tables(text) == text, "run `python -m infra.configuration_table`"
     assert '| `settings.tagging.suffix` | `"-soci"` |' in text
