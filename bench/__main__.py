@@ -25,9 +25,9 @@ from rich.table import Table
 
 from bench.layers import BenchLayer, bench_layers
 from soci.layer.worker import switch_threads_often
+from soci.oci.media_types import Compression
 from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
 from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
-from soci.ztoc.model import CompressionAlgorithm
 
 ROUNDS = 7
 PIECE_BYTES = 1 << 20
@@ -110,7 +110,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 def _index(data: bytes) -> IndexedLayer:
     task = LayerTask(
-        algorithm=CompressionAlgorithm.GZIP,
+        compression=Compression.GZIP,
         span_size_bytes=DEFAULT_SPAN_SIZE_BYTES,
         build_tool_identifier=DEFAULT_BUILD_TOOL_IDENTIFIER,
     )

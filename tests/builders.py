@@ -31,10 +31,10 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.oci.media_types import Compression
 from soci.oci.platform import Platform
 from soci.reasons import LeftOut
 from soci.ztoc.indexer import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
-from soci.ztoc.model import CompressionAlgorithm
 
 BUILD_TOOL = "AWS SOCI CLI v0.2"
 
@@ -182,17 +182,17 @@ def try_index_layer(
     *,
     span_size_bytes: int = 65_536,
     chunk_bytes: int = 1 << 20,
-    algorithm: CompressionAlgorithm | None = None,
+    compression: Compression | None = None,
     engine: Engine | None = None,
     piece_bytes: int | None = None,
     **task: Any,
 ) -> IndexedLayer | LeftOut:
     """Build a layer's zTOC, fed and worked on in chunks; gzip or plain by content, unless that is given."""
-    if algorithm is None:
+    if compression is None:
         is_gzip = layer[:2] == b"\x1f\x8b"
-        algorithm = CompressionAlgorithm.GZIP if is_gzip else CompressionAlgorithm.UNCOMPRESSED
+        compression = Compression.GZIP if is_gzip else Compression.UNCOMPRESSED
     layer_task = LayerTask(
-        algorithm=algorithm,
+        compression=compression,
         span_size_bytes=span_size_bytes,
         build_tool_identifier=BUILD_TOOL,
         **task,

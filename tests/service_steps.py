@@ -7,26 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from soci.build.plan import Recompress, plan_layers
+from soci.build.plan import plan_layers
 from soci.image.documents import PlatformImage, Platforms, choose_images, fetch_image
 from soci.oci.digest import Digest
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
 from soci.service.layer.index_layer import index_one_layer
-from soci.service.layer_messages import LayerCompression, LayerItem, LayerJob
+from soci.service.layer_messages import LayerItem, LayerJob
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Published, PublishJob
 from soci.service.outcomes import ImageReason
 from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
-from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import BUILD_TOOL
-
-_COMPRESSIONS = {
-    CompressionAlgorithm.GZIP: LayerCompression.GZIP,
-    CompressionAlgorithm.UNCOMPRESSED: LayerCompression.NONE,
-    Recompress.TO_GZIP: LayerCompression.ZSTD,
-}
 
 
 class Layouts:
@@ -77,9 +70,7 @@ def plan_image(
             planned.append((one, (), ImageReason.ARCHITECTURE_EXCLUDED))
             continue
         for layer, decision in wanted:
-            items[layer.digest] = LayerItem(
-                digest=layer.digest, size=layer.size, compression=_COMPRESSIONS[decision]
-            )
+            items[layer.digest] = LayerItem(digest=layer.digest, size=layer.size, compression=decision)
         reason = None if wanted else ImageReason.NO_LAYER_TO_INDEX
         planned.append((one, tuple(layer.digest for layer, _ in wanted), reason))
     layers = sorted(items.values(), key=lambda item: -item.size)

@@ -15,14 +15,14 @@ from soci.layer.chunks import WINDOW_BYTES, Ring
 from soci.layer.gzip import Checkpoint, GzipReader
 from soci.layer.inflate import Engine, open_libz, open_zlib_ng
 from soci.oci.digest import digest_of
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_compression_info
-from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import try_index_layer
 
 LAYERS = Path(__file__).parent / "layers"
 EXPECTED = json.loads((LAYERS / "expected.json").read_text())
-ALGORITHMS = {"gzip": CompressionAlgorithm.GZIP, "uncompressed": CompressionAlgorithm.UNCOMPRESSED}
+ALGORITHMS = {"gzip": Compression.GZIP, "uncompressed": Compression.UNCOMPRESSED}
 
 LEFT_OUT = {
     "contiguous-type.tar.gz": (Reason.UNSUPPORTED_ENTRY_TYPE, "type b'7', entry opt/app/beta-0.txt"),
@@ -64,9 +64,9 @@ def read(name: str) -> bytes:
 def index(name: str, *, span_size_bytes: int = SPAN_SIZES[0], **options):
     """Index a golden layer, by default in one piece."""
     layer = read(name)
-    algorithm = ALGORITHMS[EXPECTED[name]["algorithm"]]
+    compression = ALGORITHMS[EXPECTED[name]["algorithm"]]
     options.setdefault("chunk_bytes", len(layer) or 1)
-    return try_index_layer(layer, algorithm=algorithm, span_size_bytes=span_size_bytes, **options)
+    return try_index_layer(layer, compression=compression, span_size_bytes=span_size_bytes, **options)
 
 
 def of_owner(name: str, span_size_bytes: int) -> dict[str, object]:

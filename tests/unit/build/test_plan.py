@@ -5,14 +5,14 @@ import pytest
 from soci.build.plan import plan_layer, plan_layers
 from soci.oci import media_types
 from soci.oci.manifest import ImageManifest
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
-from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import describe
 from tests.recipes import settings_of
 
 OCI = "application/vnd.oci.image.layer"
 DOCKER = "application/vnd.docker.image.rootfs"
-GZIP, PLAIN = CompressionAlgorithm.GZIP, CompressionAlgorithm.UNCOMPRESSED
+GZIP, PLAIN = Compression.GZIP, Compression.UNCOMPRESSED
 ELSEWHERE = ("https://example.invalid/layer",)
 
 
@@ -22,7 +22,7 @@ def decide(media_type: str, *, size: int = 100, minimum: int = 100, urls: tuple[
 
 
 @pytest.mark.parametrize(
-    ("media_type", "algorithm"),
+    ("media_type", "compression"),
     [
         (f"{OCI}.v1.tar+gzip", GZIP),
         (f"{OCI}.v1.tar", PLAIN),
@@ -33,8 +33,8 @@ def decide(media_type: str, *, size: int = 100, minimum: int = 100, urls: tuple[
         (f"{DOCKER}.foreign.diff.tar", PLAIN),
     ],
 )
-def test_a_layer_is_read_as_its_media_type_says(media_type, algorithm):
-    assert decide(media_type) is algorithm
+def test_a_layer_is_read_as_its_media_type_says(media_type, compression):
+    assert decide(media_type) is compression
 
 
 @pytest.mark.parametrize(

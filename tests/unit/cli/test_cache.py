@@ -14,9 +14,9 @@ from soci.cli.options import settings_of
 from soci.cli.ztoc_directory import ZtocDirectory
 from soci.oci import media_types
 from soci.oci.digest import digest_of
+from soci.oci.media_types import Compression
 from soci.places.layout.oci_layout import OciLayout
 from soci.verify import verify_image
-from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import (
     describe,
     file,
@@ -127,7 +127,7 @@ def test_other_settings_are_another_ztoc(convert, cache, flags):
 
 
 KEY = reuse_key(
-    PlannedLayer(descriptor=describe(BASE, media_types.OCI_LAYER_GZIP), decision=CompressionAlgorithm.GZIP),
+    PlannedLayer(descriptor=describe(BASE, media_types.OCI_LAYER_GZIP), decision=Compression.GZIP),
     settings_of(min_layer_size=0, span_size=65_536),
 )
 
@@ -150,9 +150,7 @@ def renamed(path: Path) -> None:
 def moved(path: Path) -> None:
     """Put the file of a zTOC for other settings in the place of this one, its name after the settings and all."""
     other = index_layer(BASE, span_size_bytes=131_072).ztoc
-    key = reuse_key(
-        PlannedLayer(descriptor=describe(FIRST, ""), decision=CompressionAlgorithm.GZIP), settings_of()
-    )
+    key = reuse_key(PlannedLayer(descriptor=describe(FIRST, ""), decision=Compression.GZIP), settings_of())
     ZtocDirectory(path.parents[2] / "another").keep(key, other)
     (file_there,) = kept(path.parents[2] / "another")
     path.write_bytes(other)

@@ -12,6 +12,7 @@ import pytest
 from infra import states
 from infra.config import Deployment
 from local.registry.journal import REGISTRY
+from soci.oci.media_types import Compression
 from soci.service import prices
 from soci.service.cost import FunctionSizes, Work, estimate_usd, transitions
 from soci.service.estimate import (
@@ -23,7 +24,7 @@ from soci.service.estimate import (
     layer_seconds,
 )
 from soci.service.filter.decide import decide
-from soci.service.layer_messages import LayerCompression, LayerItem
+from soci.service.layer_messages import LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
@@ -47,7 +48,7 @@ def image(layers: int, platforms: int = 1) -> Image:
     return made[0] if platforms == 1 else multi_platform(*made)
 
 
-def item(size: int, compression: LayerCompression = LayerCompression.GZIP) -> LayerItem:
+def item(size: int, compression: Compression = Compression.GZIP) -> LayerItem:
     digest = image(1).root.digest
     return LayerItem(digest=digest, size=size, compression=compression)
 
@@ -140,8 +141,7 @@ def test_more_memory_helps_until_one_thread_is_the_limit():
 
 def test_a_zstd_layer_costs_the_processor_and_the_storage_of_its_copy():
     gzip, zstd = (
-        estimated(decision(item(GB, compression)))
-        for compression in (LayerCompression.GZIP, LayerCompression.ZSTD)
+        estimated(decision(item(GB, compression))) for compression in (Compression.GZIP, Compression.ZSTD)
     )
 
     assert zstd.longest_layer_seconds > 5 * gzip.longest_layer_seconds
@@ -187,9 +187,7 @@ def test_the_sizes_of_functions_are_the_defaults_of_the_deployment():
     )
 
 
-def example(
-    *sizes_mb: int, platforms: int = 1, compression: LayerCompression = LayerCompression.GZIP
-) -> Decision:
+def example(*sizes_mb: int, platforms: int = 1, compression: Compression = Compression.GZIP) -> Decision:
     digest = image(1).root.digest
     layers = tuple(item(size * 1_000_000, compression) for size in sizes_mb)
     plans = tuple(PlatformPlan(platform=f"linux/{n}", digest=digest) for n in range(platforms))
@@ -207,7 +205,7 @@ EXAMPLES = {
     "1 GB in 5 layers": example(*SIZES_MB["1 GB"]),
     "1 GB in 5 layers, twice: amd64 and arm64": example(*SIZES_MB["1 GB"] * 2, platforms=2),
     "15 GB in 12 layers": example(*SIZES_MB["15 GB"]),
-    "1 GB of zstd in 5 layers, recompressed": example(*SIZES_MB["1 GB"], compression=LayerCompression.ZSTD),
+    "1 GB of zstd in 5 layers, recompressed": example(*SIZES_MB["1 GB"], compression=Compression.ZSTD),
 }
 
 

@@ -7,11 +7,11 @@ import pytest
 from soci.build.tagging import TagLeftAlone
 from soci.errors import InvalidDocument
 from soci.oci.digest import Digest, digest_of
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.service.cost import Work
 from soci.service.layer_messages import (
     GzipCopyMade,
-    LayerCompression,
     LayerItem,
     LayerJob,
     LayerOutcome,
@@ -49,8 +49,8 @@ REQUEST = ImageRequest(
     correlation_id="4a8b9e1c-0d6f-4f62-8f0a-2f3f0c9b7d11",
 )
 LAYERS = (
-    LayerItem(digest=digest("a"), size=200, compression=LayerCompression.GZIP),
-    LayerItem(digest=digest("b"), size=100, compression=LayerCompression.ZSTD),
+    LayerItem(digest=digest("a"), size=200, compression=Compression.GZIP),
+    LayerItem(digest=digest("b"), size=100, compression=Compression.ZSTD),
 )
 PLATFORMS = (
     PlatformPlan(

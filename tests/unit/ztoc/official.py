@@ -10,13 +10,14 @@ import flatbuffers  # type: ignore[import-untyped]
 
 from soci.layer.gzip import Checkpoint
 from soci.layer.tar import Attributes, TarEntry
+from soci.oci.media_types import Compression
 from soci.ztoc.checkpoints import RECORD_BYTES, CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.model import CompressionAlgorithm
 from soci.ztoc.toc import TYPE_NAMES, TocWriter, format_time
 
 TOOL = "AWS SOCI CLI v0.2"
 UINT32 = 0xFFFF_FFFF
+CODES = {Compression.GZIP: 1, Compression.UNCOMPRESSED: 2}
 
 
 def official_ztoc(
@@ -24,7 +25,7 @@ def official_ztoc(
     *,
     checkpoints: bytes = b"",
     span_digests: Sequence[bytes] = (),
-    algorithm: CompressionAlgorithm = CompressionAlgorithm.GZIP,
+    compression: Compression = Compression.GZIP,
     compressed: int = 1,
     uncompressed: int = 1,
     tool: str = TOOL,
@@ -43,7 +44,7 @@ def official_ztoc(
     builder.PrependInt32Slot(1, len(span_digests) - 1, 0)
     builder.PrependUOffsetTRelativeSlot(2, digests, 0)
     builder.PrependUOffsetTRelativeSlot(3, blob, 0)
-    builder.PrependInt8Slot(0, algorithm.value, CompressionAlgorithm.GZIP.value)
+    builder.PrependInt8Slot(0, CODES[compression], 1)
     info = builder.EndObject()
     builder.StartObject(6)
     builder.PrependUOffsetTRelativeSlot(0, version, 0)
@@ -110,7 +111,7 @@ def our_ztoc(
     *,
     checkpoints: bytes = b"",
     span_digests: Sequence[bytes] = (),
-    algorithm: CompressionAlgorithm = CompressionAlgorithm.GZIP,
+    compression: Compression = Compression.GZIP,
     compressed: int = 1,
     uncompressed: int = 1,
     tool: str = TOOL,
@@ -123,7 +124,7 @@ def our_ztoc(
             toc=toc,
             checkpoints=bytearray(checkpoints),
             span_digests=span_digests,
-            algorithm=algorithm,
+            compression=compression,
             compressed_archive_size=compressed,
             uncompressed_archive_size=uncompressed,
             build_tool_identifier=tool,
@@ -164,7 +165,7 @@ def plain_ztoc(
         entries,
         checkpoints=encode_plain_checkpoints(span_size_bytes=span, layer_bytes=layer),
         span_digests=[bytes(32)] * digests,
-        algorithm=CompressionAlgorithm.UNCOMPRESSED,
+        compression=Compression.UNCOMPRESSED,
         compressed=compressed,
     )
 

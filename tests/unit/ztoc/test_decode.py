@@ -6,9 +6,10 @@ import struct
 import pytest
 
 from soci.errors import InvalidZtoc
+from soci.oci.media_types import Compression
 from soci.ztoc.decode import decode_compression_info, decode_files, decode_ztoc, read_text, scan_files
 from soci.ztoc.flatbuffer import BackwardWriter, Field
-from soci.ztoc.model import CompressionAlgorithm, FileEntry
+from soci.ztoc.model import FileEntry
 from tests.builders import directory, file, gzip_of, index_layer, symlink, tar_of, text
 from tests.unit.ztoc.official import gzip_ztoc, official_ztoc, plain_ztoc, random_entries, tar_entry
 
@@ -77,7 +78,7 @@ def test_the_spans_of_a_gzip_layer_share_a_byte_where_a_checkpoint_is_within_it(
         (10_000, 15_000),
         (15_000, 20_000),
     ]
-    assert (info.algorithm, info.span_size_bytes) == (CompressionAlgorithm.GZIP, 4096)
+    assert (info.algorithm, info.span_size_bytes) == (Compression.GZIP, 4096)
 
 
 def test_a_ztoc_of_version_1_has_the_same_spans():

@@ -5,27 +5,27 @@ from typing import Any
 
 import pytest
 
+from soci.oci.media_types import Compression
 from soci.ztoc.checkpoints import encode_plain_checkpoints
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.model import CompressionAlgorithm
 from soci.ztoc.toc import TocWriter
 from tests.unit.ztoc.official import official_ztoc, our_ztoc, random_entries, tar_entry
 
 DIGESTS = [hashlib.sha256(b"%d" % n).digest() for n in range(5)]
-GZIP, PLAIN = CompressionAlgorithm.GZIP, CompressionAlgorithm.UNCOMPRESSED
+GZIP, PLAIN = Compression.GZIP, Compression.UNCOMPRESSED
 
 
 @pytest.mark.parametrize("files", [0, 1, 2, 7])
-@pytest.mark.parametrize("algorithm", [GZIP, PLAIN])
+@pytest.mark.parametrize("compression", [GZIP, PLAIN])
 @pytest.mark.parametrize("spans", [0, 1, 2, 5])
 @pytest.mark.parametrize("blob_bytes", [0, 1, 2, 3, 4, 5, 32_797])
-def test_a_ztoc_is_that_of_the_official_library(files, algorithm, spans, blob_bytes):
+def test_a_ztoc_is_that_of_the_official_library(files, compression, spans, blob_bytes):
     parts: dict[str, Any] = {
         "entries": random_entries((files, spans), files),
         "checkpoints": b"c" * blob_bytes,
         "span_digests": DIGESTS[:spans],
-        "algorithm": algorithm,
+        "compression": compression,
     }
 
     assert our_ztoc(**parts) == official_ztoc(**parts)
@@ -73,7 +73,7 @@ def test_a_checkpoint_blob_larger_than_the_file_tables_becomes_the_ztoc_in_place
         toc=TocWriter(),
         checkpoints=blob,
         span_digests=[],
-        algorithm=GZIP,
+        compression=GZIP,
         compressed_archive_size=1,
         uncompressed_archive_size=1,
         build_tool_identifier="",
@@ -91,7 +91,7 @@ def test_an_encoded_ztoc_decodes_to_what_went_in():
             entries,
             checkpoints=blob,
             span_digests=DIGESTS,
-            algorithm=PLAIN,
+            compression=PLAIN,
             compressed=4500,
             uncompressed=4096,
         )

@@ -7,11 +7,11 @@ import pytest
 from soci.errors import DamagedLayer, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.layer.inflate import open_libz, open_zlib_ng
 from soci.oci.digest import digest_of
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc import indexer as builder
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.indexer import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
-from soci.ztoc.model import CompressionAlgorithm
 from tests.builders import (
     BUILD_TOOL,
     directory,
@@ -29,7 +29,7 @@ from tests.builders import (
     try_index_layer,
 )
 
-GZIP, PLAIN = CompressionAlgorithm.GZIP, CompressionAlgorithm.UNCOMPRESSED
+GZIP, PLAIN = Compression.GZIP, Compression.UNCOMPRESSED
 TAR = tar_of(directory("d/"), file("d/a", text(200_000)), file("d/b", noise(3_000_000)), symlink("d/c", "a"))
 LAYER = gzip_of(TAR, level=1)
 OTHER = digest_of(b"other bytes")
@@ -69,7 +69,7 @@ def test_whether_extended_attributes_are_needed_is_told(members, needs):
 
 
 def test_the_build_tool_and_the_span_size_are_part_of_the_ztoc():
-    task = LayerTask(algorithm=GZIP, span_size_bytes=100_000, build_tool_identifier="other tool")
+    task = LayerTask(compression=GZIP, span_size_bytes=100_000, build_tool_identifier="other tool")
     with LayerIndexer(task) as indexer:
         indexer.feed(LAYER)
         indexed = indexer.finish()
@@ -92,7 +92,7 @@ def test_neither_chunks_nor_the_engine_change_a_byte(layer, chunk_bytes, engine)
 @pytest.mark.parametrize("portion", [bytes, bytearray, memoryview])
 def test_any_kind_of_bytes_may_be_fed(portion):
     with LayerIndexer(
-        LayerTask(algorithm=GZIP, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL)
+        LayerTask(compression=GZIP, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL)
     ) as indexer:
         indexer.feed(portion(LAYER[:100]))
         indexer.feed(portion(b""))
@@ -106,7 +106,7 @@ def test_any_kind_of_bytes_may_be_fed(portion):
 def test_a_buffer_may_be_used_again_once_it_is_fed():
     buffer = bytearray(2 * PIECE_BYTES)
     with LayerIndexer(
-        LayerTask(algorithm=PLAIN, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL)
+        LayerTask(compression=PLAIN, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL)
     ) as indexer:
         for at in range(0, len(TAR), len(buffer)):
             portion = TAR[at : at + len(buffer)]
@@ -147,7 +147,7 @@ def test_other_bytes_than_promised_are_told_first_whatever_else_is_wrong(layer):
     with pytest.raises(
         DigestMismatch, match=f"layer {OTHER} hashes to {digest_of(layer)}: its bytes are not"
     ):
-        try_index_layer(layer, algorithm=GZIP, expected_digest=OTHER)
+        try_index_layer(layer, compression=GZIP, expected_digest=OTHER)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_layer_that_is_too_short_fails_with_its_size():
 
 def test_a_layer_that_is_too_long_fails_as_soon_as_it_is():
     task = LayerTask(
-        algorithm=GZIP, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL, expected_bytes=len(LAYER)
+        compression=GZIP, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL, expected_bytes=len(LAYER)
     )
     with LayerIndexer(task) as indexer:
         indexer.feed(LAYER)
@@ -198,21 +198,21 @@ def test_damage_behind_an_entry_that_leaves_the_layer_out_is_found():
         try_index_layer(GLOBAL_HEADER[:-3])
 
 
-@pytest.mark.parametrize("algorithm", [GZIP, PLAIN])
+@pytest.mark.parametrize("compression", [GZIP, PLAIN])
 @pytest.mark.parametrize("layer", [b"x" * 600, bytes(512) + b"x" * 512, b"\x1f\x8b\x08" + b"x" * 997])
-def test_bytes_that_are_neither_gzip_nor_tar_are_damaged(layer, algorithm):
+def test_bytes_that_are_neither_gzip_nor_tar_are_damaged(layer, compression):
     with pytest.raises(DamagedLayer):
-        try_index_layer(layer, algorithm=algorithm)
+        try_index_layer(layer, compression=compression)
 
 
 def test_a_gzip_layer_read_as_a_plain_one_is_no_tar():
     with pytest.raises(TarError, match="tar header at byte 0 is invalid"):
-        try_index_layer(LAYER, algorithm=PLAIN)
+        try_index_layer(LAYER, compression=PLAIN)
 
 
 def test_a_plain_layer_read_as_gzip_is_no_gzip():
     with pytest.raises(GzipError, match="not gzip"):
-        try_index_layer(TAR, algorithm=GZIP)
+        try_index_layer(TAR, compression=GZIP)
 
 
 def test_a_layer_that_is_damaged_early_is_still_read_to_its_end():
@@ -292,7 +292,7 @@ def test_a_ztoc_that_would_grow_beyond_all_measure_is_left_out(layer, monkeypatc
 def test_no_thread_is_left_behind(fed, finished):
     before = threading.active_count()
     with LayerIndexer(
-        LayerTask(algorithm=GZIP, span_size_bytes=65_536, build_tool_identifier="t")
+        LayerTask(compression=GZIP, span_size_bytes=65_536, build_tool_identifier="t")
     ) as indexer:
         during = threading.active_count()
         indexer.feed(fed)
@@ -311,7 +311,7 @@ def test_an_error_of_the_caller_ends_the_threads_too():
 
     def interrupted() -> None:
         with LayerIndexer(
-            LayerTask(algorithm=GZIP, span_size_bytes=65_536, build_tool_identifier="t")
+            LayerTask(compression=GZIP, span_size_bytes=65_536, build_tool_identifier="t")
         ) as indexer:
             indexer.feed(LAYER)
             raise KeyboardInterrupt

@@ -129,7 +129,7 @@ import zlib_ng.zlib_ng as fast
 from soci.errors import DamagedLayer
 from soci.reasons import LeftOut
 from soci.ztoc.indexer import LayerIndexer, LayerTask
-from soci.ztoc.model import CompressionAlgorithm
+from soci.oci.media_types import Compression
 
 MIB = 1 << 20
 NOISE = random.Random(1).randbytes(MIB)
@@ -185,8 +185,8 @@ LAYERS = {
 }
 
 kind, size = sys.argv[1], int(sys.argv[2])
-algorithm = CompressionAlgorithm.UNCOMPRESSED if kind == "plain" else CompressionAlgorithm.GZIP
-task = LayerTask(algorithm=algorithm, span_size_bytes=4 * MIB, build_tool_identifier="t")
+compression = Compression.UNCOMPRESSED if kind == "plain" else Compression.GZIP
+task = LayerTask(compression=compression, span_size_bytes=4 * MIB, build_tool_identifier="t")
 fed, ztoc, outcome = 0, 0, ""
 try:
     with LayerIndexer(task) as indexer:

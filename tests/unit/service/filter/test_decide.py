@@ -13,12 +13,12 @@ from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE, SOCI_INDEX_DIGEST
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.oci.media_types import Compression
 from soci.oci.platform import Platform
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import Reason
 from soci.service.filter.decide import decide
 from soci.service.filter.requests import parse_request
-from soci.service.layer_messages import LayerCompression
 from soci.service.messages import Action
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration
@@ -87,7 +87,7 @@ def test_a_pushed_image_is_indexed_with_its_layers_the_largest_first(place):
     assert decision.action is Action.INDEX
     assert decision.reason is None
     assert [layer.digest for layer in decision.layers] == [digest_of(layer) for layer in (BASE, APP, TINY)]
-    assert {layer.compression for layer in decision.layers} == {LayerCompression.GZIP}
+    assert {layer.compression for layer in decision.layers} == {Compression.GZIP}
     [platform] = decision.platforms
     assert (platform.platform, platform.digest, platform.layers) == ("linux/amd64", root.digest, (2, 1, 0))
 
@@ -121,7 +121,7 @@ def test_layers_are_left_out_by_their_descriptions_and_counted(layouts):
 
     decision = decide(pushed("app", root, "1.4"), settings, layouts)
 
-    assert [layer.compression for layer in decision.layers] == [LayerCompression.GZIP, LayerCompression.NONE]
+    assert [layer.compression for layer in decision.layers] == [Compression.GZIP, Compression.UNCOMPRESSED]
     assert decision.platforms[0].left_out == {Reason.ZSTD: 1, Reason.NOT_A_LAYER: 1, Reason.BELOW_MIN_SIZE: 1}
 
 
@@ -130,7 +130,7 @@ def test_a_zstd_layer_is_planned_when_it_is_to_be_recompressed(layouts):
 
     decision = decide(pushed("app", root, "1.4"), configuration(index={"zstd_layers": "recompress"}), layouts)
 
-    assert [layer.compression for layer in decision.layers] == [LayerCompression.GZIP, LayerCompression.ZSTD]
+    assert [layer.compression for layer in decision.layers] == [Compression.GZIP, Compression.ZSTD]
 
 
 def test_a_platform_that_the_rules_leave_out_leaves_the_others_in(layouts):

@@ -13,13 +13,13 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.fields import Fields
+from soci.oci.media_types import Compression
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import LeftOut, Reason
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer_messages import (
     OUTCOME_BYTES,
     GzipCopyMade,
-    LayerCompression,
     LayerItem,
     LayerJob,
     LayerOutcome,
@@ -65,7 +65,7 @@ def job(image: Image, layer: bytes, compression: str = "gzip", *, size: int | No
     item = LayerItem(
         digest=digest_of(layer),
         size=len(layer) if size is None else size,
-        compression=LayerCompression(compression),
+        compression=Compression(compression),
     )
     return LayerJob(repository="app", image=image.root.digest, layer=item)
 

@@ -17,13 +17,13 @@ from soci.errors import DigestMismatch, InvalidDocument, RegistryUnavailable
 from soci.image.copy import copy_trees
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
+from soci.oci.media_types import Compression
 from soci.places.registry.connect import FirstLogin
 from soci.places.registry.retry import RetryPolicy
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer.reuse import MAX_REPOSITORIES, Entry
 from soci.service.layer_messages import (
     GzipCopyMade,
-    LayerCompression,
     LayerItem,
     LayerJob,
     LayerOutcome,
@@ -100,7 +100,7 @@ class World:
         *,
         force: bool = False,
     ) -> LayerOutcome:
-        item = LayerItem(digest=digest_of(layer), size=len(layer), compression=LayerCompression(compression))
+        item = LayerItem(digest=digest_of(layer), size=len(layer), compression=Compression(compression))
         job = LayerJob(repository=repository, image=image.root.digest, layer=item, force=force)
         return index_one_layer(job, configuration or configured(), self.open, self.catalog)
 
@@ -190,7 +190,7 @@ def test_a_forced_job_streams_the_layer_and_writes_the_row_anew(world):
 
 def test_without_a_catalog_each_layer_is_streamed(world):
     image = world.push("app", LAYER)
-    item = LayerItem(digest=digest_of(LAYER), size=len(LAYER), compression=LayerCompression.GZIP)
+    item = LayerItem(digest=digest_of(LAYER), size=len(LAYER), compression=Compression.GZIP)
     job = LayerJob(repository="app", image=image.root.digest, layer=item)
 
     outcomes = [index_one_layer(job, configured(), world.open) for _ in range(2)]

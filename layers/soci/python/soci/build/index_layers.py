@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from soci.build.plan import PlannedLayer, Recompress, plan_task
+from soci.build.plan import PlannedLayer, plan_task
 from soci.build.recompress import LayerCopy, WrittenCopy, copy_and_index
 from soci.build.reuse import ZtocCache, recall, reuse_key
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.media_types import Compression
 from soci.places.cancel import Stop, current_stop
 from soci.places.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
 from soci.ztoc.indexer import IndexedLayer, LayerIndexer
-from soci.ztoc.model import CompressionAlgorithm
 
 
 class Progress(Protocol):
@@ -114,7 +114,7 @@ def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
     return replace(result, descriptor=descriptor)
 
 
-def _content_of(layer: PlannedLayer) -> tuple[Digest, int, CompressionAlgorithm | Recompress | LeftOut]:
+def _content_of(layer: PlannedLayer) -> tuple[Digest, int, Compression | LeftOut]:
     """Return what has to be equal for one result to do for two layers."""
     return layer.descriptor.digest, layer.descriptor.size, layer.decision
 
@@ -137,7 +137,7 @@ def _index_layer(
     written = None
     with source.open_blob(descriptor) as chunks:
         watched = _watched(descriptor, chunks, progress)
-        if isinstance(layer.decision, Recompress):
+        if layer.is_recompressed:
             outcome, written = copy_and_index(descriptor, watched, sink, settings)
         else:
             outcome = _index(descriptor, layer.decision, watched, settings)
@@ -156,10 +156,9 @@ def _recall(
 ) -> LayerResult | None:
     """Have a zTOC out of the cache; None when it has to be made."""
     descriptor = layer.descriptor
-    is_plain = isinstance(layer.decision, CompressionAlgorithm) and not media_types.is_foreign(
-        descriptor.media_type
-    )
-    if cache is None or not is_plain:
+    if cache is None or isinstance(layer.decision, LeftOut) or layer.is_recompressed:
+        return None
+    if media_types.is_foreign(descriptor.media_type):
         return None
     started = time.perf_counter()
     outcome = recall(cache, reuse_key(layer, settings), source, descriptor, settings)
@@ -182,9 +181,9 @@ def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> 
 
 
 def _index(
-    layer: Descriptor, algorithm: CompressionAlgorithm, chunks: Iterable[bytes], settings: IndexSettings
+    layer: Descriptor, compression: Compression, chunks: Iterable[bytes], settings: IndexSettings
 ) -> IndexedLayer | LeftOut:
-    with LayerIndexer(plan_task(settings, algorithm, layer)) as indexer:
+    with LayerIndexer(plan_task(settings, compression, layer)) as indexer:
         for chunk in chunks:
             indexer.feed(chunk)
         return indexer.finish()

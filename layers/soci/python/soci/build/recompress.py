@@ -14,11 +14,11 @@ from soci.oci.digest import Digest
 from soci.oci.image_config import ImageConfig
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageManifest
+from soci.oci.media_types import Compression
 from soci.places.ports import ArtifactSink, ImageSource, Upload
 from soci.reasons import LeftOut
 from soci.settings import IndexSettings
 from soci.ztoc.indexer import IndexedLayer, LayerIndexer
-from soci.ztoc.model import CompressionAlgorithm
 
 _CHUNKED_ANNOTATIONS = "io.github.containers.zstd-chunked."
 """These describe the zstd bytes, which a copy does not have."""
@@ -80,7 +80,7 @@ def copy_and_index(
     upload = sink.start_upload()
     try:
         copy = GzipCopy(checked(layer, chunks), level=settings.gzip_level)
-        with LayerIndexer(plan_task(settings, CompressionAlgorithm.GZIP)) as indexer:
+        with LayerIndexer(plan_task(settings, Compression.GZIP)) as indexer:
             for piece in copy:
                 indexer.feed(piece)
                 upload.write(piece)

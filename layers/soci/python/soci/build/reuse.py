@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from soci.build.plan import PlannedLayer, Recompress, algorithm_of
+from soci.build.plan import PlannedLayer
 from soci.errors import IntegrityError, InvalidZtoc
 from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
+from soci.oci.media_types import Compression, compression_of
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings
 from soci.ztoc.checks import check_ztoc
@@ -29,7 +30,7 @@ from soci.ztoc.decode import (
 )
 from soci.ztoc.extract import SpanReader
 from soci.ztoc.indexer import IndexedLayer
-from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
+from soci.ztoc.model import CompressionInfo
 
 OUTPUT_VERSION = 1
 """Goes up when this package makes other bytes of the same layer and settings: what was made before is made anew."""
@@ -62,9 +63,9 @@ class ZtocCache(Protocol):
 def reuse_key(layer: PlannedLayer, settings: IndexSettings) -> ReuseKey:
     """Return the key of the zTOC that a layer gets; of one that is to be recompressed, of its copy's."""
     parts = [f"output={OUTPUT_VERSION}"]
-    if isinstance(layer.decision, Recompress):
+    if layer.is_recompressed:
         parts.append(f"zstd gzip-level={settings.gzip_level}")
-    elif layer.decision is CompressionAlgorithm.GZIP:
+    elif layer.decision is Compression.GZIP:
         parts.append(f"gzip multi-member={settings.multi_member}")
     else:
         parts.append("plain")
@@ -121,7 +122,7 @@ def check_as_made(
     head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
     info = decode_compression_info(data)
     facts = (
-        ("compression", info.algorithm, algorithm_of(layer)),
+        ("compression", info.algorithm, compression_of(layer.media_type)),
         ("bytes of layer", info.spans[-1].end if info.spans else 0, layer.size),
         ("span size in bytes", info.span_size_bytes, settings.span_size_bytes),
         ("build tool", decode_build_tool(data), settings.build_tool_identifier),

@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +24,7 @@ from soci.image.documents import Image, choose_images, fetch_image
 from soci.index.revert import is_converted
 from soci.layer.gzip_header import MAGIC as GZIP_MAGIC
 from soci.layer.zstd import MAGIC as ZSTD_MAGIC
+from soci.oci.media_types import Compression
 from soci.oci.reference import parse_reference
 from soci.places.layout.atomic import write_atomically
 from soci.places.layout.extents import CHUNK_BYTES, storage_errors
@@ -39,16 +39,8 @@ from soci.settings import (
     ZstdLayers,
 )
 from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
-from soci.ztoc.model import CompressionAlgorithm
 
 STANDARD_INPUT = Path("-")
-
-
-class Compression(StrEnum):
-    """What `ztoc --compression` takes."""
-
-    GZIP = "gzip"
-    NONE = "none"
 
 
 def ztoc(
@@ -60,7 +52,7 @@ def ztoc(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")
     ] = None,
     compression: Annotated[
-        Compression | None, typer.Option(help="Of the layer; without it the first bytes tell.")
+        Literal["gzip", "none"] | None, typer.Option(help="Of the layer; without it the first bytes tell.")
     ] = None,
     span_size: options.SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES,
     build_tool: options.BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
@@ -76,9 +68,8 @@ def ztoc(
         first = next(chunks, b"")
         if not first:
             raise SizeMismatch(f"{layer} is empty: that is no layer")
-        gzip = first.startswith(GZIP_MAGIC) if compression is None else compression is Compression.GZIP
-        algorithm = CompressionAlgorithm.GZIP if gzip else CompressionAlgorithm.UNCOMPRESSED
-        task = plan_task(settings, algorithm)
+        is_gzip = first.startswith(GZIP_MAGIC) if compression is None else compression == "gzip"
+        task = plan_task(settings, Compression.GZIP if is_gzip else Compression.UNCOMPRESSED)
         outcome = (
             LeftOut(reason=Reason.ZSTD)
             if compression is None and first.startswith(ZSTD_MAGIC)

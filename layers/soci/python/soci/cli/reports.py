@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soci.build.index_layers import LayerResult
-from soci.build.plan import PlannedLayer, Recompress
+from soci.build.plan import PlannedLayer
 from soci.build.recipe import BuildResult
 from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
 from soci.image.documents import Image, PlatformImage
@@ -96,7 +96,7 @@ def print_plan(image: Image, plans: Sequence[tuple[PlatformImage, Sequence[Plann
 def _planned(layer: PlannedLayer) -> str:
     if isinstance(layer.decision, LeftOut):
         return f"left out: {layer.decision.reason}"
-    return "to be copied as gzip and indexed" if isinstance(layer.decision, Recompress) else "to be indexed"
+    return "to be copied as gzip and indexed" if layer.is_recompressed else "to be indexed"
 
 
 def build_document(result: BuildResult, image: Image) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import StrEnum
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -33,23 +33,18 @@ _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."
 
 
-class Compression(Enum):
-    """What a layer's media type says about its compression (docs/formats.md, "Which layers")."""
+class Compression(StrEnum):
+    """How a layer is compressed. The values are the words of JSON messages and of the command line."""
 
-    GZIP = auto()
-    ZSTD = auto()
-    UNCOMPRESSED = auto()
-    UNKNOWN = auto()
-    """Docker's plain tar type, which some tools give to compressed layers too; it is read as plain tar."""
-    UNSUPPORTED = auto()
-    """Wrapped in something that no reader unwraps, or a plain foreign layer."""
-    UNRECOGNIZED = auto()
-    """No layer type, or one of a kind that no reader knows."""
+    GZIP = "gzip"
+    UNCOMPRESSED = "none"
+    ZSTD = "zstd"
 
 
 _DOCKER_COMPRESSIONS = {
-    DOCKER_LAYER: Compression.UNKNOWN,
-    DOCKER_FOREIGN_LAYER: Compression.UNKNOWN,
+    # Some tools give Docker's plain types to compressed layers, too. Lazy readers read these as plain tar.
+    DOCKER_LAYER: Compression.UNCOMPRESSED,
+    DOCKER_FOREIGN_LAYER: Compression.UNCOMPRESSED,
     DOCKER_LAYER_GZIP: Compression.GZIP,
     DOCKER_FOREIGN_LAYER_GZIP: Compression.GZIP,
     DOCKER_LAYER_ZSTD: Compression.ZSTD,
@@ -99,17 +94,17 @@ def is_encrypted(media_type: str) -> bool:
     return "encrypted" in media_type.split("+")[1:]
 
 
-def compression_of(media_type: str) -> Compression:
-    """Tell a layer's compression from its media type alone.
+def compression_of(media_type: str) -> Compression | None:
+    """Return a layer's compression by its media type alone (formats.md 5.1); None if no reader knows the type.
 
     Suffixes are sorted before the last one is taken, as containerd does, so `+gzip+encrypted` is gzip: ask
     `is_encrypted` first.
     """
     base, *suffixes = media_type.split("+")
     if base in _DOCKER_COMPRESSIONS:
-        return Compression.UNSUPPORTED if suffixes else _DOCKER_COMPRESSIONS[base]
+        return None if suffixes else _DOCKER_COMPRESSIONS[base]
     if base not in (OCI_LAYER, OCI_FOREIGN_LAYER):
-        return Compression.UNRECOGNIZED
+        return None
     match sorted(suffixes):
         case [*_, "gzip"]:
             return Compression.GZIP
@@ -118,7 +113,7 @@ def compression_of(media_type: str) -> Compression:
         case [] if base == OCI_LAYER:
             return Compression.UNCOMPRESSED
         case _:
-            return Compression.UNSUPPORTED
+            return None
 
 
 def _base(media_type: str) -> str:

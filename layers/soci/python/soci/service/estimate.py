@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from soci.oci.media_types import Compression
 from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, Work, gb_seconds, invocations, transitions
-from soci.service.layer_messages import LayerCompression, LayerItem
+from soci.service.layer_messages import LayerItem
 from soci.service.messages import Action, Decision
 from soci.service.settings.configuration import Configuration
 
@@ -136,7 +137,7 @@ def estimate(
 
 def layer_seconds(layer: LayerItem, sizes: FunctionSizes, assumptions: Assumptions) -> float:
     """Return how long a function has a layer in hand: reading and working go side by side, the slower counts."""
-    is_copied = layer.compression is LayerCompression.ZSTD
+    is_copied = layer.compression is Compression.ZSTD
     cpu = assumptions.recompress_cpu_seconds_per_gb if is_copied else assumptions.cpu_seconds_per_gb
     serial = 1.0 if is_copied else assumptions.serial_share
     processors = sizes.index_layer / _MIB_PER_PROCESSOR
@@ -175,7 +176,7 @@ def _registry_requests(decision: Decision, layers: int, puts: int) -> int:
 
 
 def _storage_bytes(layers: tuple[LayerItem, ...], puts: int, assumptions: Assumptions) -> int:
-    copies = sum(layer.size for layer in layers if layer.compression is LayerCompression.ZSTD)
+    copies = sum(layer.size for layer in layers if layer.compression is Compression.ZSTD)
     ztocs = sum(layer.size for layer in layers) * assumptions.ztoc_share
     return int(ztocs + copies * assumptions.copy_share + puts * _MANIFEST_BYTES)
 

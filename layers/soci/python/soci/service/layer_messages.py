@@ -11,19 +11,11 @@ from enum import StrEnum
 
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.service.outcomes import bounded
 
-
-class LayerCompression(StrEnum):
-    """How a layer is to be read; zstd is copied to gzip."""
-
-    GZIP = "gzip"
-    NONE = "none"
-    ZSTD = "zstd"
-
-
-OUTCOME_BYTES = {LayerCompression.GZIP: 335, LayerCompression.NONE: 335, LayerCompression.ZSTD: 335}
+OUTCOME_BYTES = {Compression.GZIP: 335, Compression.UNCOMPRESSED: 335, Compression.ZSTD: 335}
 """What `LayerOutcome` has in JSON at most."""
 
 
@@ -44,7 +36,8 @@ class LayerItem:
     digest: Digest
     size: int
     """In bytes, compressed."""
-    compression: LayerCompression
+    compression: Compression
+    """Of a zstd layer, a gzip layer is made and indexed."""
 
     def to_document(self) -> dict[str, object]:
         """Return an item of the map over layers."""
@@ -56,7 +49,7 @@ class LayerItem:
         return cls(
             digest=fields.digest("digest"),
             size=fields.size("size"),
-            compression=fields.choice("compression", LayerCompression),
+            compression=fields.choice("compression", Compression),
         )
 
 

@@ -10,10 +10,11 @@ import posixpath
 
 from soci.layer.gzip_header import gzip_header_bytes
 from soci.layer.tar import BLOCK_BYTES, describe_entry
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import FileRow, decode_compression_info, read_text, scan_files
 from soci.ztoc.flatbuffer import encode_string
-from soci.ztoc.model import CompressionAlgorithm, CompressionInfo
+from soci.ztoc.model import CompressionInfo
 
 _NAME, _TYPE, _LINK_NAME = 0, 1, 4
 _SLOTS = 5
@@ -33,7 +34,7 @@ def check_ztoc(ztoc: bytes | bytearray, *, head: bytes) -> LeftOut | None:
 
 def check_spans(info: CompressionInfo, *, head: bytes) -> LeftOut | None:
     """Check that the first span follows the gzip header and that no span but the last is empty."""
-    if info.algorithm is CompressionAlgorithm.GZIP:
+    if info.algorithm is Compression.GZIP:
         first = info.spans[0]
         if len(info.spans) > 1 and info.spans[1].uncompressed_start == 0:
             return LeftOut(reason=Reason.EMPTY_FIRST_BLOCK)

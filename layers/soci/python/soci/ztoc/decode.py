@@ -10,9 +10,11 @@ from typing import NamedTuple
 from soci.errors import InvalidDocument, InvalidZtoc
 from soci.layer.gzip import Checkpoint
 from soci.oci.digest import Digest
+from soci.oci.media_types import Compression
 from soci.ztoc.checkpoints import decode_gzip_checkpoints, decode_plain_checkpoints
+from soci.ztoc.encode import COMPRESSION_CODES
 from soci.ztoc.flatbuffer import TableReader, read_bytes
-from soci.ztoc.model import VERSION, CompressionAlgorithm, CompressionInfo, FileEntry, Span, Ztoc
+from soci.ztoc.model import VERSION, CompressionInfo, FileEntry, Span, Ztoc
 from soci.ztoc.toc import OPAQUE_MARKER, SLOT_COUNT, TYPE_NAMES, XATTR_PREFIX
 
 _FILE_SLOTS = "IIqqIqIIIIIqqI"
@@ -25,6 +27,8 @@ _FILE_BYTES = 64
 
 _ABSENT = (0,)
 _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
+
+_COMPRESSIONS = {code: compression for compression, code in COMPRESSION_CODES.items()}
 
 _MAX_STRINGS_FACTOR = 4
 """Strings may be shared in principle, but a buffer whose strings add up to a multiple of it is a bomb."""
@@ -68,14 +72,14 @@ def decode_compression_info(data: bytes | bytearray | memoryview) -> Compression
     """Return spans and checkpoints without the files. Raises InvalidZtoc as `decode_ztoc` does."""
     root = TableReader.root(data)
     info = root.table(5)
-    algorithm = _algorithm(info.number(0, "b", default=CompressionAlgorithm.GZIP.value))
+    algorithm = _algorithm(info.number(0, "b", default=COMPRESSION_CODES[Compression.GZIP]))
     compressed, uncompressed = root.number(2, "q"), root.number(3, "q")
     digests = [_digest(read_bytes(data, at)) for at in info.references(2)]
     max_span_id = info.number(1, "i")
     if len(digests) != max_span_id + 1:
         raise InvalidZtoc(f"zTOC has {len(digests)} span digests, but its last span is number {max_span_id}")
     checkpoints: Sequence[Checkpoint] = ()
-    if algorithm is CompressionAlgorithm.GZIP:
+    if algorithm is Compression.GZIP:
         checkpoints, span_size_bytes = decode_gzip_checkpoints(info.view(3))
         spans = _gzip_spans(checkpoints, digests, compressed, uncompressed)
     else:
@@ -237,10 +241,10 @@ def _digest(text: memoryview) -> Digest:
         raise InvalidZtoc(f"span digest: {error}") from None
 
 
-def _algorithm(value: int) -> CompressionAlgorithm:
+def _algorithm(value: int) -> Compression:
     try:
-        return CompressionAlgorithm(value)
-    except ValueError:
+        return _COMPRESSIONS[value]
+    except KeyError:
         raise InvalidZtoc(f"zTOC names compression algorithm {value}, want 1 (gzip) or 2 (none)") from None
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from soci.oci.media_types import Compression
 from soci.ztoc.flatbuffer import BackwardWriter, Field, encode_string
-from soci.ztoc.model import VERSION, CompressionAlgorithm
+from soci.ztoc.model import VERSION
 from soci.ztoc.toc import TocWriter
+
+COMPRESSION_CODES = {Compression.GZIP: 1, Compression.UNCOMPRESSED: 2}
+"""The zTOC's enum of compression algorithms (formats.md 1.1)."""
 
 
 def encode_ztoc(
@@ -19,7 +23,7 @@ def encode_ztoc(
     toc: TocWriter,
     checkpoints: bytearray,
     span_digests: Sequence[bytes],
-    algorithm: CompressionAlgorithm,
+    compression: Compression,
     compressed_archive_size: int,
     uncompressed_archive_size: int,
     build_tool_identifier: str,
@@ -52,8 +56,8 @@ def encode_ztoc(
         Field(2, "R", digests_at),
         Field(3, "R", checkpoints_at),
     ]
-    if algorithm is not CompressionAlgorithm.GZIP:  # the default, which is never written
-        info.append(Field(0, "b", algorithm.value))
+    if compression is not Compression.GZIP:  # gzip is the default, which is never written
+        info.append(Field(0, "b", COMPRESSION_CODES[compression]))
     info_at = writer.table(_without_defaults(info), slot_count=4)
     root = [
         Field(0, "R", version_at),

@@ -20,7 +20,8 @@ from soci.errors import DigestMismatch, InvalidZtoc, SizeMismatch
 from soci.layer.gzip import Checkpoint
 from soci.layer.inflate import BUF_ERROR, NO_FLUSH, OK, STREAM_END, Engine, Inflater, default_engine
 from soci.oci.digest import digest_of
-from soci.ztoc.model import CompressionAlgorithm, CompressionInfo, FileEntry, Span
+from soci.oci.media_types import Compression
+from soci.ztoc.model import CompressionInfo, FileEntry, Span
 
 Fetch = Callable[[int, int], bytes]
 """Reads bytes [start, end) of the compressed layer."""
@@ -130,7 +131,7 @@ class SpanReader:
 
     def _open(self, number: int, data: bytes) -> _GzipSpan | _PlainSpan:
         span = self._info.spans[number]
-        if self._info.algorithm is CompressionAlgorithm.UNCOMPRESSED:
+        if self._info.algorithm is Compression.UNCOMPRESSED:
             return _PlainSpan(span, data)
         name = f"{self._name}: span {number}"
         return _GzipSpan(span, data, self._info.checkpoints[number], engine=self._engine, name=name)

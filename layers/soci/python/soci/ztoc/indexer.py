@@ -25,11 +25,12 @@ from soci.layer.spans import Cut, SpanHasher
 from soci.layer.tar import TarReader
 from soci.layer.worker import Worker
 from soci.oci.digest import Digest, digest_of
+from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.checkpoints import CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.checks import check_ztoc
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.model import MAX_ZTOC_BYTES, CompressionAlgorithm
+from soci.ztoc.model import MAX_ZTOC_BYTES
 from soci.ztoc.toc import TocWriter
 
 PIECE_BYTES = 2 << 20
@@ -58,7 +59,8 @@ class LayerTask:
     expected_digest: Digest | None = None
     """What the layer's descriptor promises, if there is one."""
     expected_bytes: int | None = None
-    algorithm: CompressionAlgorithm
+    compression: Compression
+    """Gzip or uncompressed: lazy readers read nothing else."""
     span_size_bytes: int
     build_tool_identifier: str
     multi_member: bool = True
@@ -83,7 +85,7 @@ class LayerIndexer:
         self._damage: DamagedLayer | None = None
         self._ring = ring = Ring()
         self._reader: GzipReader | PlainReader
-        if task.algorithm is CompressionAlgorithm.GZIP:
+        if task.compression is Compression.GZIP:
             self._reader = GzipReader(
                 span_size_bytes=task.span_size_bytes, engine=engine or default_engine(), ring=ring
             )
@@ -208,7 +210,7 @@ class LayerIndexer:
 
     def _assemble(self, layer_digest: Digest, tar_bytes: int) -> IndexedLayer | LeftOut:
         task = self._task
-        if task.algorithm is CompressionAlgorithm.GZIP:
+        if task.compression is Compression.GZIP:
             checkpoints = self._checkpoints.finish(task.span_size_bytes)
         else:
             checkpoints = bytearray(
@@ -219,7 +221,7 @@ class LayerIndexer:
             toc=self._files.toc,
             checkpoints=checkpoints,
             span_digests=span_digests,
-            algorithm=task.algorithm,
+            compression=task.compression,
             compressed_archive_size=self._fed_bytes,
             uncompressed_archive_size=tar_bytes,
             build_tool_identifier=task.build_tool_identifier,

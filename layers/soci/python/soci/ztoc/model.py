@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
 from soci.layer.gzip import Checkpoint
 from soci.oci.digest import Digest
+from soci.oci.media_types import Compression
 
 VERSION = "0.9"
 """The only zTOC version there is."""
@@ -15,13 +15,6 @@ VERSION = "0.9"
 MAX_ZTOC_BYTES = 1 << 30
 """FlatBuffers' signed 32-bit links end at 2 GiB. Millions of files or spans are no layer, they are an attack:
 a megabyte of names or a gigabyte of zeros takes a thousandth of that when it is compressed."""
-
-
-class CompressionAlgorithm(Enum):
-    """How the layer's blob is compressed; the values are those of the zTOC's enum field."""
-
-    GZIP = 1
-    UNCOMPRESSED = 2
 
 
 class FileEntry(NamedTuple):
@@ -61,7 +54,8 @@ class Span(NamedTuple):
 class CompressionInfo:
     """How to get at any byte of the layer."""
 
-    algorithm: CompressionAlgorithm
+    algorithm: Compression
+    """Gzip or uncompressed; the format has no other."""
     span_size_bytes: int
     spans: tuple[Span, ...]
     checkpoints: tuple[Checkpoint, ...]

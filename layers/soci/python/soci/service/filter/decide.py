@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from soci.build.plan import PlannedLayer, Recompress, plan_layers
+from soci.build.plan import PlannedLayer, plan_layers
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, TooManyManifests, choose_images, fetch_image
 from soci.index.classify import (
@@ -38,20 +38,13 @@ from soci.service.filter.rules import (
     why_no_copy,
 )
 from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2
-from soci.service.layer_messages import OUTCOME_BYTES, LayerCompression, LayerItem
+from soci.service.layer_messages import OUTCOME_BYTES, LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration
-from soci.ztoc.model import CompressionAlgorithm
 
 SourceOpener = Callable[[str, str], ImageSource]
 """As `ports.ImageOpener`, for places that may be read only."""
-
-_COMPRESSIONS = {
-    CompressionAlgorithm.GZIP: LayerCompression.GZIP,
-    CompressionAlgorithm.UNCOMPRESSED: LayerCompression.NONE,
-    Recompress.TO_GZIP: LayerCompression.ZSTD,
-}
 
 _GONE = (NotInImage, BlobMissing)
 """What a place says of an image that was deleted or archived, whole or in part."""
@@ -85,7 +78,7 @@ class _Judged:
             LayerItem(
                 digest=layer.descriptor.digest,
                 size=layer.descriptor.size,
-                compression=_COMPRESSIONS[layer.decision],
+                compression=layer.decision,
             )
             for layer in self.layers
             if not isinstance(layer.decision, LeftOut)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from soci.build.plan import PlannedLayer, Recompress
+from soci.build.plan import PlannedLayer
 from soci.errors import BlobMissing, IntegrityError, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
 from soci.index.classify import LIMITS
@@ -169,7 +169,7 @@ def _layers_in(one: PlannedImage, twin: PlatformImage) -> list[tuple[Descriptor,
     found = []
     for planned, layer in zip(one.layers, there, strict=True):
         is_planned = not isinstance(planned.decision, LeftOut)
-        is_copy = planned.decision is Recompress.TO_GZIP
+        is_copy = planned.is_recompressed
         if is_copy and layer.media_type != media_types.as_gzip(planned.descriptor.media_type):
             return None
         found.append((layer if is_copy else planned.descriptor, is_planned))
@@ -194,7 +194,8 @@ def _fetch_named_index(output: ImageSource, converted: Image, twin: PlatformImag
 
 def _has_referrer(source: ImageSource, one: PlannedImage, settings: IndexSettings) -> bool:
     layers = [
-        (planned.descriptor, not isinstance(planned.decision, LeftOut | Recompress)) for planned in one.layers
+        (planned.descriptor, not (isinstance(planned.decision, LeftOut) or planned.is_recompressed))
+        for planned in one.layers
     ]
     if not any(is_planned for _, is_planned in layers):
         return True

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from soci.build.index_layers import LayerResult, index_layers
-from soci.build.plan import PlannedLayer, Recompress
+from soci.build.plan import PlannedLayer
 from soci.build.push import push_ztoc
 from soci.build.reuse import ReuseKey, reuse_key
 from soci.errors import BlobMissing
@@ -14,17 +14,17 @@ from soci.image.documents import fetch_image
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.media_types import Compression
 from soci.places.ports import ImageOpener, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.service.layer.reuse import Entry, LayerPlace, NothingKnown, ZtocCatalog, fetch_diff_ids_of, reuse
-from soci.service.layer_messages import GzipCopyMade, LayerCompression, LayerJob, LayerOutcome
+from soci.service.layer_messages import GzipCopyMade, LayerJob, LayerOutcome
 from soci.service.settings.configuration import Configuration
-from soci.ztoc.model import CompressionAlgorithm
 
-_DECISIONS: dict[LayerCompression, tuple[str, CompressionAlgorithm | Recompress]] = {
-    LayerCompression.GZIP: (media_types.OCI_LAYER_GZIP, CompressionAlgorithm.GZIP),
-    LayerCompression.NONE: (media_types.OCI_LAYER, CompressionAlgorithm.UNCOMPRESSED),
-    LayerCompression.ZSTD: (media_types.OCI_LAYER_ZSTD, Recompress.TO_GZIP),
+_MEDIA_TYPES = {
+    Compression.GZIP: media_types.OCI_LAYER_GZIP,
+    Compression.UNCOMPRESSED: media_types.OCI_LAYER,
+    Compression.ZSTD: media_types.OCI_LAYER_ZSTD,
 }
 
 
@@ -68,10 +68,10 @@ def index_one_layer(
 
 
 def _place_of(job: LayerJob, configuration: Configuration, open_image: ImageOpener) -> LayerPlace:
-    media_type, decision = _DECISIONS[job.layer.compression]
-    layer = Descriptor(media_type=media_type, digest=job.layer.digest, size=job.layer.size)
+    item = job.layer
+    layer = Descriptor(media_type=_MEDIA_TYPES[item.compression], digest=item.digest, size=item.size)
     return LayerPlace(
-        planned=PlannedLayer(descriptor=layer, decision=decision),
+        planned=PlannedLayer(descriptor=layer, decision=item.compression),
         settings=configuration.index.settings,
         repository=job.repository,
         image=job.image,

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from soci.build.plan import PlannedLayer, Recompress
+from soci.build.plan import PlannedLayer
 from soci.build.recompress import LayerCopy, fetch_diff_ids
 from soci.build.reuse import ReuseKey, check_again
 from soci.errors import (
@@ -181,7 +181,7 @@ def _reuse_entry(place: LayerPlace, entry: Entry) -> LayerOutcome | None:
     """
     layer = place.planned.descriptor
     described = layer
-    if (entry.copy is not None) != isinstance(place.planned.decision, Recompress):
+    if (entry.copy is not None) != place.planned.is_recompressed:
         raise InvalidDocument(f"it has {'no' if entry.copy is None else 'a'} gzip copy")
     if entry.copy is not None:
         described = LayerCopy(of=layer.digest, digest=entry.copy.digest, size=entry.copy.size).describe(layer)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from soci.build.assemble import LayerPart
-from soci.build.plan import PlannedLayer, Recompress, plan_layers
+from soci.build.plan import PlannedLayer, plan_layers
 from soci.build.recompress import LayerCopy
 from soci.errors import InvalidDocument
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images
@@ -50,7 +50,7 @@ class PlatformLayers:
             return LayerPart(descriptor=layer, outcome=outcome.left_out)
         if outcome.ztoc is None:
             raise _invalid(f"layer {layer.digest} has neither a zTOC nor a reason")
-        if (outcome.copy is not None) != (planned.decision is Recompress.TO_GZIP):
+        if (outcome.copy is not None) != planned.is_recompressed:
             raise _invalid(f"layer {layer.digest} has {'a' if outcome.copy else 'no'} gzip copy")
         copy = None if outcome.copy is None else _copy_of(layer.digest, outcome.copy)
         described = layer if copy is None else copy.describe(layer)
