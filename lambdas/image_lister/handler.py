@@ -1,6 +1,6 @@
-"""The function that lists what repositories hold, page by page, and counts what came of each page.
+"""The function that lists the images of repositories, page by page, and counts the results of each page.
 
-Errors pass through: the workflow knows by their names which to try again. Each call leaves one line in the log.
+Errors are raised: the workflow decides by their names which calls to retry. Each call logs one line.
 """
 
 # ruff: noqa: INP001 - Lambda imports the file by its name, out of a folder of its own
@@ -15,8 +15,8 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from soci.errors import SociError
 from soci.service.deadline import in_time
+from soci.service.failure_log import log_failure
 from soci.service.registry import SHORT, RegistryPlace
 from soci.service.reindex.listing import Lister
 from soci.service.reindex.step import metrics_of, next_step
@@ -29,7 +29,7 @@ Document = dict[str, object]
 
 @cache
 def _lister() -> Lister:
-    """Read what the function was deployed with; login and connections last as long as the process."""
+    """Read the function's environment once per process, and keep the login and the connections."""
     place = RegistryPlace(os.environ["SOCI_REGISTRY"], retries=SHORT)
     settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
     return Lister(place.api, place.open_image, settings)
@@ -37,17 +37,14 @@ def _lister() -> Lister:
 
 @logger.inject_lambda_context
 def handler(event: Document, context: LambdaContext) -> Document:
-    """Take a re-index a step further: its state in, the same with the next images out."""
-    try:
+    """Take the state of a re-index; return the state after the next step, with the next images."""
+    with log_failure(logger, "no page") as about:
+        about["request"] = event.get("request")
         with in_time(context.get_remaining_time_in_millis()):
             state = next_step(event, lambda request, place: _lister().fetch_page(request, place))
-    except SociError as error:
-        failure: Document = {"error": type(error).__name__, "detail": str(error)}
-        logger.error("no page", extra={"request": event.get("request")} | failure)  # noqa: TRY400 - Lambda logs the trace
-        raise
-    told = ("request", "cursor", "summary", "done")
+    logged = ("request", "cursor", "summary", "done")
     metrics = metrics_of(event, state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))
-    logger.info("listed", extra={name: state[name] for name in told} | _counts(state) | metrics)
+    logger.info("listed", extra={name: state[name] for name in logged} | _counts(state) | metrics)
     return state
 
 
