@@ -25,8 +25,8 @@ from soci.places.open import open_store
 from soci.places.ports import ImageStore
 from soci.places.registry.connect import open_repository
 from soci.places.registry.retry import Clock, RetryPolicy
-from soci.upkeep.remove import ConvertedCopy, RemovalResult, Target, fetch_removal, remove_index
-from soci.upkeep.remove.surroundings import fetch_tree
+from soci.upkeep.remove import RemovalResult, TaggedSource, Target, fetch_removal, remove_index
+from soci.upkeep.remove.reachability import fetch_tree
 from soci.verify import verify_image
 from tests.builders import (
     Image,
@@ -97,8 +97,8 @@ class Place:
     def target(self, reference: str) -> Target:
         store = self.open(reference)
         tag = reference.removeprefix(":") if reference.startswith(":") else None
-        copy = ConvertedCopy(source=self.open(f"{reference}-soci"), tag=f"{tag}-soci") if tag else None
-        return Target(store=store, image=fetch_image(store), tag=tag, copy=copy)
+        copy = TaggedSource(source=self.open(f"{reference}-soci"), tag=f"{tag}-soci") if tag else None
+        return Target(store=store, image=fetch_image(store), tag=tag, converted=copy)
 
     def remove(self, tag: str) -> RemovalResult:
         target = self.target(f":{tag}")
@@ -156,7 +156,7 @@ def in_debian_s(host: str, directory: Path, names: Iterator[str]) -> Places:
         shutil.copytree(repositories / other.name.removeprefix(f"{host}/"), repositories / name)
         return place(name)
 
-    return Places(new=lambda: place(next(names)), copy=copy)
+    return Places(new=lambda: place(next(names)), converted=copy)
 
 
 def in_memory(registry: Registry, names: Iterator[str]) -> Places:
@@ -169,7 +169,7 @@ def in_memory(registry: Registry, names: Iterator[str]) -> Places:
             getattr(registry.repository(name), kind).update(getattr(content, kind))
         return place(name)
 
-    return Places(new=lambda: place(next(names)), copy=copy)
+    return Places(new=lambda: place(next(names)), converted=copy)
 
 
 def on_disk(paths: Iterator[Path]) -> Places:
@@ -271,7 +271,7 @@ def test_what_is_named_by_its_digest_stays_while_a_tag_leads_to_it(place):
     removal = fetch_removal(place.target(f"@{root}"))
 
     assert removal.is_empty
-    assert set(removal.needed.values()) == {("1.0-soci",)}
+    assert set(removal.still_referenced.values()) == {("1.0-soci",)}
     assert place.manifests() == before
 
 
@@ -407,7 +407,7 @@ def test_what_an_untagged_index_lists_is_kept_by_the_registry_and_the_same_call_
         assert {str(one.digest) for one in result.refused} | {older} | before < place.manifests()
         del registry.repository("app").manifests[older]
         again = place.target(":1.0")
-        assert fetch_removal(again).unfinished
+        assert fetch_removal(again).interrupted
         assert remove_index(again, fetch_removal(again)).is_done
         assert not [
             one for one in registry.repository("app").manifests.values() if "soci" in one.artifact_type

@@ -45,7 +45,7 @@ from soci.places.registry.streaming import StreamSettings
 from soci.places.registry.transport import Timeouts, Transport
 from soci.places.registry.upload import Uploads
 from soci.settings import IndexSettings, ZstdLayers
-from soci.upkeep.remove import ConvertedCopy, Target, fetch_removal, remove_index
+from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
 from tests.recipes import Watcher
 
@@ -235,8 +235,8 @@ def create_in(registry: Registry) -> str:
 def remove_in(registry: Registry) -> None:
     """Take both indexes away; whatever is left to do is an error, too."""
     store = repository_in(registry)
-    copy = ConvertedCopy(source=repository_in(registry, TAG), tag=TAG)
-    target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, copy=copy)
+    copy = TaggedSource(source=repository_in(registry, TAG), tag=TAG)
+    target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, converted=copy)
     removal = fetch_removal(target)
     if not removal.is_empty and not (result := remove_index(target, removal)).is_done:
         raise RegistryError(f"{result.left_alone} {[one.error for one in result.refused]}")

@@ -17,7 +17,7 @@ from soci.index.document import document_of
 from soci.oci import media_types
 from soci.places.layout.oci_layout import OciLayout
 from soci.settings import IndexSettings, ZstdLayers
-from soci.upkeep.remove import ConvertedCopy, Target, fetch_removal, remove_index
+from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from soci.verify import verify_image
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
 
@@ -58,8 +58,8 @@ def blobs(path: Path) -> dict[str, str]:
 
 def target_in(path: Path) -> Target:
     store = OciLayout(path, tag="latest")
-    copy = ConvertedCopy(source=OciLayout(path, tag="latest-soci"), tag="latest-soci")
-    return Target(store=store, image=fetch_image(store), tag="latest", copy=copy)
+    copy = TaggedSource(source=OciLayout(path, tag="latest-soci"), tag="latest-soci")
+    return Target(store=store, image=fetch_image(store), tag="latest", converted=copy)
 
 
 def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):

@@ -300,7 +300,7 @@ def test_a_copy_that_somebody_tags_after_the_search_stays_whole(place, there, se
         del there.tags["1-soci"]
 
     orphans, result = search_then(
-        Wanted(suffix="-soci", untagged_copies=True), lambda: there.tags.update(release=copy)
+        Wanted(suffix="-soci", untagged_converted=True), lambda: there.tags.update(release=copy)
     )
 
     assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())

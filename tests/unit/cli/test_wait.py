@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from soci.cli.wait import parse_duration
-from soci.upkeep.status import waiting
+from soci.upkeep.status import wait as waiting
 from tests.unit.service.places import by_hand, configuration, in_memory, index
 from tests.unit.upkeep.status.forty import app
 

@@ -15,7 +15,7 @@ from soci.cli.repositories import EcrHostOption, Inventories
 from soci.cli.terminal import print_json, print_lines, print_table
 from soci.errors import InvalidOption, InvalidRequest
 from soci.upkeep.check_task.definition import TaskDefinition, parse_task_definition
-from soci.upkeep.check_task.evaluate import LATEST, Circumstances, judge_task
+from soci.upkeep.check_task.evaluate import LATEST, Circumstances, evaluate_task
 from soci.upkeep.check_task.verdicts import Loading, Verdict
 
 _VERSION = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}")
@@ -66,7 +66,7 @@ def check_task(
     if unknown:
         there = ", ".join(one.name for one in task.containers)
         raise InvalidOption(f"there is no container {', '.join(sorted(unknown))}; there are {there}")
-    verdicts = list(judge_task(task.only(containers) if containers else task, circumstances))
+    verdicts = list(evaluate_task(task.only(containers) if containers else task, circumstances))
     if as_json:
         print_json(
             {

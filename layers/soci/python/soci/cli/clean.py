@@ -65,7 +65,7 @@ def clean(
     age = _parse_age(older_than)
     wanted = Wanted(
         suffix=tagging.suffix if tags else None,
-        untagged_copies=untagged,
+        untagged_converted=untagged,
         pushed_before=datetime.now(UTC) - age if age else None,
     )
     found = list(Inventories(ecr_hosts).find(repositories))

@@ -14,7 +14,7 @@ from soci.cli.endpoints import CONVERTED_SUFFIX, Places, open_places, source_tag
 from soci.cli.terminal import print_error, print_json, print_lines
 from soci.image.documents import fetch_image
 from soci.places.open import open_source
-from soci.upkeep.remove import ConvertedCopy, Removal, RemovalResult, Target, fetch_removal, remove_index
+from soci.upkeep.remove import Removal, RemovalResult, TaggedSource, Target, fetch_removal, remove_index
 
 
 def remove(
@@ -50,12 +50,12 @@ def open_target(places: Places) -> Target:
     if tag is not None and not tag.endswith(CONVERTED_SUFFIX):
         copy_tag = tag + CONVERTED_SUFFIX
         source = open_source(replace(places.source_reference, tag=copy_tag))
-        copy = ConvertedCopy(source=source, tag=copy_tag)
-    return Target(store=places.sink, image=found, tag=tag, copy=copy)
+        copy = TaggedSource(source=source, tag=copy_tag)
+    return Target(store=places.sink, image=found, tag=tag, converted=copy)
 
 
 def _tags_that_go(target: Target, removal: Removal) -> list[str]:
-    return [target.copy.tag] if target.copy and removal.copy else []
+    return [target.converted.tag] if target.converted and removal.converted else []
 
 
 def _document(target: Target, removal: Removal, result: RemovalResult | None) -> dict[str, object]:
@@ -64,10 +64,10 @@ def _document(target: Target, removal: Removal, result: RemovalResult | None) ->
         "tags": _tags_that_go(target, removal),
         "manifests": [str(manifest.digest) for manifest in removal.manifests],
         "blobs": [str(digest) for digest in removal.blobs],
-        "needed": {str(digest): list(names) for digest, names in removal.needed.items()},
+        "needed": {str(digest): list(names) for digest, names in removal.still_referenced.items()},
         "shared_with": list(removal.shared_with),
         "replacement": str(removal.replacement[-1].descriptor.digest) if removal.replacement else None,
-        "goes_on": bool(removal.unfinished),
+        "goes_on": bool(removal.interrupted),
         "left_alone": result.left_alone if result else None,
         "refused": {str(one.digest): one.error for one in result.refused} if result else {},
         "blobs_freed": result.blobs_freed if result else 0,
@@ -79,14 +79,14 @@ def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> It
         return
     verb = "would remove" if result is None else "removed"
     stays = {one.digest for one in result.refused} if result else set()
-    if removal.unfinished:
+    if removal.interrupted:
         yield f"{'would go' if result is None else 'went'} on with a removal that was interrupted"
     for tag in _tags_that_go(target, removal):
         yield f"{verb} tag {tag}"
     for manifest in removal.manifests:
         if manifest.digest not in stays:
             yield f"{verb} manifest {manifest.digest}"
-    for digest, names in removal.needed.items():
+    for digest, names in removal.still_referenced.items():
         yield f"manifest {digest} stays: {', '.join(names)} leads to it"
     if removal.shared_with:
         yield f"the index of version 1 was also that of {', '.join(removal.shared_with)}"

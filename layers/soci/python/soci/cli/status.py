@@ -13,7 +13,7 @@ from soci.cli import options
 from soci.cli.json_files import SettingsOption, read_settings
 from soci.cli.repositories import EcrHostOption, Inventories, RepositoriesArgument
 from soci.cli.terminal import count_text, print_json, print_lines, print_table, short, size_text
-from soci.upkeep.status.images import fetch_status
+from soci.upkeep.status.repository_status import fetch_status
 from soci.upkeep.status.states import ImageStatus, IndexState
 
 _COLUMNS = ("REPOSITORY", "TAG", "STATE", "VERSION", "INDEX", "AGE", "SIZE", "REASON")

@@ -75,7 +75,7 @@ def wait(
     and the message says why. With settings (--settings, or ./cdk.json) an image that they leave out is not waited for.
     """
     from soci.places.registry.retry import Clock  # noqa: PLC0415 - its HTTP client takes 100 ms to import
-    from soci.upkeep.status.waiting import Wait  # noqa: PLC0415
+    from soci.upkeep.status.wait import Wait  # noqa: PLC0415
 
     place = _Place(reference=_parse(image))
     configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)

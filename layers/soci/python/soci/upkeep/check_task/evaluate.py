@@ -19,7 +19,7 @@ from soci.settings import IndexVersion
 from soci.upkeep.check_task.definition import ContainerDefinition, TaskDefinition
 from soci.upkeep.check_task.verdicts import Loading, TaskReason, Verdict
 from soci.upkeep.inventory import Inventory
-from soci.upkeep.status.facts import PlatformFacts, find_copy, find_platforms
+from soci.upkeep.status.find_indexes import PlatformFacts, find_converted, find_platforms
 
 LATEST = "LATEST"
 _FIRST_LAZY_VERSION = (1, 4, 0)
@@ -44,10 +44,12 @@ class _Why:
     loading: Loading = Loading.WHOLE
 
 
-def judge_task(task: TaskDefinition, circumstances: Circumstances) -> Iterator[Verdict]:
+def evaluate_task(task: TaskDefinition, circumstances: Circumstances) -> Iterator[Verdict]:
     """Tell of each container how its image would be loaded. What cannot be asked is a verdict, no error."""
     for container in task.containers:
-        why = _judge_surroundings(task, circumstances) or _judge_container(container, task, circumstances)
+        why = _evaluate_task_settings(task, circumstances) or _evaluate_container(
+            container, task, circumstances
+        )
         if isinstance(why, str):
             yield Verdict(container=container.name, image=container.image, loading=Loading.LAZY, detail=why)
         else:
@@ -60,7 +62,7 @@ def judge_task(task: TaskDefinition, circumstances: Circumstances) -> Iterator[V
             )
 
 
-def _judge_surroundings(task: TaskDefinition, circumstances: Circumstances) -> _Why | None:
+def _evaluate_task_settings(task: TaskDefinition, circumstances: Circumstances) -> _Why | None:
     """Say what in the task rules out lazy loading, whatever the image is."""
     if not task.is_for_fargate:
         return _Why(reason=TaskReason.NOT_FARGATE, detail=", ".join(task.launch_types))
@@ -72,7 +74,7 @@ def _judge_surroundings(task: TaskDefinition, circumstances: Circumstances) -> _
     return None
 
 
-def _judge_container(
+def _evaluate_container(
     container: ContainerDefinition, task: TaskDefinition, circumstances: Circumstances
 ) -> _Why | str:
     """Say why an image is not loaded lazily; or how much of it is, if it is."""
@@ -84,7 +86,7 @@ def _judge_container(
         return _Why(reason=TaskReason.OTHER_REGISTRY, detail=reference.host)
     look = _Look(reference=reference, registry=registry, task=task, circumstances=circumstances)
     try:
-        return look.judge()
+        return look.evaluate()
     except (NotInImage, BlobMissing) as error:
         return _Why(reason=TaskReason.IMAGE_GONE, detail=str(error))
     except IntegrityError as error:
@@ -112,7 +114,7 @@ class _Look:
     task: TaskDefinition
     circumstances: Circumstances
 
-    def judge(self) -> _Why | str:
+    def evaluate(self) -> _Why | str:
         named = str(self.reference.digest or self.reference.tag or DEFAULT_TAG)
         source = self.registry.open_image(self.reference.repository, named)
         image = fetch_image(source)
@@ -125,9 +127,11 @@ class _Look:
         if mine.problem:
             return _Why(reason=TaskReason.BROKEN, detail=mine.problem)
         usable = {IndexVersion.V2} | ({IndexVersion.V1} if self.circumstances.account_has_v1 else set())
-        return self._judge_indexed(mine) if mine.versions & usable else self._say_why(image, mine, platforms)
+        return (
+            self._evaluate_indexed(mine) if mine.versions & usable else self._say_why(image, mine, platforms)
+        )
 
-    def _judge_indexed(self, mine: PlatformFacts) -> _Why | str:
+    def _evaluate_indexed(self, mine: PlatformFacts) -> _Why | str:
         layers = _layers(mine)
         indexed = [layer for layer in layers if layer.digest in mine.layers_indexed]
         told = (
@@ -170,7 +174,7 @@ class _Look:
         """Find the tag of the SOCI-enabled copy that the service makes of an image; None if there is none."""
         repository, suffix = self.reference.repository, self.circumstances.configuration.tagging.suffix
         for tag in self._tags(image):
-            copy = find_copy(self.registry.open_image, repository, tag + suffix)
+            copy = find_converted(self.registry.open_image, repository, tag + suffix)
             if copy is not None and copy.is_of(image):
                 return copy.tag
         return None

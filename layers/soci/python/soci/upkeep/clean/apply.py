@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from soci.errors import NotInImage, RegistryError
 from soci.oci.digest import Digest
-from soci.upkeep.clean.contents import Facts
+from soci.upkeep.clean.contents import ManifestFacts
 from soci.upkeep.clean.find import Orphan, OrphanKind, Orphans, Wanted, find_orphans
 from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.remove import Refusal
@@ -66,7 +66,7 @@ class _LastLook:
     inventory: Inventory
     repository: str
     wanted: Wanted
-    facts: Mapping[Digest, Facts]
+    facts: Mapping[Digest, ManifestFacts]
     listed: Mapping[Digest, Listed] = field(default_factory=dict)
     found: frozenset[Orphan] = frozenset()
     good_until: float = 0.0

@@ -20,7 +20,7 @@ _AT_A_TIME = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ManifestFacts:
     """What one image index or image manifest says, as far as it matters here. It never changes."""
 
     children: frozenset[Digest] | None = None
@@ -37,7 +37,7 @@ class Facts:
 class Contents:
     """What is known of all manifests that can be read."""
 
-    facts: Mapping[Digest, Facts] = field(repr=False)
+    facts: Mapping[Digest, ManifestFacts] = field(repr=False)
     children: Mapping[Digest, frozenset[Digest]]
     """What each image index lists."""
     enabled_indexes: tuple[Digest, ...]
@@ -51,7 +51,7 @@ class Contents:
     unreadable: tuple[Digest, ...]
     """Image indexes and manifests that are archived, broken or gone since."""
 
-    def configs_of_copy(self, digest: Digest) -> frozenset[Digest]:
+    def configs_of_converted(self, digest: Digest) -> frozenset[Digest]:
         """Return the configs of what is indexed of a SOCI-enabled image: those of its originals."""
         manifests = self.children.get(digest, frozenset({digest}))
         return frozenset(self.configs[one] for one in manifests if one in self.named_indexes)
@@ -61,7 +61,7 @@ def read_contents(
     open_image: ImageOpener,
     repository: str,
     listed: Sequence[Listed],
-    known: Mapping[Digest, Facts],
+    known: Mapping[Digest, ManifestFacts],
     *,
     with_unlisted: bool,
 ) -> Contents:
@@ -75,7 +75,7 @@ def read_contents(
     worth_reading = [one.digest for one in listed if _may_lead_on(one)]
     closed = {one.digest for one in listed if one.is_archived}
 
-    def read(digests: Iterable[Digest]) -> dict[Digest, Facts]:
+    def read(digests: Iterable[Digest]) -> dict[Digest, ManifestFacts]:
         new = [one for one in digests if one not in known and one not in closed]
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             found = pool.map(lambda one: _read(open_image, repository, one), new)
@@ -90,7 +90,7 @@ def read_contents(
     return _contents_of(facts, unreadable)
 
 
-def _contents_of(facts: Mapping[Digest, Facts], unreadable: tuple[Digest, ...]) -> Contents:
+def _contents_of(facts: Mapping[Digest, ManifestFacts], unreadable: tuple[Digest, ...]) -> Contents:
     named = {digest: one.named_index for digest, one in facts.items() if one.named_index is not None}
     configs = {digest: one.config for digest, one in facts.items() if one.config is not None}
     return Contents(
@@ -109,7 +109,7 @@ def _may_lead_on(one: Listed) -> bool:
     return media_types.is_index(one.media_type) or not is_artifact
 
 
-def _read(open_image: ImageOpener, repository: str, digest: Digest) -> Facts | None:
+def _read(open_image: ImageOpener, repository: str, digest: Digest) -> ManifestFacts | None:
     source = open_image(repository, str(digest))
     what = f"manifest {digest}"
     try:
@@ -120,13 +120,13 @@ def _read(open_image: ImageOpener, repository: str, digest: Digest) -> Facts | N
         entries = ImageIndex.parse(data, what).manifests or ()
     except (NotInImage, BlobMissing, IntegrityError):
         return None
-    return Facts(
+    return ManifestFacts(
         children=frozenset(entry.digest for entry in entries), is_enabled=any(map(is_soci_index, entries))
     )
 
 
-def _facts_of(manifest: ImageManifest) -> Facts:
+def _facts_of(manifest: ImageManifest) -> ManifestFacts:
     named = None
     with suppress(IntegrityError):
         named = Digest.parse(manifest.annotations.get(SOCI_INDEX_DIGEST, ""))
-    return Facts(config=manifest.config.digest, named_index=named)
+    return ManifestFacts(config=manifest.config.digest, named_index=named)

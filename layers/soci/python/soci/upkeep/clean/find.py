@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from soci.oci import media_types
 from soci.oci.digest import Digest
-from soci.upkeep.clean.contents import Contents, Facts, read_contents
+from soci.upkeep.clean.contents import Contents, ManifestFacts, read_contents
 from soci.upkeep.inventory import Inventory, Listed
 
 
@@ -19,8 +19,8 @@ class OrphanKind(StrEnum):
     V1_WITHOUT_IMAGE = "v1-without-image"
     INDEX_WITHOUT_IMAGE = "index-without-image"
     TAG_WITHOUT_ORIGINAL = "tag-without-original"
-    COPY_WITHOUT_ORIGINAL = "copy-without-original"
-    PART_OF_COPY = "part-of-copy"
+    CONVERTED_WITHOUT_ORIGINAL = "copy-without-original"
+    PART_OF_CONVERTED = "part-of-copy"
     """An image manifest or SOCI index of a copy that goes."""
 
 
@@ -74,7 +74,7 @@ class Wanted:
 
     suffix: str | None = None
     """With it, tags without their original count: those that end in it."""
-    untagged_copies: bool = False
+    untagged_converted: bool = False
     pushed_before: datetime | None = None
     """Younger ones stay: an image that is being indexed right now has parts that nothing lists yet. So does what the
     registry tells no time of."""
@@ -90,7 +90,7 @@ class Orphans:
     """What is archived or broken. What that lists or names is not known, so nothing goes that it may need."""
     listed: Mapping[Digest, Listed] = field(default_factory=dict, repr=False)
     """All that was there."""
-    facts: Mapping[Digest, Facts] = field(default_factory=dict, repr=False)
+    facts: Mapping[Digest, ManifestFacts] = field(default_factory=dict, repr=False)
     """What was read, so that a second look reads what is new alone."""
 
 
@@ -99,7 +99,7 @@ def find_orphans(
     repository: str,
     wanted: Wanted,
     *,
-    known: Mapping[Digest, Facts] | None = None,
+    known: Mapping[Digest, ManifestFacts] | None = None,
     also: Mapping[Digest, Listed] | None = None,
 ) -> Orphans:
     """Find what is left of images that are gone.
@@ -140,24 +140,24 @@ class _Search:
     tags: Mapping[str, Listed]
     contents: Contents
     wanted: Wanted
-    going: dict[Digest, Orphan] = field(default_factory=dict)
+    orphans: dict[Digest, Orphan] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
 
     def run(self) -> list[Orphan]:
         """Find all of them, copies first: what they list may go with them."""
         tags_alone = list(self._tags_without_original())
         if not self.contents.unreadable:
-            if self.wanted.untagged_copies:
-                self._add(OrphanKind.COPY_WITHOUT_ORIGINAL, self._untagged_copies())
-            self._add(OrphanKind.PART_OF_COPY, self._parts(self._enabled_manifests()))
+            if self.wanted.untagged_converted:
+                self._add(OrphanKind.CONVERTED_WITHOUT_ORIGINAL, self._untagged_converted())
+            self._add(OrphanKind.PART_OF_CONVERTED, self._parts(self._enabled_manifests()))
             self._add(OrphanKind.INDEX_WITHOUT_IMAGE, self._parts(self._soci_indexes()))
         self._add(OrphanKind.V1_WITHOUT_IMAGE, self._v1_without_image())
-        return [*tags_alone, *self.going.values()]
+        return [*tags_alone, *self.orphans.values()]
 
     def _add(self, kind: OrphanKind, found: Iterable[Listed]) -> None:
         for one in list(found):
-            if one.digest not in self.going and self._is_old(one):
-                self.going[one.digest] = Orphan(
+            if one.digest not in self.orphans and self._is_old(one):
+                self.orphans[one.digest] = Orphan(
                     kind=kind,
                     digest=one.digest,
                     tags=one.tags,
@@ -198,20 +198,20 @@ class _Search:
 
         Nothing tells a tag that indexing set from one that a person set on the SOCI-enabled image with the same ending.
         """
-        configs = self.contents.configs_of_copy(copy.digest)
+        configs = self.contents.configs_of_converted(copy.digest)
         if configs & self.contents.configs_of_originals:
             return KeptReason.IMAGE_IS_THERE
         if self.contents.unreadable or not configs:
             return KeptReason.UNREADABLE
         return KeptReason.SEVERAL_TAGS if len(named) > 1 else None
 
-    def _untagged_copies(self) -> Iterator[Listed]:
+    def _untagged_converted(self) -> Iterator[Listed]:
         """Yield copies without a tag; of one that was taken away in part, the image manifests that are left."""
         contents = self.contents
         below = {digest for children in contents.children.values() for digest in children}
         alone = (digest for digest in contents.named_indexes if digest not in below)
         for digest in (*contents.enabled_indexes, *alone):
-            configs = contents.configs_of_copy(digest)
+            configs = contents.configs_of_converted(digest)
             if not self.listed[digest].tags and configs and not configs & contents.configs_of_originals:
                 yield self.listed[digest]
 
@@ -220,7 +220,7 @@ class _Search:
 
     def _enabled_manifests(self) -> Iterator[Listed]:
         """Yield the image manifests of copies that go. One that nothing ever listed may be what somebody runs."""
-        below = {digest for orphan in self.going.values() for digest in orphan.lists}
+        below = {digest for orphan in self.orphans.values() for digest in orphan.lists}
         named = self.contents.named_indexes
         return (self.listed[digest] for digest in named if digest in below and digest in self.listed)
 
@@ -233,18 +233,18 @@ class _Search:
 
     def _parts(self, candidates: Iterable[Listed]) -> Iterator[Listed]:
         """Leave out what has a tag, or what something that stays lists or names."""
-        needed = self._needed()
+        needed = self._referenced()
         return (one for one in candidates if not one.tags and one.digest not in needed)
 
-    def _needed(self) -> set[Digest]:
+    def _referenced(self) -> set[Digest]:
         contents = self.contents
         listed = {
             child
             for parent, children in contents.children.items()
-            if parent not in self.going
+            if parent not in self.orphans
             for child in children
         }
-        named = {index for manifest, index in contents.named_indexes.items() if manifest not in self.going}
+        named = {index for manifest, index in contents.named_indexes.items() if manifest not in self.orphans}
         return listed | named
 
     def _v1_without_image(self) -> Iterator[Listed]:
@@ -255,5 +255,5 @@ class _Search:
             and not one.tags
             and not one.is_archived
             and one.subject is not None
-            and (one.subject not in self.listed or one.subject in self.going)
+            and (one.subject not in self.listed or one.subject in self.orphans)
         )

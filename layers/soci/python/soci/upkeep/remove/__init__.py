@@ -10,16 +10,16 @@ of a repository, all entries of a layout. What is known by its digest alone cann
 time is about to tag. An index of version 1 belongs to an image manifest, so it goes for all tags that lead to that one.
 
 Whether the tags still mean the same is looked at again before anything changes. What is to go is written down first, in
-a list under a tag of its own (`unfinished.py`), because what refers to others has to go before them: who was
+a list under a tag of its own (`interrupted.py`), because what refers to others has to go before them: who was
 interrupted, or refused, finds the rest by that list when he does the same again. The list goes last; in a layout, its
 own two small blobs are all that an interruption can leave behind.
 """
 
 from soci.upkeep.remove.apply import Refusal, RemovalResult, remove_index
-from soci.upkeep.remove.find import ConvertedCopy, Removal, Target, fetch_removal
+from soci.upkeep.remove.find import Removal, TaggedSource, Target, fetch_removal
 
 __all__ = [
-    "ConvertedCopy",
+    "TaggedSource",
     "Refusal",
     "Removal",
     "RemovalResult",

@@ -14,7 +14,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.places.ports import ImageSource, ImageStore
 from soci.upkeep.remove.find import Removal, Target
-from soci.upkeep.remove.unfinished import TAG_PREFIX, RemovalList
+from soci.upkeep.remove.removal_list import TAG_PREFIX, RemovalList
 
 _NOTHING = digest_of(b"")
 """The digest of no manifest: whoever is asked to delete it tells whether he deletes at all."""
@@ -69,7 +69,7 @@ def remove_index(target: Target, removal: Removal) -> RemovalResult:
         return RemovalResult(left_alone=left_alone)
     refused = _delete_manifests(store, removal)
     freed = store.delete_blobs([*(one.digest for one in removal.manifests), *removal.blobs])
-    lists = {one.digest for one in removal.unfinished} | {work.descriptor.digest}
+    lists = {one.digest for one in removal.interrupted} | {work.descriptor.digest}
     _delete_lists(store, lists - {work.descriptor.digest} if refused else lists)
     freed += store.delete_blobs([EMPTY_CONFIG.descriptor.digest])
     return RemovalResult(refused=refused, blobs_freed=freed)
@@ -97,11 +97,11 @@ def _change_tags(target: Target, removal: Removal, work: Document) -> TagLeftAlo
         for document in removal.replacement:
             store.push_manifest(document.descriptor, document.data)
         return push_tagged(store, target.image.root, store, removal.replacement[-1].descriptor, target.tag)
-    if removal.copy is not None and target.copy is not None:
-        if not _still_means(target.copy.source, removal.copy):
+    if removal.converted is not None and target.converted is not None:
+        if not _still_means(target.converted.source, removal.converted):
             return TagLeftAlone.SOURCE_MOVED
-        if removal.copy.digest in removal.needed:
-            _take_tag_away(store, target.copy.tag, work)
+        if removal.converted.digest in removal.still_referenced:
+            _take_tag_away(store, target.converted.tag, work)
     return None
 
 

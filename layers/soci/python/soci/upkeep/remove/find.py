@@ -16,12 +16,12 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.places.ports import DescriptorSource, EntryPoint, ImageSource, ImageStore, ReferrerSource
-from soci.upkeep.remove.surroundings import Surroundings, fetch_tree, look_around
-from soci.upkeep.remove.unfinished import Unfinished
+from soci.upkeep.remove.reachability import Reachability, fetch_tree, find_reachability
+from soci.upkeep.remove.removal_list import InterruptedRemoval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertedCopy:
+class TaggedSource:
     """Where the SOCI-enabled copy of an image is, if there is one."""
 
     source: ImageSource
@@ -35,7 +35,7 @@ class Target:
     store: ImageStore
     image: Image
     tag: str | None
-    copy: ConvertedCopy | None = None
+    copy: TaggedSource | None = None
 
     @property
     def name(self) -> str:
@@ -55,19 +55,19 @@ class Removal:
     """Of indexes of version 1: what they refer to."""
     blobs: tuple[Digest, ...]
     """zTOCs, prefetch artifacts, gzip copies; whether anything else needs them shows when they are removed."""
-    needed: Mapping[Digest, tuple[str, ...]]
+    still_referenced: Mapping[Digest, tuple[str, ...]]
     """What would have gone, but stays: the tags, or digests of entries without one, that lead to it."""
     shared_with: tuple[str, ...]
     """Other tags that lead to an image manifest which loses its index of version 1."""
     replacement: tuple[Document, ...]
     """Documents of the image without its index, the root last; empty where the image itself stays as it is."""
-    unfinished: tuple[Unfinished, ...]
+    interrupted: tuple[InterruptedRemoval, ...]
     """What is left of earlier removals that were interrupted."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.copy or self.manifests or self.replacement or self.unfinished)
+        return not (self.copy or self.manifests or self.replacement or self.interrupted)
 
 
 def fetch_removal(target: Target) -> Removal:
@@ -80,7 +80,7 @@ def fetch_removal(target: Target) -> Removal:
     """
     image, store = target.image, target.store
     replacement = strip_index(image) if is_converted(image) else ()
-    copy = None if replacement or target.copy is None else _fetch_copy(target.copy, image)
+    copy = None if replacement or target.converted is None else _fetch_copy(target.converted, image)
     enabled = image if replacement else copy
     documents: list[Descriptor] = []
     if enabled is not None:
@@ -92,41 +92,41 @@ def fetch_removal(target: Target) -> Removal:
     around, rest = _look_around(target, interest, _own_ways(target, enabled, subjects))
     documents = sorted((*documents, *rest), key=lambda one: not media_types.is_index(one.media_type))
     kept = _documents_that_stay(store, image, replacement)
-    needed = {
-        one.digest: around.leads_to[one.digest]
+    still_referenced = {
+        one.digest: around.reached_from[one.digest]
         for one in (*documents, *(referrer for referrer, _ in referrers))
-        if one.digest in around.leads_to and one.digest not in kept
+        if one.digest in around.reached_from and one.digest not in kept
     }
-    going = [one for one in documents if one.digest not in kept and one.digest not in needed]
+    going = [one for one in documents if one.digest not in kept and one.digest not in still_referenced]
     losers = {one.descriptor.digest for one in image.images} | {one.digest for one in going}
-    going_v1 = [one for one, of in referrers if of in losers and one.digest not in needed]
-    sharing = {tag for one in going_v1 for tag in around.leads_to.get(subjects[one.digest], ())}
+    going_v1 = [one for one, of in referrers if of in losers and one.digest not in still_referenced]
+    sharing = {tag for one in going_v1 for tag in around.reached_from.get(subjects[one.digest], ())}
     return Removal(
-        copy=copy.root if copy else None,
+        converted=copy.root if copy else None,
         manifests=(*going, *going_v1),
         subjects=subjects,
-        blobs=tuple(_fetch_blobs(store, image, (*going, *going_v1), around.unfinished)),
-        needed=needed,
+        blobs=tuple(_fetch_blobs(store, image, (*going, *going_v1), around.interrupted)),
+        still_referenced=still_referenced,
         shared_with=tuple(sorted(sharing - {target.tag})),
         # Without a tag that could move, new documents are of no use to anybody who leads to the old ones.
-        replacement=() if target.tag is None and image.root.digest in needed else replacement,
-        unfinished=around.unfinished,
+        replacement=() if target.tag is None and image.root.digest in still_referenced else replacement,
+        interrupted=around.interrupted,
     )
 
 
 def _look_around(
     target: Target, documents: set[Digest], is_own: Callable[[EntryPoint], bool]
-) -> tuple[Surroundings, list[Descriptor]]:
+) -> tuple[Reachability, list[Descriptor]]:
     """Find what leads to some documents, and to those which earlier removals have left; return the latter, too."""
-    around = look_around(target.store, documents, target.name, is_own=is_own)
-    rest = [one for one in _fetch_rest(target.store, around.unfinished) if one.digest not in documents]
+    around = find_reachability(target.store, documents, target.name, is_own=is_own)
+    rest = [one for one in _fetch_rest(target.store, around.interrupted) if one.digest not in documents]
     if rest:
         everything = documents | {one.digest for one in rest}
-        around = look_around(target.store, everything, target.name, is_own=is_own)
+        around = find_reachability(target.store, everything, target.name, is_own=is_own)
     return around, rest
 
 
-def _fetch_copy(place: ConvertedCopy, image: Image) -> Image | None:
+def _fetch_copy(place: TaggedSource, image: Image) -> Image | None:
     """Return the SOCI-enabled copy, if that is what lies there."""
     try:
         copy = fetch_image(place.source)
@@ -155,15 +155,15 @@ def _own_ways(
     tags: set[str | None] = {None}
     if enabled is target.image and target.tag is not None:
         tags |= {target.tag, target.image.root.annotations.get(REF_NAME)}
-    elif target.copy is not None:
-        tags |= {target.copy.tag}
+    elif target.converted is not None:
+        tags |= {target.converted.tag}
     return lambda entry_point: entry_point.tag in tags and entry_point.root.digest in roots
 
 
-def _fetch_rest(store: ImageStore, unfinished: Iterable[Unfinished]) -> Iterator[Descriptor]:
+def _fetch_rest(store: ImageStore, interrupted: Iterable[InterruptedRemoval]) -> Iterator[Descriptor]:
     """Describe what earlier removals have not taken away yet."""
     if isinstance(store, DescriptorSource):
-        for digest in dict.fromkeys(digest for one in unfinished for digest in one.rest.manifests):
+        for digest in dict.fromkeys(digest for one in interrupted for digest in one.rest.manifests):
             with suppress(BlobMissing, NotInImage):
                 yield store.fetch_descriptor(digest)
 
@@ -178,13 +178,16 @@ def _documents_that_stay(source: ImageSource, image: Image, replacement: Sequenc
 
 
 def _fetch_blobs(
-    source: ImageSource, image: Image, manifests: Iterable[Descriptor], unfinished: Iterable[Unfinished]
+    source: ImageSource,
+    image: Image,
+    manifests: Iterable[Descriptor],
+    interrupted: Iterable[InterruptedRemoval],
 ) -> Iterator[Digest]:
     """Yield what some manifests list and the image does not: zTOCs, prefetch artifacts, gzip copies; each once."""
     own = {
         blob.digest for one in image.images for blob in (one.manifest.config, *(one.manifest.layers or ()))
     }
-    found = [digest for one in unfinished for digest in one.rest.blobs]
+    found = [digest for one in interrupted for digest in one.rest.blobs]
     for descriptor in manifests:
         if media_types.is_manifest(descriptor.media_type):
             with suppress(BlobMissing):

@@ -11,39 +11,40 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex
 from soci.places.ports import EntryPoint, ImageSource, ImageStore
-from soci.upkeep.remove.unfinished import Unfinished, unfinished_at
+from soci.upkeep.remove.removal_list import InterruptedRemoval, parse_interrupted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Reachability:
     """What else there is in a place, as far as it concerns some documents."""
 
-    leads_to: Mapping[Digest, tuple[str, ...]]
+    reached_from: Mapping[Digest, tuple[str, ...]]
     """By document: the tags, or digests of entries without one, that lead to it."""
-    unfinished: tuple[Unfinished, ...]
+    interrupted: tuple[InterruptedRemoval, ...]
     """What earlier removals of the same image left."""
 
 
-def look_around(
+def find_reachability(
     store: ImageStore, documents: Collection[Digest], image: str, *, is_own: Callable[[EntryPoint], bool]
-) -> Surroundings:
+) -> Reachability:
     """Find all that leads to some documents, but for one's own way in; memory grows with the documents alone.
 
     Raises:
         SourceError, IntegrityError: a document that may refer to others cannot be read.
     """
-    leads_to: dict[Digest, list[str]] = {}
-    unfinished = []
+    reached_from: dict[Digest, list[str]] = {}
+    interrupted = []
     for entry_point in store.fetch_entry_points():
-        if (left := unfinished_at(entry_point, image)) is not None:
-            unfinished.append(left)
+        if (left := parse_interrupted(entry_point, image)) is not None:
+            interrupted.append(left)
         elif not is_own(entry_point):
             name = entry_point.tag or str(entry_point.root.digest)
             reached = {one.digest for one in fetch_tree(store, entry_point.root, entry_point.data)}
             for digest in reached.intersection(documents):
-                leads_to.setdefault(digest, []).append(name)
-    return Surroundings(
-        leads_to={digest: tuple(names) for digest, names in leads_to.items()}, unfinished=tuple(unfinished)
+                reached_from.setdefault(digest, []).append(name)
+    return Reachability(
+        reached_from={digest: tuple(names) for digest, names in reached_from.items()},
+        interrupted=tuple(interrupted),
     )
 
 

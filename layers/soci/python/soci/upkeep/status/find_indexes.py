@@ -48,7 +48,7 @@ class PlatformFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertedCopy:
+class ConvertedImage:
     """A SOCI-enabled image that is not its original."""
 
     tag: str | None
@@ -89,7 +89,7 @@ def find_platforms(
     return tuple(_look_at(source, image, one, find_referrer) for one in _platforms_of(image))
 
 
-def find_copy(open_image: SourceOpener, repository: str, reference: str) -> ConvertedCopy | None:
+def find_converted(open_image: SourceOpener, repository: str, reference: str) -> ConvertedImage | None:
     """Look for a SOCI-enabled image under a tag or a digest; None when there is none."""
     source = open_image(repository, reference)
     try:
@@ -98,7 +98,7 @@ def find_copy(open_image: SourceOpener, repository: str, reference: str) -> Conv
         return None
     if not is_soci_enabled(image):
         return None
-    return ConvertedCopy(
+    return ConvertedImage(
         tag=None if ":" in reference else reference,
         digest=image.root.digest,
         platforms=find_platforms(source, image, no_referrers),

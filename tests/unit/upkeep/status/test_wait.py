@@ -11,7 +11,7 @@ from soci.build.recipe import convert, create_index
 from soci.errors import InvalidOption, NotInImage, Unauthorized
 from soci.oci import media_types
 from soci.settings import IndexVersion
-from soci.upkeep.status.waiting import LONGEST_PAUSE_SECONDS, End, Wait
+from soci.upkeep.status.wait import LONGEST_PAUSE_SECONDS, End, Wait
 from tests.builders import file, gzip_of, image_of, tar_of, text
 from tests.fake_time import FakeTime
 from tests.recipes import run

@@ -23,7 +23,7 @@ from soci.service.messages import Action, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, TagPolicy
 from soci.settings import IndexVersion
-from soci.upkeep.status.facts import ConvertedCopy, PlatformFacts, find_copy, find_platforms
+from soci.upkeep.status.find_indexes import ConvertedImage, PlatformFacts, find_converted, find_platforms
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 20.0
 _GROWTH = 1.5
@@ -173,12 +173,12 @@ class Wait:
         assert tag is not None  # noqa: S101 - the other policy was refused
         if tag != self.tag and self._names(tag) == self.image.root.digest and not is_soci_enabled(self.image):
             return Found(end=End.NOTHING_TO_INDEX, tag=tag, digest=self.image.root.digest)
-        copy = find_copy(self.open_image, self.repository, tag)
+        copy = find_converted(self.open_image, self.repository, tag)
         if copy is None or copy.problem or not self._is_whole(copy):
             return None
         return Found(end=End.INDEXED, tag=tag, digest=copy.digest)
 
-    def _is_whole(self, copy: ConvertedCopy) -> bool:
+    def _is_whole(self, copy: ConvertedImage) -> bool:
         """Tell whether a copy is what will be promised: of this very image, with an index for each platform meant.
 
         The builder replaces what was made with other settings; what those are is not always known here.
@@ -221,7 +221,7 @@ class Wait:
         tag = self.configuration.output_tag(self.tag) if self.configuration.index.makes_v2 else None
         copy = None
         with suppress(SociError):
-            copy = find_copy(self.open_image, self.repository, tag) if tag else None
+            copy = find_converted(self.open_image, self.repository, tag) if tag else None
         if copy is None:
             return ""
         if not copy.is_of(self.image):
@@ -233,7 +233,7 @@ class Wait:
         return f"{tag} has {lacks}; --settings tells what a deployment leaves out"
 
     def _was_converted(self) -> bool:
-        copy: ConvertedCopy | None = find_copy(self.open_image, self.repository, self.tag)
+        copy: ConvertedImage | None = find_converted(self.open_image, self.repository, self.tag)
         return copy is not None and copy.is_of(self.image)
 
     def _names(self, tag: str) -> Digest | None:

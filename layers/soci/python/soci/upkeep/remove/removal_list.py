@@ -59,20 +59,20 @@ class RemovalList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class InterruptedRemoval:
     """What an earlier run of the same left: its list, and what that one names."""
 
     digest: Digest
     rest: RemovalList
 
 
-def unfinished_at(entry_point: EntryPoint, image: str) -> Unfinished | None:
+def parse_interrupted(entry_point: EntryPoint, image: str) -> InterruptedRemoval | None:
     """Return the list of an interrupted removal of an image, if that is what lies there."""
     root = entry_point.root
     if root.artifact_type != media_types.REMOVAL:
         return None
     rest = RemovalList.parse(ImageManifest.parse(entry_point.data, f"list {root.digest}"))
-    return Unfinished(digest=root.digest, rest=rest) if rest.image == image else None
+    return InterruptedRemoval(digest=root.digest, rest=rest) if rest.image == image else None
 
 
 def _digests(text: str) -> tuple[Digest, ...]:

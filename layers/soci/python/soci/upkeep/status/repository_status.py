@@ -25,12 +25,12 @@ from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, TagPolicy
 from soci.settings import IndexVersion
 from soci.upkeep.inventory import Inventory, Listed
-from soci.upkeep.status.facts import (
-    ConvertedCopy,
+from soci.upkeep.status.find_indexes import (
+    ConvertedImage,
     FindReferrer,
     PlatformFacts,
     ask_referrers,
-    find_copy,
+    find_converted,
     find_platforms,
 )
 from soci.upkeep.status.states import ImageStatus, IndexState
@@ -69,7 +69,7 @@ class _Found:
     tag: str
     image: Image
     platforms: tuple[PlatformFacts, ...]
-    copy: ConvertedCopy | None = None
+    copy: ConvertedImage | None = None
     has_old_copy: bool = False
     """Whether what lies under the copy's tag was made of another image."""
     has_promised: bool = False
@@ -111,7 +111,7 @@ class _Survey:
     digests: Mapping[str, Digest]
     """By tag."""
     find_referrer: FindReferrer
-    nameless: Sequence[ConvertedCopy] | None
+    nameless: Sequence[ConvertedImage] | None
     """SOCI-enabled images without a tag, the newest first, if the settings make such; None: nobody knows of them."""
 
     def look_at(self, task: tuple[Listed, str]) -> ImageStatus | None:
@@ -135,7 +135,7 @@ class _Survey:
         request = ImageRequest(repository=self.repository, tag=blank.tag)
         original = original_tag(request, self.configuration)
         if original is not None:
-            copy = find_copy(open_image, self.repository, blank.tag)
+            copy = find_converted(open_image, self.repository, blank.tag)
             if copy is not None:
                 return None if original in self.digests else _orphan(blank, copy)
             if self.digests.get(original) == blank.digest:
@@ -166,7 +166,7 @@ class _Survey:
             return self._with_nameless_copy(own, source, open_image)
         if is_soci_enabled(image) or tagging.policy is not TagPolicy.SUFFIX:
             return own
-        copy = find_copy(open_image, self.repository, tag + tagging.suffix)
+        copy = find_converted(open_image, self.repository, tag + tagging.suffix)
         if copy is None:
             return own
         return replace(own, copy=copy) if copy.is_of(image) else replace(own, has_old_copy=True)
@@ -223,7 +223,7 @@ def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
 
 def _find_nameless(
     inventory: Inventory, repository: str, configuration: Configuration, listed: Sequence[Listed]
-) -> Sequence[ConvertedCopy] | None:
+) -> Sequence[ConvertedImage] | None:
     """Read the image indexes that have no tag, if that is where the settings put SOCI-enabled images."""
     if configuration.tagging.policy is not TagPolicy.DIGEST_ONLY or not configuration.index.makes_v2:
         return ()
@@ -232,11 +232,13 @@ def _find_nameless(
     untagged = [one for one in listed if not one.tags and media_types.is_index(one.media_type)]
     untagged.sort(key=lambda one: one.pushed_at.timestamp() if one.pushed_at else 0.0, reverse=True)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        found = pool.map(lambda one: find_copy(inventory.open_image, repository, str(one.digest)), untagged)
+        found = pool.map(
+            lambda one: find_converted(inventory.open_image, repository, str(one.digest)), untagged
+        )
         return [copy for copy in found if copy is not None]
 
 
-def _orphan(blank: ImageStatus, copy: ConvertedCopy) -> ImageStatus:
+def _orphan(blank: ImageStatus, copy: ConvertedImage) -> ImageStatus:
     return replace(
         blank,
         state=IndexState.ORPHAN,
