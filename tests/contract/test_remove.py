@@ -97,8 +97,8 @@ class Place:
     def target(self, reference: str) -> Target:
         store = self.open(reference)
         tag = reference.removeprefix(":") if reference.startswith(":") else None
-        copy = TaggedSource(source=self.open(f"{reference}-soci"), tag=f"{tag}-soci") if tag else None
-        return Target(store=store, image=fetch_image(store), tag=tag, converted=copy)
+        converted = TaggedSource(source=self.open(f"{reference}-soci"), tag=f"{tag}-soci") if tag else None
+        return Target(store=store, image=fetch_image(store), tag=tag, converted=converted)
 
     def remove(self, tag: str) -> RemovalResult:
         target = self.target(f":{tag}")
@@ -156,7 +156,7 @@ def in_debian_s(host: str, directory: Path, names: Iterator[str]) -> Places:
         shutil.copytree(repositories / other.name.removeprefix(f"{host}/"), repositories / name)
         return place(name)
 
-    return Places(new=lambda: place(next(names)), converted=copy)
+    return Places(new=lambda: place(next(names)), copy=copy)
 
 
 def in_memory(registry: Registry, names: Iterator[str]) -> Places:
@@ -169,7 +169,7 @@ def in_memory(registry: Registry, names: Iterator[str]) -> Places:
             getattr(registry.repository(name), kind).update(getattr(content, kind))
         return place(name)
 
-    return Places(new=lambda: place(next(names)), converted=copy)
+    return Places(new=lambda: place(next(names)), copy=copy)
 
 
 def on_disk(paths: Iterator[Path]) -> Places:

@@ -235,8 +235,8 @@ def create_in(registry: Registry) -> str:
 def remove_in(registry: Registry) -> None:
     """Take both indexes away; whatever is left to do is an error, too."""
     store = repository_in(registry)
-    copy = TaggedSource(source=repository_in(registry, TAG), tag=TAG)
-    target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, converted=copy)
+    converted = TaggedSource(source=repository_in(registry, TAG), tag=TAG)
+    target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, converted=converted)
     removal = fetch_removal(target)
     if not removal.is_empty and not (result := remove_index(target, removal)).is_done:
         raise RegistryError(f"{result.left_alone} {[one.error for one in result.refused]}")

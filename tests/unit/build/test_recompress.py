@@ -58,8 +58,8 @@ def blobs(path: Path) -> dict[str, str]:
 
 def target_in(path: Path) -> Target:
     store = OciLayout(path, tag="latest")
-    copy = TaggedSource(source=OciLayout(path, tag="latest-soci"), tag="latest-soci")
-    return Target(store=store, image=fetch_image(store), tag="latest", converted=copy)
+    converted = TaggedSource(source=OciLayout(path, tag="latest-soci"), tag="latest-soci")
+    return Target(store=store, image=fetch_image(store), tag="latest", converted=converted)
 
 
 def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):

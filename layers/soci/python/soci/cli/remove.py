@@ -43,15 +43,15 @@ def remove(
 
 
 def open_target(places: Places) -> Target:
-    """Find the image, and the place of its SOCI-enabled copy by the tag that `convert` gives it."""
+    """Find the image, and the tag that `convert` gives its converted image."""
     found = fetch_image(places.source)
     tag = source_tag(places, found.root)
-    copy = None
+    converted = None
     if tag is not None and not tag.endswith(CONVERTED_SUFFIX):
-        copy_tag = tag + CONVERTED_SUFFIX
-        source = open_source(replace(places.source_reference, tag=copy_tag))
-        copy = TaggedSource(source=source, tag=copy_tag)
-    return Target(store=places.sink, image=found, tag=tag, converted=copy)
+        converted_tag = tag + CONVERTED_SUFFIX
+        source = open_source(replace(places.source_reference, tag=converted_tag))
+        converted = TaggedSource(source=source, tag=converted_tag)
+    return Target(store=places.sink, image=found, tag=tag, converted=converted)
 
 
 def _tags_that_go(target: Target, removal: Removal) -> list[str]:
@@ -99,7 +99,7 @@ def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> It
 
 def _problems(image: str, result: RemovalResult) -> Iterator[str]:
     if result.left_alone is TagLeftAlone.SOURCE_MOVED:
-        yield f"{image}: its tag, or that of its copy, names another image now; nothing was removed"
+        yield f"{image}: its tag, or that of its converted image, names another image now; nothing was removed"
     elif result.left_alone is not None:
         yield f"{image}: nothing was removed. {result.left_alone.sentence}"
     for refusal in result.refused:

@@ -1,28 +1,27 @@
-"""Taking an index away and leaving the image: the way back when an index misbehaves.
+"""Remove the index of an image and keep the image.
 
-    version 1    the index manifests that name an image manifest as subject go
-    version 2    of an image beside its SOCI-enabled copy (`-soci`): the copy goes
-                 of an image that is SOCI-enabled itself: the same layers under documents without the index take
-                 its place under the tag, then the old documents go
+    version 1    deletes the SOCI indexes whose subject is an image manifest of this image
+    version 2    if the converted image has a tag of its own (`-soci`): deletes the converted image
+                 if the image itself is SOCI-enabled: pushes the same image without its index, moves the tag there,
+                 then deletes the old documents
 
-What anybody else can reach stays: everything that the place can be entered by is looked at first, which is all tags
-of a repository, all entries of a layout. What is known by its digest alone cannot be seen, nor what a run at the same
-time is about to tag. An index of version 1 belongs to an image manifest, so it goes for all tags that lead to that one.
+Documents that another tag, or another entry of a layout, leads to are kept. Two things are not seen: content that only
+its digest leads to, and tags that a concurrent run is about to set. A version 1 index belongs to an image manifest, so
+its removal affects all tags of that manifest.
 
-Whether the tags still mean the same is looked at again before anything changes. What is to go is written down first, in
-a list under a tag of its own (`interrupted.py`), because what refers to others has to go before them: who was
-interrupted, or refused, finds the rest by that list when he does the same again. The list goes last; in a layout, its
-own two small blobs are all that an interruption can leave behind.
+Before any change, the tags are compared with what was found. Then the list of all removals is pushed under a tag of its
+own (`removal_list.py`), because referring documents must be deleted first. Rerunning resumes from the list. The list
+itself is deleted last. In a layout, an interruption can leave the two small blobs of the list behind.
 """
 
 from soci.upkeep.remove.apply import Refusal, RemovalResult, remove_index
 from soci.upkeep.remove.find import Removal, TaggedSource, Target, fetch_removal
 
 __all__ = [
-    "TaggedSource",
     "Refusal",
     "Removal",
     "RemovalResult",
+    "TaggedSource",
     "Target",
     "fetch_removal",
     "remove_index",

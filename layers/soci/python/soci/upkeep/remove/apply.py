@@ -1,4 +1,4 @@
-"""Carrying a removal out: in an order in which every registry can follow, and which can be taken up again."""
+"""Apply a removal, in an order that every registry accepts and a rerun can resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from soci.upkeep.remove.find import Removal, Target
 from soci.upkeep.remove.removal_list import TAG_PREFIX, RemovalList
 
 _NOTHING = digest_of(b"")
-"""The digest of no manifest: whoever is asked to delete it tells whether he deletes at all."""
+"""No manifest has this digest. The answer to its deletion tells whether the place deletes at all."""
 
 _TAGS_STAY = (400, 405)
 """What registries answer that delete manifests, but no tag alone."""
@@ -28,7 +28,7 @@ _REFUSED = (400, 403, 405, 409)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A manifest that the place keeps, and what it says of that."""
+    """A manifest that the place refused to delete, and its error message."""
 
     digest: Digest
     error: str
@@ -36,26 +36,25 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalResult:
-    """What came of a removal. Where anything was refused the same call goes on with the rest."""
+    """The result of a removal. After a refusal, rerunning resumes with the rest."""
 
     left_alone: TagLeftAlone | None = None
-    """Why nothing was removed, if a tag stood in the way."""
+    """Why nothing was removed, if a tag could not be changed."""
     refused: tuple[Refusal, ...] = ()
     blobs_freed: int = 0
-    """Registries free them by themselves, later: there it is 0."""
+    """0 in a registry, which frees blobs by itself later."""
 
     @property
     def is_done(self) -> bool:
-        """Whether all is gone that should go."""
+        """Whether everything planned was deleted."""
         return self.left_alone is None and not self.refused
 
 
 def remove_index(target: Target, removal: Removal) -> RemovalResult:
-    """Carry a removal out; the image's replacement is published before anything goes.
+    """Apply a removal. The replacement is published before anything is deleted.
 
     Raises:
-        SourceError: the place does not delete, and nothing is changed; or it failed on the way, and the same call
-            goes on with what is left.
+        SourceError: the place does not delete, and nothing has changed; or it failed halfway, and rerunning resumes.
     """
     store = target.store
     store.delete_manifest(_NOTHING)
@@ -89,7 +88,7 @@ def _delete_lists(store: ImageStore, lists: Collection[Digest]) -> None:
 
 
 def _change_tags(target: Target, removal: Removal, work: Document) -> TagLeftAlone | None:
-    """Take the copy's tag away, or put the image's on what replaces it, if they still mean what was looked at."""
+    """Delete the converted image's tag, or move the image's tag to its replacement, unless a tag has moved."""
     store = target.store
     if not _still_means(store, target.image.root):
         return TagLeftAlone.SOURCE_MOVED
@@ -113,7 +112,7 @@ def _still_means(source: ImageSource, root: Descriptor) -> bool:
 
 
 def _take_tag_away(store: ImageStore, tag: str, work: Document) -> None:
-    """Take a tag alone. Where only manifests can be deleted it moves to the list, which is deleted last."""
+    """Delete only a tag. Where a registry deletes manifests only, move the tag to the list, which is deleted last."""
     try:
         store.delete_tag(tag)
     except RegistryError as error:
@@ -123,7 +122,7 @@ def _take_tag_away(store: ImageStore, tag: str, work: Document) -> None:
 
 
 def _delete_manifests(store: ImageStore, removal: Removal) -> tuple[Refusal, ...]:
-    """Delete what goes, with its tags; after an index that has to stay nothing, since it may be listed there."""
+    """Delete manifests with their tags. Stop at an index that is kept: it may list those that follow."""
     refused = []
     for one in removal.manifests:
         try:

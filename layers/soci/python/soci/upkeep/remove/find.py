@@ -1,4 +1,4 @@
-"""What an index made necessary and nobody else needs. Nothing is changed here."""
+"""Find what the indexes of an image added and nothing else references. This module changes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
-from soci.image.documents import Image, PlatformImage, fetch_image
+from soci.image.documents import Image, fetch_image
 from soci.index.document import Document
 from soci.index.revert import is_converted, strip_index
 from soci.oci import media_types
@@ -22,7 +22,7 @@ from soci.upkeep.remove.removal_list import InterruptedRemoval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedSource:
-    """Where the SOCI-enabled copy of an image is, if there is one."""
+    """A tag of the image's repository or layout, opened for reading."""
 
     source: ImageSource
     tag: str
@@ -30,128 +30,141 @@ class TaggedSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The image that is to lose its index, within its place."""
+    """The image to remove the index from."""
 
     store: ImageStore
     image: Image
     tag: str | None
-    copy: TaggedSource | None = None
+    converted: TaggedSource | None = None
+    """The tag of its converted image. Nothing need be there."""
 
     @property
     def name(self) -> str:
-        """Its tag, or its digest."""
+        """The tag, or the digest."""
         return self.tag or str(self.image.root.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What goes and what takes its place."""
+    """What to delete, and what replaces it."""
 
-    copy: Descriptor | None
-    """The root of the SOCI-enabled copy, whose tag goes."""
+    converted: Descriptor | None
+    """The root of the converted image whose tag is deleted."""
     manifests: tuple[Descriptor, ...]
-    """In the order in which they may go: what refers to others goes before them."""
+    """Manifests to delete, in this order: referring documents first."""
     subjects: Mapping[Digest, Digest]
-    """Of indexes of version 1: what they refer to."""
+    """The subject of each version 1 index."""
     blobs: tuple[Digest, ...]
-    """zTOCs, prefetch artifacts, gzip copies; whether anything else needs them shows when they are removed."""
+    """zTOCs, prefetch artifacts and recompressed layers. Whether others need them is checked at deletion."""
     still_referenced: Mapping[Digest, tuple[str, ...]]
-    """What would have gone, but stays: the tags, or digests of entries without one, that lead to it."""
+    """Documents that are kept because others lead to them, with the names of the others: tags, or digests of entries
+    without a tag."""
     shared_with: tuple[str, ...]
-    """Other tags that lead to an image manifest which loses its index of version 1."""
+    """Other tags of an image manifest that loses its version 1 index."""
     replacement: tuple[Document, ...]
-    """Documents of the image without its index, the root last; empty where the image itself stays as it is."""
+    """The documents of the image without its index, the root last; empty if the image itself does not change."""
     interrupted: tuple[InterruptedRemoval, ...]
-    """What is left of earlier removals that were interrupted."""
+    """Earlier removals that did not finish."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.copy or self.manifests or self.replacement or self.interrupted)
+        return not (self.converted or self.manifests or self.replacement or self.interrupted)
 
 
 def fetch_removal(target: Target) -> Removal:
-    """Find what belongs to the indexes of an image, and what of it others need.
-
-    A copy that is not of this image is left alone.
+    """Find the documents of an image's indexes, and which of them others need.
 
     Raises:
         SourceError, IntegrityError: a document could not be read.
     """
     image, store = target.image, target.store
     replacement = strip_index(image) if is_converted(image) else ()
-    copy = None if replacement or target.converted is None else _fetch_copy(target.converted, image)
-    enabled = image if replacement else copy
-    documents: list[Descriptor] = []
-    if enabled is not None:
-        documents += fetch_tree(store, enabled.root, store.fetch_manifest(enabled.root))
-    referrers = list(_fetch_referrers(store, (*image.images, *(copy.images if copy else ()))))
-    subjects = {referrer.digest: subject for referrer, subject in referrers}
-
-    interest = {one.digest for one in documents} | subjects.keys() | set(subjects.values())
-    around, rest = _look_around(target, interest, _own_ways(target, enabled, subjects))
-    documents = sorted((*documents, *rest), key=lambda one: not media_types.is_index(one.media_type))
-    kept = _documents_that_stay(store, image, replacement)
+    converted = None if replacement else _fetch_converted(target)
+    enabled = image if replacement else converted
+    tree = list(fetch_tree(store, enabled.root, store.fetch_manifest(enabled.root))) if enabled else []
+    indexes_v1, subjects = _fetch_indexes_v1(store, image, *([converted] if converted else []))
+    relevant = {one.digest for one in tree} | subjects.keys() | set(subjects.values())
+    reachability, rest = _fetch_reachability(target, relevant, _is_own(target, enabled, subjects))
+    reached_from = reachability.reached_from
+    documents = sorted((*tree, *rest), key=lambda one: not media_types.is_index(one.media_type))
+    kept = _fetch_kept(store, image, replacement)
     still_referenced = {
-        one.digest: around.reached_from[one.digest]
-        for one in (*documents, *(referrer for referrer, _ in referrers))
-        if one.digest in around.reached_from and one.digest not in kept
+        one.digest: reached_from[one.digest]
+        for one in (*documents, *indexes_v1)
+        if one.digest in reached_from and one.digest not in kept
     }
-    going = [one for one in documents if one.digest not in kept and one.digest not in still_referenced]
-    losers = {one.descriptor.digest for one in image.images} | {one.digest for one in going}
-    going_v1 = [one for one, of in referrers if of in losers and one.digest not in still_referenced]
-    sharing = {tag for one in going_v1 for tag in around.reached_from.get(subjects[one.digest], ())}
+    deleted = [one for one in documents if one.digest not in kept and one.digest not in still_referenced]
+    unindexed = {one.descriptor.digest for one in image.images} | {one.digest for one in deleted}
+    deleted += [
+        one for one in indexes_v1 if subjects[one.digest] in unindexed and one.digest not in still_referenced
+    ]
     return Removal(
-        converted=copy.root if copy else None,
-        manifests=(*going, *going_v1),
+        converted=converted.root if converted else None,
+        manifests=tuple(deleted),
         subjects=subjects,
-        blobs=tuple(_fetch_blobs(store, image, (*going, *going_v1), around.interrupted)),
+        blobs=tuple(_fetch_blobs(store, image, deleted, reachability.interrupted)),
         still_referenced=still_referenced,
-        shared_with=tuple(sorted(sharing - {target.tag})),
-        # Without a tag that could move, new documents are of no use to anybody who leads to the old ones.
+        shared_with=_shared_with(target, deleted, subjects, reached_from),
+        # Without a tag to move, nothing would lead to the new documents.
         replacement=() if target.tag is None and image.root.digest in still_referenced else replacement,
-        interrupted=around.interrupted,
+        interrupted=reachability.interrupted,
     )
 
 
-def _look_around(
-    target: Target, documents: set[Digest], is_own: Callable[[EntryPoint], bool]
+def _fetch_reachability(
+    target: Target, documents: Collection[Digest], is_own: Callable[[EntryPoint], bool]
 ) -> tuple[Reachability, list[Descriptor]]:
-    """Find what leads to some documents, and to those which earlier removals have left; return the latter, too."""
-    around = find_reachability(target.store, documents, target.name, is_own=is_own)
-    rest = [one for one in _fetch_rest(target.store, around.interrupted) if one.digest not in documents]
+    """Find what leads to the documents and to the remains of earlier removals; return the remains as well."""
+    reachability = find_reachability(target.store, documents, target.name, is_own=is_own)
+    rest = [one for one in _fetch_rest(target.store, reachability.interrupted) if one.digest not in documents]
     if rest:
-        everything = documents | {one.digest for one in rest}
-        around = find_reachability(target.store, everything, target.name, is_own=is_own)
-    return around, rest
+        everything = {*documents, *(one.digest for one in rest)}
+        reachability = find_reachability(target.store, everything, target.name, is_own=is_own)
+    return reachability, rest
 
 
-def _fetch_copy(place: TaggedSource, image: Image) -> Image | None:
-    """Return the SOCI-enabled copy, if that is what lies there."""
+def _shared_with(
+    target: Target,
+    deleted: Iterable[Descriptor],
+    subjects: Mapping[Digest, Digest],
+    reached_from: Mapping[Digest, tuple[str, ...]],
+) -> tuple[str, ...]:
+    """Return the other tags of the image manifests whose version 1 indexes are deleted."""
+    losing = {subjects[one.digest] for one in deleted if one.digest in subjects}
+    tags = {name for subject in losing for name in reached_from.get(subject, ())}
+    return tuple(sorted(tags - {target.tag}))
+
+
+def _fetch_converted(target: Target) -> Image | None:
+    """Return the target's converted image; None if its tag is missing or leads to something else, which is kept."""
+    if target.converted is None:
+        return None
     try:
-        copy = fetch_image(place.source)
+        found = fetch_image(target.converted.source)
     except (NotInImage, InvalidDocument):
         return None
-    configs = {one.manifest.config.digest for one in image.images}
-    is_copy = bool(copy.images) and all(one.manifest.config.digest in configs for one in copy.images)
-    return copy if is_copy and is_converted(copy) else None
+    configs = {one.manifest.config.digest for one in target.image.images}
+    is_same_image = bool(found.images) and all(one.manifest.config.digest in configs for one in found.images)
+    return found if is_same_image and is_converted(found) else None
 
 
-def _fetch_referrers(
-    source: ImageSource, images: Iterable[PlatformImage]
-) -> Iterator[tuple[Descriptor, Digest]]:
-    """Yield the indexes of version 1 and what each is for."""
+def _fetch_indexes_v1(source: ImageSource, *images: Image) -> tuple[list[Descriptor], dict[Digest, Digest]]:
+    """Return the version 1 indexes of some images, and the subject of each."""
+    found: dict[Digest, Descriptor] = {}
+    subjects = {}
     if isinstance(source, ReferrerSource):
-        for subject in dict.fromkeys(one.descriptor.digest for one in images):
-            for referrer in source.fetch_referrers(subject, media_types.SOCI_INDEX_V1):
-                yield referrer, subject
+        for subject in dict.fromkeys(one.descriptor.digest for image in images for one in image.images):
+            for index in source.fetch_referrers(subject, media_types.SOCI_INDEX_V1):
+                found[index.digest], subjects[index.digest] = index, subject
+    return list(found.values()), subjects
 
 
-def _own_ways(
-    target: Target, enabled: Image | None, referrers: Collection[Digest]
+def _is_own(
+    target: Target, enabled: Image | None, indexes_v1: Collection[Digest]
 ) -> Callable[[EntryPoint], bool]:
-    """Tell the ways in that go themselves: the tag of what is SOCI-enabled, and untagged entries of a layout."""
-    roots = {*referrers, *((enabled.root.digest,) if enabled else ())}
+    """Return a test for the entry points that are deleted: the SOCI-enabled image's tag, and untagged entries."""
+    roots = {*indexes_v1, *((enabled.root.digest,) if enabled else ())}
     tags: set[str | None] = {None}
     if enabled is target.image and target.tag is not None:
         tags |= {target.tag, target.image.root.annotations.get(REF_NAME)}
@@ -161,15 +174,15 @@ def _own_ways(
 
 
 def _fetch_rest(store: ImageStore, interrupted: Iterable[InterruptedRemoval]) -> Iterator[Descriptor]:
-    """Describe what earlier removals have not taken away yet."""
+    """Describe the manifests that earlier removals have not deleted yet."""
     if isinstance(store, DescriptorSource):
         for digest in dict.fromkeys(digest for one in interrupted for digest in one.rest.manifests):
             with suppress(BlobMissing, NotInImage):
                 yield store.fetch_descriptor(digest)
 
 
-def _documents_that_stay(source: ImageSource, image: Image, replacement: Sequence[Document]) -> set[Digest]:
-    """Return the image's own documents, or those that it will have."""
+def _fetch_kept(source: ImageSource, image: Image, replacement: Sequence[Document]) -> set[Digest]:
+    """Return the documents of the image as it will be."""
     if not replacement:
         tree = fetch_tree(source, image.root, source.fetch_manifest(image.root))
     else:
@@ -183,7 +196,7 @@ def _fetch_blobs(
     manifests: Iterable[Descriptor],
     interrupted: Iterable[InterruptedRemoval],
 ) -> Iterator[Digest]:
-    """Yield what some manifests list and the image does not: zTOCs, prefetch artifacts, gzip copies; each once."""
+    """Yield each blob that the manifests list and the image does not."""
     own = {
         blob.digest for one in image.images for blob in (one.manifest.config, *(one.manifest.layers or ()))
     }

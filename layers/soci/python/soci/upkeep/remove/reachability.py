@@ -1,4 +1,4 @@
-"""What a place can be entered by, and which of some documents each way in leads to."""
+"""Which documents the entry points of a place (tags, entries of a layout) lead to."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from soci.upkeep.remove.removal_list import InterruptedRemoval, parse_interrupte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reachability:
-    """What else there is in a place, as far as it concerns some documents."""
+    """What the entry points of a place lead to, of the documents that were asked about."""
 
     reached_from: Mapping[Digest, tuple[str, ...]]
-    """By document: the tags, or digests of entries without one, that lead to it."""
+    """By document: the tags that lead to it; an entry without a tag is named by its digest."""
     interrupted: tuple[InterruptedRemoval, ...]
-    """What earlier removals of the same image left."""
+    """Earlier removals of the same image that did not finish."""
 
 
 def find_reachability(
     store: ImageStore, documents: Collection[Digest], image: str, *, is_own: Callable[[EntryPoint], bool]
 ) -> Reachability:
-    """Find all that leads to some documents, but for one's own way in; memory grows with the documents alone.
+    """Find the entry points that lead to the documents, except the image's own. Memory grows with the documents only.
 
     Raises:
         SourceError, IntegrityError: a document that may refer to others cannot be read.
@@ -35,8 +35,8 @@ def find_reachability(
     reached_from: dict[Digest, list[str]] = {}
     interrupted = []
     for entry_point in store.fetch_entry_points():
-        if (left := parse_interrupted(entry_point, image)) is not None:
-            interrupted.append(left)
+        if (removal := parse_interrupted(entry_point, image)) is not None:
+            interrupted.append(removal)
         elif not is_own(entry_point):
             name = entry_point.tag or str(entry_point.root.digest)
             reached = {one.digest for one in fetch_tree(store, entry_point.root, entry_point.data)}
@@ -49,19 +49,19 @@ def find_reachability(
 
 
 def fetch_tree(source: ImageSource, root: Descriptor, data: bytes) -> Iterator[Descriptor]:
-    """Yield a root and all documents below it, whether they are at hand or not; parents before their children."""
+    """Yield a root and all documents below it, also missing ones; parents before their children."""
     seen = {root.digest}
-    todo: list[tuple[Descriptor, bytes | None]] = [(root, data)]
-    while todo:
-        document, content = todo.pop(0)
+    queue: list[tuple[Descriptor, bytes | None]] = [(root, data)]
+    while queue:
+        document, content = queue.pop(0)
         yield document
-        for entry in _listed_in(source, document, content):
+        for entry in _fetch_entries(source, document, content):
             if entry.digest not in seen:
                 seen.add(entry.digest)
-                todo.append((entry, None))
+                queue.append((entry, None))
 
 
-def _listed_in(source: ImageSource, document: Descriptor, data: bytes | None) -> tuple[Descriptor, ...]:
+def _fetch_entries(source: ImageSource, document: Descriptor, data: bytes | None) -> tuple[Descriptor, ...]:
     if not media_types.is_index(document.media_type):
         return ()
     try:

@@ -1,10 +1,10 @@
-"""The list of what is to go: an artifact of its own that outlives an interruption, and goes last.
+"""The list of everything that a removal deletes: an artifact that lets a rerun resume.
 
-    config, layers   the two bytes {}, as artifacts without content have
+    config, layers   the two bytes `{}`, as in every artifact without content
     artifactType     `application/vnd.soci-index.removal.v1`
-    annotations      the image; digests of manifests, in the order in which they may go; digests of blobs
+    annotations      the image; the digests of manifests, in the order of deletion; the digests of blobs
 
-Digests stand in annotations, for what a manifest lists as its own is kept for its sake.
+The digests are annotations because a registry keeps everything that a manifest lists as a layer.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TAG_PREFIX = "soci-removal-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalList:
-    """What of one image is to go. `image` is its tag, or its digest if it was named by that."""
+    """What to delete for one image. `image` is its tag, or its digest if the user named the digest."""
 
     image: str
     manifests: tuple[Digest, ...]
     blobs: tuple[Digest, ...]
 
     def encode(self) -> Document:
-        """Write the artifact."""
+        """Return the artifact's manifest."""
         manifest = ImageManifest(
             artifact_type=media_types.REMOVAL,
             config=EMPTY_CONFIG.descriptor,
@@ -49,25 +49,26 @@ class RemovalList:
 
     @classmethod
     def parse(cls, manifest: ImageManifest) -> RemovalList:
-        """Read the artifact. Raises `InvalidDocument`."""
+        """Parse the artifact's manifest. Raises `InvalidDocument`."""
         annotations = manifest.annotations
         return cls(
             image=annotations.get(_IMAGE, ""),
-            manifests=_digests(annotations.get(_MANIFESTS, "")),
-            blobs=_digests(annotations.get(_BLOBS, "")),
+            manifests=_parse_digests(annotations.get(_MANIFESTS, "")),
+            blobs=_parse_digests(annotations.get(_BLOBS, "")),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptedRemoval:
-    """What an earlier run of the same left: its list, and what that one names."""
+    """The list that an earlier, interrupted removal left."""
 
     digest: Digest
+    """Of the list itself."""
     rest: RemovalList
 
 
 def parse_interrupted(entry_point: EntryPoint, image: str) -> InterruptedRemoval | None:
-    """Return the list of an interrupted removal of an image, if that is what lies there."""
+    """Return the list of an interrupted removal of an image, if the entry point is one."""
     root = entry_point.root
     if root.artifact_type != media_types.REMOVAL:
         return None
@@ -75,5 +76,5 @@ def parse_interrupted(entry_point: EntryPoint, image: str) -> InterruptedRemoval
     return InterruptedRemoval(digest=root.digest, rest=rest) if rest.image == image else None
 
 
-def _digests(text: str) -> tuple[Digest, ...]:
+def _parse_digests(text: str) -> tuple[Digest, ...]:
     return tuple(map(Digest.parse, text.split()))
