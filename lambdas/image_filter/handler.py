@@ -14,11 +14,13 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from soci.places.ports import ImageOpener
+from soci.places.registry.connect import connect
+from soci.places.registry.retry import SHORT_RETRIES
 from soci.service.deadline import in_time
 from soci.service.failure_log import log_failure
 from soci.service.filter.decide import decide
 from soci.service.filter.requests import parse_request
-from soci.service.registry import SHORT, RegistryPlace
 from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
@@ -27,10 +29,11 @@ Document = dict[str, object]
 
 
 @cache
-def _environment() -> tuple[Configuration, RegistryPlace]:
+def _environment() -> tuple[Configuration, ImageOpener]:
     """Read the function's environment once per process, and keep the login and the connections."""
     settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
-    return settings, RegistryPlace(os.environ["SOCI_REGISTRY"], retries=SHORT)
+    registry = connect(os.environ["SOCI_REGISTRY"], is_ecr=True, retries=SHORT_RETRIES)
+    return settings, registry.open_image
 
 
 @logger.inject_lambda_context(correlation_id_path="request.id || execution")

@@ -15,9 +15,11 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from soci.places.registry.connect import connect
+from soci.places.registry.ecr_api import EcrApi
+from soci.places.registry.retry import SHORT_RETRIES
 from soci.service.deadline import in_time
 from soci.service.failure_log import log_failure
-from soci.service.registry import SHORT, RegistryPlace
 from soci.service.reindex.listing import Lister
 from soci.service.reindex.step import metrics_of, next_step
 from soci.service.settings.configuration import Configuration
@@ -30,9 +32,9 @@ Document = dict[str, object]
 @cache
 def _lister() -> Lister:
     """Read the function's environment once per process, and keep the login and the connections."""
-    place = RegistryPlace(os.environ["SOCI_REGISTRY"], retries=SHORT)
+    registry = connect(os.environ["SOCI_REGISTRY"], is_ecr=True, retries=SHORT_RETRIES)
     settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
-    return Lister(place.api, place.open_image, settings)
+    return Lister(EcrApi(registry.host), registry.open_image, settings)
 
 
 @logger.inject_lambda_context

@@ -18,13 +18,12 @@ from soci.oci.platform import Platform
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_sink, open_source, open_store
-from soci.places.registry.connect import open_repository
 from soci.places.registry.upload import parts_of
 from soci.verify import verify_image
 from tests.builders import describe, file, gzip_of, image_of, layout_of, multi_platform, noise, tar_of, text
 from tests.image_files import GOLDEN_IMAGES, skopeo, skopeo_copy
 from tests.recipes import CONVERTED, Watcher, entries_in, run
-from tests.registries import REGISTRIES, running_registry
+from tests.registries import REGISTRIES, open_repository, running_registry
 
 SMALL = gzip_of(tar_of(file("bin/sh", b"#!"), file("etc/hosts", b"127.0.0.1 localhost\n")))
 LARGE = gzip_of(tar_of(file("data", noise(900_000)), file("notes", text(500_000))))

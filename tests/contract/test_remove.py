@@ -23,7 +23,6 @@ from soci.oci.reference import RegistryRef, parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_store
 from soci.places.ports import ImageStore
-from soci.places.registry.connect import open_repository
 from soci.places.registry.retry import Clock, RetryPolicy
 from soci.upkeep.remove import RemovalResult, TaggedSource, Target, fetch_removal, remove_index
 from soci.upkeep.remove.reachability import fetch_tree
@@ -41,6 +40,7 @@ from tests.builders import (
 from tests.debian_registry import debian_registry, manifests_in
 from tests.image_files import skopeo
 from tests.recipes import run
+from tests.registries import open_repository
 
 SHARED = image_of(gzip_of(tar_of(file("shared", noise(150_000, "shared")))))
 FIRST, SECOND = (

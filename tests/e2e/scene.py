@@ -17,7 +17,6 @@ from soci.build import recipe as build
 from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci.reference import RegistryRef
 from soci.places.layout.oci_layout import OciLayout
-from soci.places.registry.connect import open_repository
 from soci.places.registry.credentials import Login
 from soci.settings import IndexSettings
 from soci.verify import verify_image
@@ -26,6 +25,7 @@ from tests.docs.terminal import Terminal
 from tests.e2e.remedies import NEXT_SEARCH, SCRIPTS, SETUP, command
 from tests.e2e.service import MIN_LAYER_SIZE_BYTES, SPAN_SIZE_BYTES, assert_nothing_dangles
 from tests.recipes import Watcher
+from tests.registries import open_repository
 
 Json = Any
 INDEX = IndexSettings(span_size_bytes=SPAN_SIZE_BYTES, min_layer_size_bytes=MIN_LAYER_SIZE_BYTES)

@@ -36,7 +36,7 @@ from soci.oci.digest import Digest
 from soci.oci.reference import RegistryRef
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.registry.client import RegistryClient
-from soci.places.registry.connect import base_url, open_repository
+from soci.places.registry.connect import base_url
 from soci.places.registry.credentials import Login
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import Clock, RetryPolicy
@@ -48,6 +48,7 @@ from soci.settings import IndexSettings, ZstdLayers
 from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
 from tests.recipes import Watcher
+from tests.registries import open_repository
 
 KIB = 1 << 10
 LOGIN = BearerLogin("someone", "not-to-be-seen")

@@ -16,6 +16,7 @@ from local.registry import Answer
 from local.registry.store import OCI_INDEX, Repository
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.places.registry.connect import connect
 from soci.places.registry.ecr_api import EcrApi
 from soci.upkeep.clean import CleanResult, Orphans, Wanted, find_orphans, remove_orphans
 from soci.upkeep.inventory import Inventory
@@ -262,7 +263,7 @@ def search_then(place, there):
     """Search, let something happen, then remove what the search found."""
 
     def run(wanted: Wanted, meanwhile: Callable[[], object]) -> tuple[Orphans, CleanResult]:
-        inventory = Inventory(place.registry.host, is_ecr=True)
+        inventory = Inventory(connect(place.registry.host, is_ecr=True))
         orphans = find_orphans(inventory, "app", wanted)
         meanwhile()
         before = snapshot(there)
@@ -330,7 +331,7 @@ def test_a_last_look_reads_no_document_again_but_what_goes(place, there):
     indexed(place, "1")
     indexed(place, "2")
     delete(there, "1")
-    inventory = Inventory(place.registry.host, is_ecr=True)
+    inventory = Inventory(connect(place.registry.host, is_ecr=True))
     wanted = Wanted(suffix="-soci")
     orphans = find_orphans(inventory, "app", wanted)
     place.registry.forget_requests()
@@ -418,7 +419,7 @@ def test_what_has_no_time_counts_as_young(place, there):
     delete(there, "1")
     wanted = Wanted(suffix="-soci", pushed_before=datetime.now(UTC))
 
-    assert find_orphans(Inventory(place.registry.host), "app", wanted).found == ()
+    assert find_orphans(Inventory(connect(place.registry.host)), "app", wanted).found == ()
 
 
 def test_where_something_is_archived_nothing_goes_that_it_may_list(clean, place, there, monkeypatch):

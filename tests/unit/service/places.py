@@ -21,7 +21,6 @@ from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageStore
-from soci.places.registry.connect import open_repository
 from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy
 from soci.service.filter.requests import parse_request
@@ -31,6 +30,7 @@ from tests.builders import Image, describe, multi_platform
 from tests.fake_time import FakeTime
 from tests.image_files import layout_files, write_files
 from tests.recipes import Watcher
+from tests.registries import open_repository
 
 EVENTS = Path(__file__).parents[2] / "events"
 SMALL = {

@@ -12,12 +12,13 @@ from local.registry import Behaviour, Registry
 from soci.errors import SociError
 from soci.image.copy import copy_trees
 from soci.oci import media_types
-from soci.places.registry.connect import FirstLogin
+from soci.places.ports import ImageOpener
+from soci.places.registry.connect import connect
+from soci.places.registry.credentials import NoLogins
 from soci.service.filter.decide import decide
 from soci.service.messages import Action, Decision, ImageRequest, Origin, Published
 from soci.service.outcomes import ImageReason, Outcome
 from soci.service.publish.publish_image import publish_image
-from soci.service.registry import RegistryPlace
 from soci.service.settings.configuration import Configuration
 from soci.verify import verify_image
 from tests.builders import (
@@ -48,27 +49,27 @@ ODD = image_of(gzip_of(tar_of(special("g", b"g"), file("a", noise(1_000)))))
 @pytest.fixture
 def place():
     with Registry(Behaviour(rates={})) as registry:
-        yield RegistryPlace(registry.host, logins=FirstLogin([]))
+        yield connect(registry.host, logins=NoLogins()).open_image
 
 
 def of_any_size(configuration: Configuration) -> Configuration:
     return replace(configuration, rules=replace(configuration.rules, min_image_size_bytes=0))
 
 
-def push(place: RegistryPlace, image: Image, tag: str = "1.0") -> None:
+def push(place: ImageOpener, image: Image, tag: str = "1.0") -> None:
     store = place("app", tag)
     root = replace(image.root, platform=None)
     copy_trees(MemorySource(image), store, (root,))
     store.push_root(root, tag)
 
 
-def event(place: RegistryPlace, tag: str) -> ImageRequest:
+def event(place: ImageOpener, tag: str) -> ImageRequest:
     return ImageRequest(
         repository="app", tag=tag, digest=place("app", tag).fetch_root().digest, origin=Origin.PUSH
     )
 
 
-def chain(place: RegistryPlace, configuration: Configuration, request: ImageRequest) -> Decision | Published:
+def chain(place: ImageOpener, configuration: Configuration, request: ImageRequest) -> Decision | Published:
     decision = decide(request, configuration, place)
     if decision.action is Action.SKIP:
         return decision

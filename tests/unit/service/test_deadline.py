@@ -7,9 +7,9 @@ import pytest
 
 from soci.errors import InvalidRequest, RegistryUnavailable
 from soci.places.cancel import pause
+from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
 from soci.service.deadline import in_time
-from soci.service.registry import RegistryPlace
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def silent():
 
 
 def test_a_registry_that_is_silent_is_an_error_that_may_be_tried_again_before_time_is_up(silent):
-    place = RegistryPlace(silent, logins=NoLogins())
+    place = connect(silent, logins=NoLogins())
     began = time.monotonic()
 
     with pytest.raises(RegistryUnavailable) as caught, in_time(1_000):

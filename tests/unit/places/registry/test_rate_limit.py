@@ -8,17 +8,16 @@ import pytest
 
 from soci.errors import Stopped
 from soci.places.cancel import Stop
-from soci.places.registry.connect import pace_of
 from soci.places.registry.http_messages import Operation
-from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, Pace, shared_pace
+from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, RateLimiter, shared_rate_limiter
 from soci.places.registry.retry import Clock
 from tests.fake_time import FakeTime
 
 
-def send_times(pace: Pace, clock: FakeTime, count: int, operation: Operation) -> list[float]:
+def send_times(limiter: RateLimiter, clock: FakeTime, count: int, operation: Operation) -> list[float]:
     sent = []
     for _ in range(count):
-        with pace.turn(operation):
+        with limiter.slot(operation):
             sent.append(clock.seconds)
     return sent
 
@@ -26,11 +25,11 @@ def send_times(pace: Pace, clock: FakeTime, count: int, operation: Operation) ->
 def test_in_no_second_there_are_more_requests_than_the_rate_allows():
     clock = FakeTime()
     clock.seconds = 100.0
-    pace = Pace({Operation.PUT_MANIFEST: 10}, clock.clock())
+    limiter = RateLimiter({Operation.PUT_MANIFEST: 10}, clock.clock())
 
-    sent = send_times(pace, clock, 35, Operation.PUT_MANIFEST)
+    sent = send_times(limiter, clock, 35, Operation.PUT_MANIFEST)
     clock.seconds += 0.5
-    sent += send_times(pace, clock, 15, Operation.PUT_MANIFEST)
+    sent += send_times(limiter, clock, 15, Operation.PUT_MANIFEST)
 
     assert max(bisect_left(sent, at + 1) - index for index, at in enumerate(sent)) == 10
     assert sent[9] == 100.0
@@ -39,11 +38,11 @@ def test_in_no_second_there_are_more_requests_than_the_rate_allows():
 
 def test_a_pause_saves_nothing_up():
     clock = FakeTime()
-    pace = Pace({Operation.LIST: 3}, clock.clock())
-    send_times(pace, clock, 3, Operation.LIST)
+    limiter = RateLimiter({Operation.LIST: 3}, clock.clock())
+    send_times(limiter, clock, 3, Operation.LIST)
     clock.seconds += 60
 
-    sent = send_times(pace, clock, 6, Operation.LIST)
+    sent = send_times(limiter, clock, 6, Operation.LIST)
 
     assert sent[:3] == [60] * 3
     assert min(sent[3:]) > 61
@@ -51,21 +50,21 @@ def test_a_pause_saves_nothing_up():
 
 def test_operations_without_a_limit_do_not_wait():
     clock = FakeTime()
-    pace = Pace({Operation.PUT_MANIFEST: 1}, clock.clock())
+    limiter = RateLimiter({Operation.PUT_MANIFEST: 1}, clock.clock())
 
-    send_times(pace, clock, 100, Operation.GET_BLOB)
+    send_times(limiter, clock, 100, Operation.GET_BLOB)
 
     assert clock.slept == []
 
 
 def test_no_more_requests_are_under_way_than_allowed():
-    pace = Pace({}, Clock(), at_once={Operation.PUT_MANIFEST: 2})
+    limiter = RateLimiter({}, Clock(), at_once={Operation.PUT_MANIFEST: 2})
     lock = threading.Lock()
     running, most = 0, 0
 
     def put() -> None:
         nonlocal running, most
-        with pace.turn(Operation.PUT_MANIFEST):
+        with limiter.slot(Operation.PUT_MANIFEST):
             with lock:
                 running += 1
                 most = max(most, running)
@@ -83,35 +82,19 @@ def test_no_more_requests_are_under_way_than_allowed():
 
 
 def test_who_waits_for_others_can_be_stopped():
-    pace, stop = Pace({}, Clock(), at_once={Operation.LIST: 1}), Stop()
+    limiter, stop = RateLimiter({}, Clock(), at_once={Operation.LIST: 1}), Stop()
     threading.Timer(0.1, stop.set).start()
 
-    with pace.turn(Operation.LIST), stop.governs(), pytest.raises(Stopped), pace.turn(Operation.LIST):
+    with limiter.slot(Operation.LIST), stop.governs(), pytest.raises(Stopped), limiter.slot(Operation.LIST):
         pass
 
 
 def test_clients_of_one_registry_share_its_limits():
     clock = FakeTime().clock()
 
-    assert shared_pace("h", {}, clock) is shared_pace("h", {}, clock)
-    assert shared_pace("h", {}, clock) is not shared_pace("other", {}, clock)
-    assert shared_pace("h", {}, Clock()) is shared_pace("h", {}, Clock())
-
-
-@pytest.mark.parametrize(
-    ("host", "shares"),
-    [
-        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", True),
-        ("123456789012.dkr-ecr.eu-west-1.on.aws", True),
-        ("123456789012.dkr.ecr.us-east-1.amazonaws.com", False),
-        ("registry.example", False),
-    ],
-)
-def test_registries_of_one_account_and_region_share_the_quotas_of_ecr(host, shares):
-    clock = FakeTime().clock()
-    ours = pace_of("123456789012.dkr.ecr.eu-west-1.amazonaws.com", clock)
-
-    assert (pace_of(host, clock) is ours) is shares
+    assert shared_rate_limiter("h", {}, clock) is shared_rate_limiter("h", {}, clock)
+    assert shared_rate_limiter("h", {}, clock) is not shared_rate_limiter("other", {}, clock)
+    assert shared_rate_limiter("h", {}, Clock()) is shared_rate_limiter("h", {}, Clock())
 
 
 def test_manifests_are_put_in_ecr_no_faster_than_it_allows():

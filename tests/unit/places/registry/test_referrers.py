@@ -18,13 +18,13 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef
 from soci.places.registry import referrers as module
-from soci.places.registry.connect import open_repository
 from soci.places.registry.credentials import NoLogins
 from soci.places.registry.referrers import fallback_tag, is_fallback_tag
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import Clock, RetryPolicy
 from tests.builders import describe, image_of
 from tests.raw_server import http, raw_server
+from tests.registries import open_repository
 
 IMAGE = image_of(b"layer")
 ROOT = replace(IMAGE.root, platform=None)

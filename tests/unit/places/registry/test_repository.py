@@ -10,7 +10,6 @@ from soci.errors import (
     BlobMissing,
     DigestMismatch,
     InvalidDocument,
-    InvalidOption,
     InvalidResponse,
     NotInImage,
     RegistryError,
@@ -21,19 +20,18 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.oci.reference import RegistryRef, parse_reference
+from soci.oci.reference import RegistryRef
 from soci.places.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
-from soci.places.registry.connect import FirstLogin, open_repository, stream_settings
-from soci.places.registry.credentials import Login, NoLogins
+from soci.places.registry.credentials import NoLogins
 from soci.places.registry.manifests import TAG_SECONDS
 from soci.places.registry.referrers import fallback_tag, with_referrer, without_referrer
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import RetryPolicy
-from soci.places.registry.streaming import StreamSettings
 from soci.places.registry.transport import Timeouts
 from tests.builders import describe, image_of
 from tests.fake_time import FakeTime
 from tests.raw_server import http, raw_server
+from tests.registries import open_repository
 
 IMAGE = image_of(b"layer one", b"layer two")
 OTHER = image_of(b"another layer")
@@ -586,70 +584,3 @@ def test_a_blob_is_taken_over_from_a_repository_of_the_same_registry_only(regist
     other = repository_at(registry.host, "other")
     assert other.mount_blob(layer, repository)
     assert other.has_blob(layer)
-
-
-# From a reference
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("app", "https://registry-1.docker.io/v2/library/app"),
-        ("ghcr.io/a/b:1", "https://ghcr.io/v2/a/b"),
-        ("localhost:5000/app", "http://localhost:5000/v2/app"),
-        ("[::1]:5000/app", "http://[::1]:5000/v2/app"),
-        ("10.0.0.1:5000/app", "https://10.0.0.1:5000/v2/app"),
-    ],
-)
-def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
-    reference = parse_reference(text)
-    assert isinstance(reference, RegistryRef)
-    repository = open_repository(reference)
-
-    assert repository.url == url
-
-
-@pytest.mark.parametrize(
-    ("environment", "settings"),
-    [
-        ({}, StreamSettings()),
-        ({"SOCI_PARALLEL_RANGES": "2"}, StreamSettings(parallel_ranges=2)),
-        ({"SOCI_RANGE_SIZE_MIB": "16"}, StreamSettings(range_size_bytes=16 << 20)),
-    ],
-    ids=str,
-)
-def test_how_layers_are_read_can_be_set_in_the_environment(environment, settings):
-    assert stream_settings(environment) == settings
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "problem"),
-    [
-        ("SOCI_PARALLEL_RANGES", "0", "parallel ranges: expected 1 to 64, got 0"),
-        ("SOCI_PARALLEL_RANGES", "65", "expected 1 to 64, got 65"),
-        ("SOCI_PARALLEL_RANGES", "four", "SOCI_PARALLEL_RANGES: expected a number, got 'four'"),
-        ("SOCI_RANGE_SIZE_MIB", "0", "expected 1 byte or more"),
-        ("SOCI_RANGE_SIZE_MIB", "-8", "SOCI_RANGE_SIZE_MIB: expected a number"),
-    ],
-)
-def test_a_wrong_setting_of_the_environment_is_named(name, text, problem):
-    with pytest.raises(InvalidOption, match=problem):
-        stream_settings({name: text})
-
-
-def test_the_first_login_there_is_counts():
-    me = Login(username="me", password="secret")
-
-    assert FirstLogin([NoLogins(), OneLogin(me), NoLogins()]).fetch_login("h", renew=True) == me
-    assert FirstLogin([NoLogins()]).fetch_login("h", renew=False) is None
-
-
-class OneLogin:
-    """A source with one login."""
-
-    def __init__(self, login: Login) -> None:
-        self._login = login
-
-    def fetch_login(self, _host, *, renew):
-        assert renew
-        return self._login

@@ -18,7 +18,8 @@ from soci.image.copy import copy_trees
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
 from soci.oci.media_types import Compression
-from soci.places.registry.connect import FirstLogin
+from soci.places.registry.connect import connect
+from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer.reuse import MAX_REPOSITORIES, Entry
@@ -29,7 +30,6 @@ from soci.service.layer_messages import (
     LayerOutcome,
     Reused,
 )
-from soci.service.registry import RegistryPlace
 from soci.service.settings.configuration import Configuration
 from tests.builders import Image, MemorySource, file, gzip_of, image_of, index_layer, noise, tar_of
 from tests.fake_time import FakeTime
@@ -74,7 +74,7 @@ class World:
         self.registry = registry
         self.catalog = Rows()
         retries = RetryPolicy(attempts=2, clock=FakeTime().clock())
-        self.open = RegistryPlace(registry.host, logins=FirstLogin([]), retries=retries)
+        self.open = connect(registry.host, logins=NoLogins(), retries=retries).open_image
 
     def push(self, repository: str, *layers: bytes) -> Image:
         types = {place: media_types.OCI_LAYER_ZSTD for place, layer in enumerate(layers) if layer == ZSTD}

@@ -17,8 +17,9 @@ from local.registry import EcrLogin, Registry, request_to
 from soci.errors import InvalidDocument, RegistryError, SizeMismatch
 from soci.image.copy import copy_trees
 from soci.oci.digest import digest_of
+from soci.places.ports import ImageOpener
+from soci.places.registry.connect import connect
 from soci.service.messages import ImageRequest
-from soci.service.registry import RegistryPlace
 from soci.verify import verify_image
 from tests.architecture.source import ROOT
 from tests.aws_environment import as_aws
@@ -79,8 +80,8 @@ def log(handler):
     return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
 
 
-def push(registry: Registry, image: Image) -> RegistryPlace:
-    place = RegistryPlace(registry.host)
+def push(registry: Registry, image: Image) -> ImageOpener:
+    place = connect(registry.host, is_ecr=True).open_image
     store = place("app", "1.0")
     copy_trees(MemorySource(image), store, (image.root,))
     store.push_root(image.root, "1.0")
@@ -88,7 +89,7 @@ def push(registry: Registry, image: Image) -> RegistryPlace:
     return place
 
 
-def decision_of(place: RegistryPlace) -> dict[str, Any]:
+def decision_of(place: ImageOpener) -> dict[str, Any]:
     decision = plan_image(place, configured(), ImageRequest(repository="app", tag="1.0"))
     document: dict[str, Any] = through_json(decision.to_document())
     return document

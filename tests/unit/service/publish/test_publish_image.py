@@ -31,7 +31,8 @@ from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageOpener, ImageStore
-from soci.places.registry.connect import FirstLogin
+from soci.places.registry.connect import connect
+from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy
 from soci.reasons import Reason
 from soci.service.layer_messages import LayerOutcome, Reused
@@ -45,7 +46,6 @@ from soci.service.messages import (
 )
 from soci.service.outcomes import ImageReason, Outcome
 from soci.service.publish.publish_image import publish_image
-from soci.service.registry import RegistryPlace
 from soci.service.settings.configuration import Configuration
 from soci.settings import Optimization, ZstdLayers
 from soci.verify import verify_image
@@ -121,7 +121,7 @@ def place(request, tmp_path) -> Iterator[Place]:
         yield Place(Layouts(tmp_path))
         return
     with Registry(Behaviour(rates={})) as registry:
-        yield Place(RegistryPlace(registry.host, logins=FirstLogin([])))
+        yield Place(connect(registry.host, logins=NoLogins()).open_image)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ class TestTags:
         assert place.is_sound(str(published.v2.digest))
 
     def test_a_tag_that_may_not_move_is_left_alone(self, registry):
-        place = Place(RegistryPlace(registry.host, logins=FirstLogin([])))
+        place = Place(connect(registry.host, logins=NoLogins()).open_image)
         place.push(TWO)
         old = place.publish(configured())
 
@@ -691,7 +691,7 @@ class TestRegistryThatFails:
         time = FakeTime()
         with Registry(Behaviour(rates={})) as registry:
             retries = RetryPolicy(clock=time.clock())
-            yield registry, Place(RegistryPlace(registry.host, logins=FirstLogin([]), retries=retries))
+            yield registry, Place(connect(registry.host, logins=NoLogins(), retries=retries).open_image)
 
     @pytest.mark.parametrize("request_", [("PUT", "/manifests/"), ("GET", "/blobs/"), ("HEAD", "/blobs/")])
     def test_for_a_while_is_waited_for(self, failing, request_):

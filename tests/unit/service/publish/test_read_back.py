@@ -21,11 +21,11 @@ from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageSource
-from soci.places.registry.connect import FirstLogin
+from soci.places.registry.connect import connect
+from soci.places.registry.credentials import NoLogins
 from soci.service.messages import ReadBack
 from soci.service.publish.check_ztocs import LARGE_BYTES, LayerAndZtoc, for_each
 from soci.service.publish.read_back import Bound, read_back
-from soci.service.registry import RegistryPlace
 from tests.builders import (
     MemorySource,
     describe,
@@ -150,7 +150,7 @@ def test_an_index_for_another_image_is_named(original):
 
 def test_each_layer_is_asked_for_one_span_and_each_ztoc_by_its_head(original):
     with Registry(Behaviour(rates={})) as registry:
-        place = RegistryPlace(registry.host, logins=FirstLogin([]))
+        place = connect(registry.host, logins=NoLogins()).open_image
         store = place("app", "latest-soci")
         copy_trees(OciLayout(original.layout, tag="latest-soci"), store, (original.root,))
         registry.forget_requests()

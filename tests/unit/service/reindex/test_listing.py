@@ -16,9 +16,10 @@ from soci.errors import InvalidRequest, InvalidResponse, RegistryUnavailable
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
+from soci.places.registry.connect import connect
+from soci.places.registry.ecr_api import EcrApi
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import RetryPolicy
-from soci.service.registry import RegistryPlace
 from soci.service.reindex import listing
 from soci.service.reindex.candidates import converted_configs
 from soci.service.reindex.listing import Lister, Page, Place
@@ -59,8 +60,9 @@ def small(text: str, **how: Any) -> Image:
 
 
 def lister(memory: InMemory, settings: Configuration | None = None) -> Lister:
-    place = RegistryPlace(memory.registry.host, retries=RetryPolicy(attempts=1, clock=FakeTime().clock()))
-    return Lister(place.api, place.open_image, settings or configuration())
+    retries = RetryPolicy(attempts=1, clock=FakeTime().clock())
+    place = connect(memory.registry.host, is_ecr=True, retries=retries)
+    return Lister(EcrApi(place.host), place.open_image, settings or configuration())
 
 
 def pages(lister: Lister, place: Place | None = None, **request: Any) -> Iterator[Page]:
@@ -430,13 +432,13 @@ def test_an_image_that_only_says_that_it_has_a_soci_index_misses_it(memory, kind
 def test_an_image_that_is_gone_by_the_time_it_is_looked_at_is_left_out(memory):
     root = memory.put("app", small("1"), "1")
     there = memory.registry.repository("app")
-    place = RegistryPlace(memory.registry.host)
+    place = connect(memory.registry.host, is_ecr=True)
 
     def open_when_it_is_gone(repository: str, reference: str) -> RegistryRepository:
         there.manifests.pop(str(root.digest), None)
         return place.open_image(repository, reference)
 
-    late = Lister(place.api, open_when_it_is_gone, configuration())
+    late = Lister(EcrApi(place.host), open_when_it_is_gone, configuration())
 
     assert [page.images for page in pages(late, only_missing=True)] == [()]
 

@@ -38,7 +38,9 @@ class Inventories:
     def open(self, host: str) -> Inventory:
         """Open a registry. Nothing is asked yet."""
         if host not in self._opened:
-            self._opened[host] = Inventory(host, is_ecr=host in self._ecr_hosts)
+            from soci.places.registry.connect import connect  # noqa: PLC0415 - its HTTP client takes 100 ms to import
+
+            self._opened[host] = Inventory(connect(host, is_ecr=host in self._ecr_hosts))
         return self._opened[host]
 
     def find(self, repositories: Iterable[str]) -> Iterator[tuple[Inventory, str]]:

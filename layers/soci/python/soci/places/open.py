@@ -1,48 +1,70 @@
-"""From references to the places they name, of whatever kind."""
+"""Opening the place that a reference names: a layout, an archive or a repository."""
 
 from __future__ import annotations
 
 from soci.errors import InvalidReference
-from soci.oci.reference import Reference, RegistryRef
-from soci.places.layout import open as layouts
+from soci.oci.reference import DockerArchiveRef, OciArchiveRef, OciLayoutRef, Reference, RegistryRef
+from soci.places.layout.archive import OciArchive
+from soci.places.layout.docker_archive import open_docker_archive
+from soci.places.layout.extents import storage_errors
+from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageSource, ImageStore
 
 
 def open_source(reference: Reference) -> ImageSource:
-    """Open the place a reference names for reading.
+    """Open a place for reading. Raises `SourceError` when the path does not exist or is no archive.
 
-    Whether the tag or digest is there shows in `fetch_root`. Raises `SourceError` when the place is not.
+    Only `fetch_root` finds out whether the tag or digest is there.
     """
-    return (
-        _open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_source(reference)
-    )
+    if isinstance(reference, RegistryRef):
+        return _open_repository(reference)
+    with storage_errors(reference.path):
+        reference.path.stat()
+    match reference:
+        case OciLayoutRef(path=path, tag=tag, digest=digest):
+            return OciLayout(path, tag=tag, digest=digest)
+        case OciArchiveRef(path=path, tag=tag, digest=digest):
+            return OciArchive(path, tag=tag, digest=digest)
+        case DockerArchiveRef(path=path, tag=tag):
+            return open_docker_archive(path, tag)
 
 
 def open_store(reference: Reference) -> ImageStore:
-    """Open the place a reference names to read an image from it and to write beside it.
+    """Open a place to read an image from it and to write beside the image.
 
-    Raises `InvalidReference` for archives, `SourceError` when there is nothing, or nothing that can be read.
+    Raises `InvalidReference` for archives, `SourceError` when the path does not exist or cannot be read.
     """
-    return (
-        _open_repository(reference) if isinstance(reference, RegistryRef) else layouts.open_store(reference)
-    )
+    if isinstance(reference, RegistryRef):
+        return _open_repository(reference)
+    if not isinstance(reference, OciLayoutRef):
+        raise InvalidReference(
+            f"{reference} cannot be written to; name a destination: oci:DIR[:TAG] or [HOST/]NAME[:TAG]"
+        )
+    with storage_errors(reference.path):
+        reference.path.stat()
+    return OciLayout(reference.path, tag=reference.tag, digest=reference.digest)
 
 
 def open_sink(reference: Reference) -> ImageStore:
-    """Open the place a reference names for writing; its tag is up to `push_root`.
+    """Open a place for writing. The first push creates a layout that does not exist yet.
 
-    Nothing is made before the first push. Raises `InvalidReference` for archives and for a digest.
+    Raises `InvalidReference` for archives and digests, `StorageError` for a directory with other content.
     """
-    if not isinstance(reference, RegistryRef):
-        return layouts.open_sink(reference)
+    if isinstance(reference, OciArchiveRef | DockerArchiveRef):
+        raise InvalidReference(f"{reference}: archives are read only; write to a directory, oci:DIR[:TAG]")
     if reference.digest is not None:
         raise InvalidReference(
             f"{reference}: a destination has a tag or nothing, its digest follows from the content"
         )
-    return _open_repository(reference)
+    if isinstance(reference, RegistryRef):
+        return _open_repository(reference)
+    layout = OciLayout(reference.path)
+    layout.check_writable()
+    return layout
 
 
 def _open_repository(reference: RegistryRef) -> ImageStore:
-    from soci.places.registry.connect import open_repository  # noqa: PLC0415 - its HTTP client takes 100 ms to import
+    from soci.places.registry.connect import connect  # noqa: PLC0415 - its HTTP client takes 100 ms to import
 
-    return open_repository(reference)
+    registry = connect(reference.host)
+    return registry.open_repository(reference.repository, tag=reference.tag, digest=reference.digest)

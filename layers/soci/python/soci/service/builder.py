@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from soci.places.ports import ImageOpener
+from soci.places.registry.connect import connect
 from soci.service.layer.catalog import DynamoDbCatalog
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer.reuse import NothingKnown, ZtocCatalog
@@ -14,7 +16,6 @@ from soci.service.layer.row_mac import KmsMac
 from soci.service.layer_messages import LayerJob, LayerOutcome
 from soci.service.messages import Published, PublishJob
 from soci.service.publish.publish_image import publish_image
-from soci.service.registry import RegistryPlace
 from soci.service.settings.configuration import Configuration
 
 
@@ -23,7 +24,7 @@ class Builder:
     """Settings, registry and catalog. Login and connections are kept."""
 
     configuration: Configuration
-    registry: RegistryPlace
+    open_image: ImageOpener
     catalog: ZtocCatalog = field(default_factory=NothingKnown)
 
     @classmethod
@@ -36,14 +37,14 @@ class Builder:
         table, mac_key = environment.get("SOCI_ZTOC_TABLE"), environment.get("SOCI_ZTOC_MAC_KEY")
         return cls(
             configuration=Configuration.from_document(json.loads(environment["SOCI_SETTINGS"])),
-            registry=RegistryPlace(environment["SOCI_REGISTRY"]),
+            open_image=connect(environment["SOCI_REGISTRY"], is_ecr=True).open_image,
             catalog=DynamoDbCatalog(table, KmsMac(mac_key)) if table and mac_key else NothingKnown(),
         )
 
     def index_layer(self, job: LayerJob) -> LayerOutcome:
         """See `index_one_layer`."""
-        return index_one_layer(job, self.configuration, self.registry, self.catalog)
+        return index_one_layer(job, self.configuration, self.open_image, self.catalog)
 
     def publish(self, job: PublishJob) -> Published:
         """See `publish_image`."""
-        return publish_image(job, self.configuration, self.registry)
+        return publish_image(job, self.configuration, self.open_image)

@@ -19,9 +19,8 @@ from soci.oci.manifest import ImageManifest
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.places.ports import EntryPoint
 
-if TYPE_CHECKING:  # the HTTP client takes 100 ms to import, at every start of the command
-    from soci.places.registry.client import RegistryClient
-    from soci.places.registry.repository import RegistryRepository
+if TYPE_CHECKING:  # its HTTP client takes 100 ms to import, at every start of the CLI
+    from soci.places.registry.connect import Registry
 
 _GLOB = frozenset("*?")
 
@@ -72,44 +71,21 @@ class RepositoryName:
 
 
 class Inventory:
-    """A registry and what it holds. Shared by threads.
+    """Lists what a registry holds, and opens it. Shared by threads."""
 
-    `is_ecr` says that the registry is one of Amazon ECR whatever its name: a name of one's own before it, say.
-    """
+    def __init__(self, registry: Registry) -> None:
+        from soci.places.registry.ecr_api import EcrApi  # noqa: PLC0415 - every start of the CLI imports this module
 
-    def __init__(self, host: str, *, is_ecr: bool = False) -> None:
-        self.host = host
-        from soci.places.registry.ecr import parse_ecr_host  # noqa: PLC0415 - see above
-        from soci.places.registry.ecr_api import EcrApi  # noqa: PLC0415
-
-        self._api = EcrApi(host) if is_ecr or parse_ecr_host(host) else None
-        self._client = _open_client(host, is_ecr=self._api is not None)
+        self.host = registry.host
+        self.open_image = registry.open_image
+        self.open_repository = registry.open_repository
+        self._api = EcrApi(registry.host) if registry.is_ecr else None
         self._names: list[str] | None = None
 
     @property
     def has_api(self) -> bool:
-        """Whether lists tell what has no tag, and when something was pushed."""
+        """Whether lists include manifests without a tag, and the times of pushes."""
         return self._api is not None
-
-    def open_image(self, repository: str, reference: str) -> RegistryRepository:
-        """Open a repository at a tag or a digest: the `ImageOpener` of this registry. Raises `InvalidReference`."""
-        is_digest = ":" in reference
-        place = RegistryRef(
-            host=self.host,
-            repository=repository,
-            tag=None if is_digest else reference,
-            digest=Digest.parse(reference) if is_digest else None,
-        )
-        return self._open(place)
-
-    def open_repository(self, repository: str) -> RegistryRepository:
-        """Open a repository as a whole."""
-        return self._open(RegistryRef(host=self.host, repository=repository))
-
-    def _open(self, place: RegistryRef) -> RegistryRepository:
-        from soci.places.registry.repository import RegistryRepository  # noqa: PLC0415 - see above
-
-        return RegistryRepository(self._client, place)
 
     def fetch_names(self, wanted: RepositoryName) -> list[str]:
         """Return the repositories that a name or a pattern stands for.
@@ -176,26 +152,6 @@ class Inventory:
                 pushed_at=None,
             )
         yield from found.values()
-
-
-def _open_client(host: str, *, is_ecr: bool) -> RegistryClient:
-    from soci.places.registry.client import RegistryClient  # noqa: PLC0415 - see above
-    from soci.places.registry.connect import base_url  # noqa: PLC0415
-    from soci.places.registry.credentials import DockerConfig  # noqa: PLC0415
-    from soci.places.registry.ecr import EcrLogins  # noqa: PLC0415
-    from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, Pace  # noqa: PLC0415
-    from soci.places.registry.retry import RetryPolicy  # noqa: PLC0415
-    from soci.places.registry.transport import Transport  # noqa: PLC0415
-
-    retries = RetryPolicy()
-    return RegistryClient(
-        base_url(host),
-        host,
-        transport=Transport(None),
-        logins=EcrLogins(any_host=True) if is_ecr else DockerConfig(),
-        retries=retries,
-        pace=Pace(ECR_RATES_PER_SECOND if is_ecr else {}, retries.clock),
-    )
 
 
 def _subject_of(entry_point: EntryPoint) -> Digest | None:

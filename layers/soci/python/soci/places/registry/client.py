@@ -1,4 +1,4 @@
-"""A request until it has its answer: login, redirects, retries and pace, for one registry.
+"""A request until it has its answer: login, redirects, retries and rate limits, for one registry.
 
 Rules of who learns a secret:
     - the header Authorization goes to the registry's own origin (scheme, host, port) and nowhere else: an
@@ -28,7 +28,7 @@ from soci.places.registry.http_messages import (
     redirected,
     whole,
 )
-from soci.places.registry.rate_limit import Pace
+from soci.places.registry.rate_limit import RateLimiter
 from soci.places.registry.retry import Attempts, RetryPolicy
 from soci.places.registry.session import Session
 from soci.places.registry.transport import Transport
@@ -54,13 +54,13 @@ class RegistryClient:
         transport: Transport | None = None,
         logins: LoginSource | None = None,
         retries: RetryPolicy | None = None,
-        pace: Pace | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self.base_url = base_url
         self.host = host
         self.retries = retries or RetryPolicy()
         self._transport = transport or Transport()
-        self._pace = pace or Pace({}, self.retries.clock)
+        self._rate_limiter = rate_limiter or RateLimiter({}, self.retries.clock)
         self._session = Session(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
 
     def send(
@@ -154,7 +154,7 @@ class RegistryClient:
             if authorization is not None and is_own:
                 sent = replace(request, headers={**request.headers, "Authorization": authorization})
             with ExitStack() as stack:
-                with self._pace.turn(request.operation) if is_own else nullcontext():
+                with self._rate_limiter.slot(request.operation) if is_own else nullcontext():
                     stream = stack.enter_context(self._transport.open(sent))
                 if request.method != "GET" or stream.status not in REDIRECTS:
                     yield stream

@@ -1,6 +1,6 @@
-"""How many requests of a kind we send per second and at the same time: below the limits of a registry.
+"""Rate limits: how many requests of a kind are sent per second and at the same time.
 
-Being throttled costs more than waiting: a refused request is counted as well, and others share the limit.
+Waiting is cheaper than being throttled: a refused request counts against the quota too, and others share it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ECR_RATES_PER_SECOND: Mapping[Operation, int] = {
     Operation.HEAD_BLOB: 1_000,  # BatchCheckLayerAvailability
     Operation.GET_MANIFEST: 2_000,  # BatchGetImage
     Operation.GET_BLOB: 3_000,  # GetDownloadUrlForLayer
-    # ECR names no quota for these; as few as of the slowest that it names will do.
+    # ECR names no quota for these two; the lowest of the others is enough.
     Operation.DELETE_MANIFEST: 10,  # BatchDeleteImage
     Operation.LIST: 10,  # ListImages, ListImageReferrers
 }
@@ -39,16 +39,16 @@ REQUESTS_AT_ONCE: Mapping[Operation, int] = {
     Operation.GET_MANIFEST: 32,
     Operation.GET_BLOB: 64,
 }
-"""Requests that may be under way at the same time, whoever the registry is: from sending until the answer begins."""
+"""Requests under way at the same time, at any registry: from sending until the response begins."""
 
 _WINDOW_SECONDS = 1.1
-"""A second, and what one request may take longer than another to arrive."""
+"""A second, and a tenth for requests that arrive late."""
 
-_LOOK_EVERY_SECONDS = 0.2
+_CHECK_EVERY_SECONDS = 0.2
 
 
-class Pace:
-    """Lets requests of each kind through: in any second no more than its rate. Shared by threads."""
+class RateLimiter:
+    """Delays requests so that no second has more of a kind than its rate allows. Shared by threads."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class Pace:
         self._slots = {operation: threading.Semaphore(count) for operation, count in at_once.items()}
 
     @contextmanager
-    def turn(self, operation: Operation) -> Iterator[None]:
-        """Wait until the next request of this kind may be sent, and count it as under way inside the block."""
+    def slot(self, operation: Operation) -> Iterator[None]:
+        """Wait until a request of this kind may be sent; it is under way until the block ends."""
         slot = self._slots.get(operation)
-        while slot and not slot.acquire(timeout=_LOOK_EVERY_SECONDS):
+        while slot and not slot.acquire(timeout=_CHECK_EVERY_SECONDS):
             current_stop().check()
         try:
             self._wait(operation)
@@ -89,11 +89,11 @@ class Pace:
             self._clock.sleep(due - now)
 
 
-_shared: dict[tuple[str, Clock], Pace] = {}
-_shared_lock = threading.Lock()
+_limiters: dict[tuple[str, Clock], RateLimiter] = {}
+_limiters_lock = threading.Lock()
 
 
-def shared_pace(name: str, rates_per_second: Mapping[Operation, int], clock: Clock) -> Pace:
-    """Return the pace of all clients in this process that share a limit, which has a name of its own."""
-    with _shared_lock:
-        return _shared.setdefault((name, clock), Pace(rates_per_second, clock))
+def shared_rate_limiter(name: str, rates_per_second: Mapping[Operation, int], clock: Clock) -> RateLimiter:
+    """Return the rate limiter that this process has under a name; the first call creates it with its rates."""
+    with _limiters_lock:
+        return _limiters.setdefault((name, clock), RateLimiter(rates_per_second, clock))

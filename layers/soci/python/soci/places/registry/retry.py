@@ -51,6 +51,10 @@ class RetryPolicy:
         )
 
 
+SHORT_RETRIES = RetryPolicy(deadline_seconds=60)
+"""For callers that have a minute or two. A longer failure is left to the workflow, which waits at no cost."""
+
+
 class Attempts:
     """The attempts at one thing: how many there were, and until when there may be more."""
 
