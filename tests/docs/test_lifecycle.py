@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import file, gzip_of, image_of, multi_platform, tar_of
 from tests.docs.lifecycle import InvalidPolicy, Stored, check, expired, night
-from tests.docs.manual import blocks, broken_links
+from tests.docs.manual import blocks
 from tests.docs.terminal import terminal
 from tests.unit.service.places import by_hand, configuration, in_memory, index
 
@@ -300,7 +300,3 @@ def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
 
     assert (done.stderr, done.returncode) == ("", 0)
     assert '"sha256:0"' in done.stdout
-
-
-def test_links_lead_somewhere():
-    assert broken_links(PAGE) == []

@@ -17,7 +17,7 @@ from soci.service.outcome.log_line import known_reasons
 from soci.service.reindex.request import ReindexRequest
 from soci.service.settings.configuration import Configuration
 from soci.service.settings.schema import describe
-from tests.docs.manual import DOCS, blocks, broken_links
+from tests.docs.manual import DOCS, blocks
 from tests.docs.terminal import terminal
 from tests.infra.stacks import resources, template_of
 from tests.unit.service.told import status_change
@@ -356,10 +356,6 @@ def test_settings_are_called_as_they_are():
     sections = {name.rpartition(".")[0] for name in known}
 
     assert set(re.findall(r"`((?:deployment|settings)\.[\w.]+)`", TEXT)) <= known | sections
-
-
-def test_links_lead_somewhere():
-    assert broken_links(PAGE) == []
 
 
 def test_the_statement_for_a_key_is_one():

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from local.registry import Registry
+from soci.oci.media_types import Compression
+from soci.service.estimate import DEFAULT_SIZES, Assumptions, layer_seconds
+from soci.service.layer_messages import LayerItem
 from tests.aws_environment import variables_for
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
 from tests.docs.manual import DOCS
@@ -21,7 +24,12 @@ from tests.unit.service.places import in_memory
 
 README = (DOCS.parent / "README.md").read_text()
 TERMINAL = README.partition("\n## At the terminal\n")[2].partition("\n## ")[0]
-LINES = [line.strip().removeprefix("$ ") for line in re.findall(r"^    \$ .+$", TERMINAL, re.MULTILINE)]
+SHOWN = re.findall(r"^    \$ (.+)\n(?:      (\S.*)\n)?", TERMINAL, re.MULTILINE)
+"""Each command, and the line of its output that is shown."""
+LINES = [line for line, _ in SHOWN]
+MAX_LINES = 130
+MAX_SECONDS = 900
+"""Of an invocation of Lambda."""
 REGISTRIES = ("registry.example.com", "123456789012.dkr.ecr.eu-central-1.amazonaws.com")
 
 LAYER_TAR = tar_of(file("etc/os-release", b"ID=readme\n"), file("usr/bin/app", noise(11 << 20)))
@@ -62,7 +70,7 @@ def test_every_command_of_the_readme_runs_as_it_stands_there(registry, tmp_path)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **variables_for(registry), "SOCI_REGISTRY": registry.host, "PATH": path}
     variables, failed = "", {}
-    for line in LINES:
+    for line, shown in SHOWN:
         put_archive(tmp_path, line)
         command = line
         for name in REGISTRIES:
@@ -79,10 +87,40 @@ def test_every_command_of_the_readme_runs_as_it_stands_there(registry, tmp_path)
             env=environment,
             timeout=60,
         )
-        if done.returncode:
-            failed[line] = done.stderr
+        if done.returncode or not has_line(done.stdout.replace(registry.host, REGISTRIES[0]), shown):
+            failed[line] = done.stdout + done.stderr
 
     assert failed == {}
+
+
+def has_line(output: str, shown: str) -> bool:
+    """Whether a line of the output is the one shown, in which `...` stands for anything and spaces count as one."""
+    pattern = ".*".join(re.escape(" ".join(part.split())) for part in shown.split("..."))
+    return any(
+        re.fullmatch(pattern.replace(r"\ .*", ".*"), " ".join(line.split())) for line in output.splitlines()
+    )
+
+
+def test_every_command_is_shown_with_a_line_of_its_output():
+    assert [line for line, shown in SHOWN if not shown and line.startswith("soci-index ")] == []
+
+
+def test_the_readme_can_be_read_in_one_visit():
+    assert README.count("\n") < MAX_LINES
+
+
+def gigabyte(compression: Compression) -> LayerItem:
+    return LayerItem(digest=IMAGE.root.digest, size=10**9, compression=compression)
+
+
+def test_the_largest_layer_is_what_an_invocation_can_read():
+    call_seconds = Assumptions().call_seconds
+    sizes = {}
+    for compression in (Compression.GZIP, Compression.ZSTD):
+        per_gb = layer_seconds(gigabyte(compression), DEFAULT_SIZES, Assumptions()) - call_seconds
+        sizes[compression] = int((MAX_SECONDS - call_seconds) / per_gb)
+
+    assert f"{sizes[Compression.GZIP]} GB of gzip, or {sizes[Compression.ZSTD]} GB of zstd" in README
 
 
 def test_every_command_that_there_is_stands_in_the_readme():
