@@ -370,7 +370,7 @@ def test_a_tag_of_a_user_on_the_copy_of_an_image_that_is_there_stays(clean, plac
     result = clean(*NOW, "--tags")
 
     assert result.stdout.splitlines() == [
-        "app:prod-soci stays: the image that it was made of is there, under another tag or none",
+        "app:prod-soci stays: its original image is still there, under another tag or untagged",
         "0 of 0 orphans removed",
     ]
     assert snapshot(there) == before

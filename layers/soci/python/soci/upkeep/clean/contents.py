@@ -1,4 +1,4 @@
-"""What the manifests of a repository are and lead to, read once each."""
+"""The manifests of a repository: what each one is and what it leads to. Each is read once."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.ports import ImageOpener
 from soci.upkeep.inventory import Listed
 
-_AT_A_TIME = 8
+_CONCURRENT_READS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFacts:
-    """What one image index or image manifest says, as far as it matters here. It never changes."""
+    """The facts that matter here about one image index or image manifest. They never change."""
 
     children: frozenset[Digest] | None = None
-    """What an image index lists; None: a manifest."""
+    """The documents that an image index lists; None for an image manifest."""
     is_enabled: bool = False
     """Whether an image index lists a SOCI index."""
     config: Digest | None = None
-    """Of a manifest."""
+    """Of an image manifest."""
     named_index: Digest | None = None
-    """The SOCI index that a manifest names."""
+    """The SOCI index that an image manifest names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What is known of all manifests that can be read."""
+    """All manifests of a repository that could be read."""
 
     facts: Mapping[Digest, ManifestFacts] = field(repr=False)
     children: Mapping[Digest, frozenset[Digest]]
-    """What each image index lists."""
+    """The documents that each image index lists."""
     enabled_indexes: tuple[Digest, ...]
-    """Image indexes that list a SOCI index: SOCI-enabled images."""
+    """Image indexes that list a SOCI index."""
     named_indexes: Mapping[Digest, Digest]
     """The SOCI index that an image manifest names, by manifest."""
     configs: Mapping[Digest, Digest]
     """The config of each image manifest."""
     configs_of_originals: frozenset[Digest]
-    """The configs of all images that name no index."""
+    """The configs of all image manifests that name no SOCI index."""
     unreadable: tuple[Digest, ...]
-    """Image indexes and manifests that are archived, broken or gone since."""
+    """Image indexes and image manifests that are archived, broken, or deleted meanwhile."""
 
     def configs_of_converted(self, digest: Digest) -> frozenset[Digest]:
-        """Return the configs of what is indexed of a SOCI-enabled image: those of its originals."""
+        """Return the configs of the indexed platforms of a converted image; the original has the same."""
         manifests = self.children.get(digest, frozenset({digest}))
         return frozenset(self.configs[one] for one in manifests if one in self.named_indexes)
 
@@ -65,28 +65,29 @@ def read_contents(
     *,
     with_unlisted: bool,
 ) -> Contents:
-    """Read all image indexes and image manifests of a repository; artifacts of other types tell by the list.
+    """Read all image indexes and image manifests of a repository. Other artifacts are known from the list.
 
-    What is `known` is not read again. `with_unlisted`: what image indexes list is read though the list lacks it.
+    `known` documents are not read again. `with_unlisted` also reads what image indexes refer to and the list lacks.
 
     Raises:
-        SourceError: the registry cannot be asked.
+        SourceError: the registry cannot be read.
     """
-    worth_reading = [one.digest for one in listed if _may_lead_on(one)]
-    closed = {one.digest for one in listed if one.is_archived}
+    archived = {one.digest for one in listed if one.is_archived}
 
     def read(digests: Iterable[Digest]) -> dict[Digest, ManifestFacts]:
-        new = [one for one in digests if one not in known and one not in closed]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        readable = [one for one in digests if one not in archived]
+        new = [one for one in readable if one not in known]
+        with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
             found = pool.map(lambda one: _read(open_image, repository, one), new)
             fresh = {one: facts for one, facts in zip(new, found, strict=True) if facts is not None}
-        return {one: known[one] for one in digests if one in known and one not in closed} | fresh
+        return {one: known[one] for one in readable if one in known} | fresh
 
-    facts = read(worth_reading)
-    unreadable = tuple(one for one in worth_reading if one not in facts)
+    images = [one.digest for one in listed if _may_be_image(one)]
+    facts = read(images)
+    unreadable = tuple(one for one in images if one not in facts)
     if with_unlisted:
         below = {child for one in facts.values() for child in one.children or ()}
-        facts |= read(below - set(worth_reading))
+        facts |= read(below - set(images))
     return _contents_of(facts, unreadable)
 
 
@@ -104,7 +105,7 @@ def _contents_of(facts: Mapping[Digest, ManifestFacts], unreadable: tuple[Digest
     )
 
 
-def _may_lead_on(one: Listed) -> bool:
+def _may_be_image(one: Listed) -> bool:
     is_artifact = one.artifact_type and not media_types.is_config(one.artifact_type)
     return media_types.is_index(one.media_type) or not is_artifact
 
@@ -116,16 +117,20 @@ def _read(open_image: ImageOpener, repository: str, digest: Digest) -> ManifestF
         root = source.fetch_root()
         data = source.fetch_manifest(root)
         if not media_types.is_index(root.media_type):
-            return _facts_of(ImageManifest.parse(data, what))
-        entries = ImageIndex.parse(data, what).manifests or ()
+            return _facts_of_manifest(ImageManifest.parse(data, what))
+        return _facts_of_index(ImageIndex.parse(data, what))
     except (NotInImage, BlobMissing, IntegrityError):
         return None
+
+
+def _facts_of_index(index: ImageIndex) -> ManifestFacts:
+    entries = index.manifests or ()
     return ManifestFacts(
         children=frozenset(entry.digest for entry in entries), is_enabled=any(map(is_soci_index, entries))
     )
 
 
-def _facts_of(manifest: ImageManifest) -> ManifestFacts:
+def _facts_of_manifest(manifest: ImageManifest) -> ManifestFacts:
     named = None
     with suppress(IntegrityError):
         named = Digest.parse(manifest.annotations.get(SOCI_INDEX_DIGEST, ""))

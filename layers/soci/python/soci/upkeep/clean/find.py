@@ -1,97 +1,15 @@
-"""Finding what is left of images that are gone. Nothing is changed here."""
+"""Find what is left of images that are gone. This module changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
 
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.upkeep.clean.contents import Contents, ManifestFacts, read_contents
+from soci.upkeep.clean.orphans import Kept, KeptReason, Orphan, OrphanKind, Orphans, Wanted
 from soci.upkeep.inventory import Inventory, Listed
-
-
-class OrphanKind(StrEnum):
-    """What an orphan is. The values stand in `--json` output."""
-
-    V1_WITHOUT_IMAGE = "v1-without-image"
-    INDEX_WITHOUT_IMAGE = "index-without-image"
-    TAG_WITHOUT_ORIGINAL = "tag-without-original"
-    CONVERTED_WITHOUT_ORIGINAL = "copy-without-original"
-    PART_OF_CONVERTED = "part-of-copy"
-    """An image manifest or SOCI index of a copy that goes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """One manifest that goes, or a tag alone where others lead to the manifest."""
-
-    kind: OrphanKind
-    digest: Digest
-    tags: tuple[str, ...] = ()
-    """That go with it."""
-    is_tag_alone: bool = False
-    subject: Digest | None = None
-    lists: frozenset[Digest] = frozenset()
-    """What has to stay if this one does."""
-    pushed_at: datetime | None = None
-
-
-class KeptReason(StrEnum):
-    """Why a tag stays though its name says that its original is gone. The values stand in `--json` output."""
-
-    IMAGE_IS_THERE = "image-is-there"
-    SEVERAL_TAGS = "several-tags"
-    UNREADABLE = "unreadable"
-
-    @property
-    def sentence(self) -> str:
-        """One sentence for a person."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    KeptReason.IMAGE_IS_THERE: "the image that it was made of is there, under another tag or none",
-    KeptReason.SEVERAL_TAGS: "other tags with the suffix name it too, and which of them a person set is not known",
-    KeptReason.UNREADABLE: "what was not read (archived, broken) may be the image that it was made of",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A tag that has the suffix and no original of its name, and stays all the same."""
-
-    tag: str
-    digest: Digest
-    reason: KeptReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What counts as an orphan."""
-
-    suffix: str | None = None
-    """With it, tags without their original count: those that end in it."""
-    untagged_converted: bool = False
-    pushed_before: datetime | None = None
-    """Younger ones stay: an image that is being indexed right now has parts that nothing lists yet. So does what the
-    registry tells no time of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphans:
-    """What was found in a repository, in an order in which it can go: what lists others before them."""
-
-    found: tuple[Orphan, ...]
-    kept: tuple[Kept, ...] = ()
-    unreadable: tuple[Digest, ...] = ()
-    """What is archived or broken. What that lists or names is not known, so nothing goes that it may need."""
-    listed: Mapping[Digest, Listed] = field(default_factory=dict, repr=False)
-    """All that was there."""
-    facts: Mapping[Digest, ManifestFacts] = field(default_factory=dict, repr=False)
-    """What was read, so that a second look reads what is new alone."""
 
 
 def find_orphans(
@@ -104,11 +22,12 @@ def find_orphans(
 ) -> Orphans:
     """Find what is left of images that are gone.
 
-    A registry without ECR's API tells of tags alone, so only tags without their original are found there, and an
-    original that has no tag is not seen. `also` counts as being there: what was taken away a moment ago.
+    A registry without ECR's API lists only tags. There, only tags without their original are found, and an original
+    without a tag is not seen. `known` documents are not read again. `also` counts as still there: what the caller has
+    just deleted.
 
     Raises:
-        SourceError: the registry cannot be asked.
+        SourceError: the registry cannot be read.
     """
     there = {
         one.digest: one for one in inventory.fetch_images(repository, only_tagged=False, with_archived=True)
@@ -120,7 +39,7 @@ def find_orphans(
     )
     search = _Search(
         listed=listed,
-        tags={tag: one for one in listed.values() for tag in one.tags},
+        tags={tag for one in listed.values() for tag in one.tags},
         contents=contents,
         wanted=wanted,
     )
@@ -136,21 +55,23 @@ def find_orphans(
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
+    """One search. A kind of orphan may lead to the next: what an orphan lists may be an orphan, too."""
+
     listed: Mapping[Digest, Listed]
-    tags: Mapping[str, Listed]
+    tags: set[str]
     contents: Contents
     wanted: Wanted
     orphans: dict[Digest, Orphan] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
 
     def run(self) -> list[Orphan]:
-        """Find all of them, copies first: what they list may go with them."""
+        """Find all orphans: converted images first, since they decide about their parts."""
         tags_alone = list(self._tags_without_original())
         if not self.contents.unreadable:
             if self.wanted.untagged_converted:
                 self._add(OrphanKind.CONVERTED_WITHOUT_ORIGINAL, self._untagged_converted())
-            self._add(OrphanKind.PART_OF_CONVERTED, self._parts(self._enabled_manifests()))
-            self._add(OrphanKind.INDEX_WITHOUT_IMAGE, self._parts(self._soci_indexes()))
+            self._add(OrphanKind.PART_OF_CONVERTED, self._unreferenced(self._manifests_of_orphans()))
+            self._add(OrphanKind.INDEX_WITHOUT_IMAGE, self._unreferenced(self._indexes_v2()))
         self._add(OrphanKind.V1_WITHOUT_IMAGE, self._v1_without_image())
         return [*tags_alone, *self.orphans.values()]
 
@@ -171,11 +92,11 @@ class _Search:
         return before is None or (one.pushed_at is not None and one.pushed_at < before)
 
     def _tags_without_original(self) -> Iterator[Orphan]:
-        """Yield tags that go alone; a copy that has no other tag goes itself."""
+        """Yield orphaned tags whose manifest has other tags; add the manifests that have no other tag."""
         suffix = self.wanted.suffix
         if not suffix:
             return
-        for one in self._enabled_indexes():
+        for one in map(self.listed.__getitem__, self.contents.enabled_indexes):
             named = [tag for tag in one.tags if tag.endswith(suffix) and len(tag) > len(suffix)]
             without = [tag for tag in named if tag.removesuffix(suffix) not in self.tags]
             if not without or not self._is_old(one):
@@ -193,12 +114,12 @@ class _Search:
                     pushed_at=one.pushed_at,
                 )
 
-    def _why_kept(self, copy: Listed, named: Sequence[str]) -> KeptReason | None:
-        """Say why a copy keeps its tags although one of their names has no original; in doubt it does.
+    def _why_kept(self, converted: Listed, named: Sequence[str]) -> KeptReason | None:
+        """Say why a converted image keeps its tags; in doubt it does.
 
-        Nothing tells a tag that indexing set from one that a person set on the SOCI-enabled image with the same ending.
+        A user may have set a tag with the suffix on the converted image. Such a tag looks like one that indexing set.
         """
-        configs = self.contents.configs_of_converted(copy.digest)
+        configs = self.contents.configs_of_converted(converted.digest)
         if configs & self.contents.configs_of_originals:
             return KeptReason.IMAGE_IS_THERE
         if self.contents.unreadable or not configs:
@@ -206,37 +127,30 @@ class _Search:
         return KeptReason.SEVERAL_TAGS if len(named) > 1 else None
 
     def _untagged_converted(self) -> Iterator[Listed]:
-        """Yield copies without a tag; of one that was taken away in part, the image manifests that are left."""
+        """Yield untagged converted images without their original, also manifests left of an interrupted deletion."""
         contents = self.contents
         below = {digest for children in contents.children.values() for digest in children}
-        alone = (digest for digest in contents.named_indexes if digest not in below)
-        for digest in (*contents.enabled_indexes, *alone):
+        left = (digest for digest in contents.named_indexes if digest not in below)
+        for digest in (*contents.enabled_indexes, *left):
             configs = contents.configs_of_converted(digest)
             if not self.listed[digest].tags and configs and not configs & contents.configs_of_originals:
                 yield self.listed[digest]
 
-    def _enabled_indexes(self) -> Iterator[Listed]:
-        return (self.listed[digest] for digest in self.contents.enabled_indexes)
-
-    def _enabled_manifests(self) -> Iterator[Listed]:
-        """Yield the image manifests of copies that go. One that nothing ever listed may be what somebody runs."""
+    def _manifests_of_orphans(self) -> Iterator[Listed]:
+        """Yield the image manifests of orphaned converted images. One that no orphan lists may be in use."""
         below = {digest for orphan in self.orphans.values() for digest in orphan.lists}
         named = self.contents.named_indexes
         return (self.listed[digest] for digest in named if digest in below and digest in self.listed)
 
-    def _soci_indexes(self) -> Iterator[Listed]:
+    def _indexes_v2(self) -> Iterator[Listed]:
         return (
             one
             for one in self.listed.values()
             if one.artifact_type == media_types.SOCI_INDEX_V2 and not one.is_archived
         )
 
-    def _parts(self, candidates: Iterable[Listed]) -> Iterator[Listed]:
-        """Leave out what has a tag, or what something that stays lists or names."""
-        needed = self._referenced()
-        return (one for one in candidates if not one.tags and one.digest not in needed)
-
-    def _referenced(self) -> set[Digest]:
+    def _unreferenced(self, candidates: Iterable[Listed]) -> Iterator[Listed]:
+        """Leave out candidates with a tag, and those that a document that stays lists or names."""
         contents = self.contents
         listed = {
             child
@@ -245,7 +159,8 @@ class _Search:
             for child in children
         }
         named = {index for manifest, index in contents.named_indexes.items() if manifest not in self.orphans}
-        return listed | named
+        referenced = listed | named
+        return (one for one in candidates if not one.tags and one.digest not in referenced)
 
     def _v1_without_image(self) -> Iterator[Listed]:
         return (
