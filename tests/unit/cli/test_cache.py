@@ -10,12 +10,12 @@ import zstandard
 
 from soci.build.plan import PlannedLayer
 from soci.build.reuse import reuse_key
-from soci.cli.options import settings_of
 from soci.cli.ztoc_directory import ZtocDirectory
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.media_types import Compression
 from soci.places.layout.oci_layout import OciLayout
+from soci.settings import IndexSettings
 from soci.verify import verify_image
 from tests.builders import (
     describe,
@@ -128,7 +128,7 @@ def test_other_settings_are_another_ztoc(convert, cache, flags):
 
 KEY = reuse_key(
     PlannedLayer(descriptor=describe(BASE, media_types.OCI_LAYER_GZIP), decision=Compression.GZIP),
-    settings_of(min_layer_size=0, span_size=65_536),
+    IndexSettings(min_layer_size_bytes=0, span_size_bytes=65_536),
 )
 
 
@@ -150,7 +150,7 @@ def renamed(path: Path) -> None:
 def moved(path: Path) -> None:
     """Put the file of a zTOC for other settings in the place of this one, its name after the settings and all."""
     other = index_layer(BASE, span_size_bytes=131_072).ztoc
-    key = reuse_key(PlannedLayer(descriptor=describe(FIRST, ""), decision=Compression.GZIP), settings_of())
+    key = reuse_key(PlannedLayer(descriptor=describe(FIRST, ""), decision=Compression.GZIP), IndexSettings())
     ZtocDirectory(path.parents[2] / "another").keep(key, other)
     (file_there,) = kept(path.parents[2] / "another")
     path.write_bytes(other)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from soci.cli.options import MAX_JOBS, parse_size, platforms_of, settings_of
+from soci.cli.options import MAX_JOBS, IndexOptions, PlatformOptions, parse_size
 from soci.errors import InvalidOption
 from soci.image.documents import Platforms
 from soci.settings import IndexSettings
@@ -39,20 +39,20 @@ def test_anything_else_is_no_size(text):
 
 
 def test_without_flags_the_settings_are_the_defaults():
-    assert settings_of() == IndexSettings()
+    assert IndexOptions().settings() == IndexSettings()
 
 
 def test_platforms_are_those_named_all_or_that_of_this_machine():
-    assert platforms_of(None, all_platforms=False) is Platforms.HOST
-    assert platforms_of([], all_platforms=True) is Platforms.ALL
-    named = platforms_of(["linux/x86_64", "linux/arm"], all_platforms=False)
+    assert PlatformOptions().platforms() is Platforms.HOST
+    assert PlatformOptions(platform=[], all_platforms=True).platforms() is Platforms.ALL
+    named = IndexOptions(platform=["linux/x86_64", "linux/arm"]).platforms()
     assert not isinstance(named, Platforms)
     assert list(map(str, named)) == ["linux/amd64", "linux/arm"]
 
 
 def test_all_platforms_and_one_of_them_exclude_each_other():
     with pytest.raises(InvalidOption, match="--platform and --all-platforms exclude each other"):
-        platforms_of(["linux/amd64"], all_platforms=True)
+        PlatformOptions(platform=["linux/amd64"], all_platforms=True).platforms()
 
 
 @pytest.mark.parametrize(

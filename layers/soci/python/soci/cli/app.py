@@ -9,21 +9,16 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from soci import __version__
-from soci.cli import build as build_commands
-from soci.cli import check_task as check_task_command
-from soci.cli import clean as clean_command
-from soci.cli import decide as decide_command
-from soci.cli import estimate as estimate_command
-from soci.cli import read as read_commands
-from soci.cli import remove as remove_command
-from soci.cli import status as status_command
-from soci.cli import wait as wait_command
+from soci.cli.option_groups import with_single_options
 from soci.cli.terminal import print_error, print_json
 from soci.errors import InvalidOption, InvalidReference, SociError
 from soci.layer.inflate import default_engine
@@ -35,32 +30,27 @@ USAGE_ERROR = 2
 FAILED = 1
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="Build, inspect and verify SOCI indexes: container images that start before they are downloaded.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for command in (
-    build_commands.ztoc,
-    build_commands.create,
-    build_commands.convert,
-    build_commands.plan,
-    read_commands.inspect,
-    read_commands.ls,
-    read_commands.cat,
-    read_commands.verify,
-    remove_command.remove,
-    decide_command.decide,
-    status_command.status,
-    wait_command.wait,
-    check_task_command.check_task,
-    clean_command.clean,
-):
-    app.command()(command)
-app.command("estimate")(estimate_command.estimate_images)
+COMMANDS = {
+    "ztoc": "ztoc",
+    "create": "convert",
+    "convert": "convert",
+    "plan": "plan",
+    "inspect": "inspect",
+    "ls": "files",
+    "cat": "files",
+    "verify": "verify",
+    "remove": "remove",
+    "decide": "decide",
+    "status": "status",
+    "wait": "wait",
+    "check-task": "check_task",
+    "clean": "clean",
+    "estimate": "estimate",
+}
+"""The module of each command, in the order of the help."""
+
+_new_typer = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = _new_typer(name=PROGRAM, no_args_is_help=True)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the shape of a typer callback
@@ -81,6 +71,22 @@ def _common(
     ] = False,
 ) -> None:
     """Build, inspect and verify SOCI indexes: container images that start before they are downloaded."""
+
+
+class _Commands(Mapping[str, object]):
+    """The commands by name. The module of a command is imported when the command is looked up."""
+
+    def __getitem__(self, name: str) -> object:
+        module = import_module(f"soci.cli.{COMMANDS[name]}")
+        alone = _new_typer()
+        alone.command(name)(with_single_options(getattr(module, name.replace("-", "_"))))
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 def main() -> None:
@@ -117,7 +123,9 @@ def run(arguments: list[str]) -> None:
 def _status_of(arguments: list[str]) -> int:
     """Run a command; turn what it raises into a message and an exit status."""
     try:
-        app(arguments, prog_name=PROGRAM)
+        group = typer.main.get_group(app)
+        group.commands = _Commands()  # type: ignore[assignment]  # it is only read
+        group(arguments, prog_name=PROGRAM)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else FAILED
         if status == INTERRUPTED:

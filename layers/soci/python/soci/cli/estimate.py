@@ -15,9 +15,10 @@ from soci.cli.terminal import count_text, print_error, print_json, print_lines, 
 from soci.errors import InvalidOption
 from soci.oci.reference import parse_reference
 from soci.places.open import open_source
+from soci.service import estimate as model
 from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes
-from soci.service.estimate import DEFAULT_SIZES, PUT_IMAGE_PER_SECOND, Assumptions, Estimate, estimate
+from soci.service.estimate import DEFAULT_SIZES, PUT_IMAGE_PER_SECOND, Assumptions, Estimate
 from soci.service.filter.decide import decide
 from soci.service.filter.rules import promised_copy_tag
 from soci.service.messages import Action, Decision, ImageRequest
@@ -75,7 +76,7 @@ class _Estimated:
     estimate: Estimate
 
 
-def estimate_images(
+def estimate(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="as for `plan`; each may be of another kind")
     ],
@@ -106,7 +107,7 @@ def estimate_images(
             _Estimated(
                 image=image,
                 decision=decision,
-                estimate=estimate(decision, configuration, sizes, assumptions),
+                estimate=model.estimate(decision, configuration, sizes, assumptions),
             )
         )
     monthly = _Monthly(found=found, pushes=pushes_per_month, months_kept=months_kept)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -55,10 +56,6 @@ def number_between(least: float, most: float) -> Callable[[str | float], float]:
     return parse_number
 
 
-def _default_jobs() -> int:
-    return min(os.cpu_count() or 1, 4)
-
-
 ImageArgument = Annotated[
     str,
     typer.Argument(
@@ -77,15 +74,6 @@ DestinationArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-PlatformOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."
-    ),
-]
-AllPlatformsOption = Annotated[
-    bool, typer.Option("--all-platforms", help="Index every platform of the image, not just this machine's.")
-]
 SpanSizeOption = Annotated[
     int,
     typer.Option("--span-size", parser=parse_size, metavar="SIZE", help="Distance of checkpoints."),
@@ -93,16 +81,6 @@ SpanSizeOption = Annotated[
 MinLayerSizeOption = Annotated[
     int,
     typer.Option("--min-layer-size", parser=parse_size, metavar="SIZE", help="Leave smaller layers out."),
-]
-OptimizationsOption = Annotated[
-    list[Optimization] | None,
-    typer.Option("--optimizations", help="Say of layers without extended attributes that they have none."),
-]
-PrefetchOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--prefetch-file", metavar="PATH", help="File, directory or glob to fetch at start; may be repeated."
-    ),
 ]
 BuildToolOption = Annotated[
     str, typer.Option("--build-tool", metavar="TEXT", help="Build tool identifier, part of every digest.")
@@ -113,54 +91,84 @@ MultiMemberOption = Annotated[
 ZstdOption = Annotated[
     ZstdLayers, typer.Option("--zstd", help="What to do with zstd layers; convert can make gzip copies.")
 ]
-GzipLevelOption = Annotated[
-    int, typer.Option("--gzip-level", min=1, max=MAX_GZIP_LEVEL, help="Of gzip copies, 9 is the smallest.")
-]
-JobsOption = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Layers to index at the same time.")
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        help="Keep zTOCs here, and use those that are: a layer is read once. Damage is found, but the directory is "
-        "trusted: who may write to it decides what an index says. Not for zstd layers.",
-        file_okay=False,
-    ),
-]
 
-DEFAULT_JOBS = _default_jobs()
+DEFAULT_JOBS = min(os.cpu_count() or 1, 4)
 
 
-def settings_of(
-    *,
-    span_size: int = DEFAULT_SPAN_SIZE_BYTES,
-    min_layer_size: int = DEFAULT_MIN_LAYER_SIZE_BYTES,
-    optimizations: list[Optimization] | None = None,
-    prefetch_files: list[str] | None = None,
-    build_tool: str = DEFAULT_BUILD_TOOL_IDENTIFIER,
-    multi_member: MultiMember = MultiMember.INDEX,
-    zstd: ZstdLayers = ZstdLayers.LEAVE_OUT,
-    gzip_level: int = DEFAULT_GZIP_LEVEL,
-) -> IndexSettings:
-    """Return the settings that the flags describe. Raises InvalidOption."""
-    return IndexSettings(
-        span_size_bytes=span_size,
-        min_layer_size_bytes=min_layer_size,
-        build_tool_identifier=build_tool,
-        optimizations=frozenset(optimizations or ()),
-        prefetch_patterns=tuple(prefetch_files or ()),
-        multi_member=multi_member,
-        zstd_layers=zstd,
-        gzip_level=gzip_level,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformOptions:
+    """The options that choose platforms of an image."""
+
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Index this platform; may be repeated."
+        ),
+    ] = None
+    all_platforms: Annotated[
+        bool,
+        typer.Option("--all-platforms", help="Index every platform of the image, not just this machine's."),
+    ] = False
+
+    def platforms(self) -> list[Platform] | Platforms:
+        """Return the platforms to index. Raises `InvalidOption`."""
+        if self.platform and self.all_platforms:
+            raise InvalidOption("--platform and --all-platforms exclude each other")
+        if self.platform:
+            return [Platform.parse(text) for text in self.platform]
+        return Platforms.ALL if self.all_platforms else Platforms.HOST
 
 
-def platforms_of(platforms: list[str] | None, *, all_platforms: bool) -> list[Platform] | Platforms:
-    """Return what --platform and --all-platforms ask for. Raises InvalidOption."""
-    if platforms and all_platforms:
-        raise InvalidOption("--platform and --all-platforms exclude each other")
-    if platforms:
-        return [Platform.parse(text) for text in platforms]
-    return Platforms.ALL if all_platforms else Platforms.HOST
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexOptions(PlatformOptions):
+    """The options of `create` and `convert`."""
+
+    span_size: SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES
+    min_layer_size: MinLayerSizeOption = DEFAULT_MIN_LAYER_SIZE_BYTES
+    optimizations: Annotated[
+        list[Optimization] | None,
+        typer.Option(
+            "--optimizations", help="Say of layers without extended attributes that they have none."
+        ),
+    ] = None
+    prefetch_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prefetch-file",
+            metavar="PATH",
+            help="File, directory or glob to fetch at start; may be repeated.",
+        ),
+    ] = None
+    build_tool: BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER
+    multi_member: MultiMemberOption = MultiMember.INDEX
+    zstd: ZstdOption = ZstdLayers.LEAVE_OUT
+    gzip_level: Annotated[
+        int,
+        typer.Option("--gzip-level", min=1, max=MAX_GZIP_LEVEL, help="Of gzip copies, 9 is the smallest."),
+    ] = DEFAULT_GZIP_LEVEL
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Layers to index at the same time.")
+    ] = DEFAULT_JOBS
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Keep zTOCs here, and use those that are: a layer is read once. Damage is found, but the directory is "
+            "trusted: who may write to it decides what an index says. Not for zstd layers.",
+            file_okay=False,
+        ),
+    ] = None
+
+    def settings(self) -> IndexSettings:
+        """Return what the options say of the index. Raises `InvalidOption`."""
+        return IndexSettings(
+            span_size_bytes=self.span_size,
+            min_layer_size_bytes=self.min_layer_size,
+            build_tool_identifier=self.build_tool,
+            optimizations=frozenset(self.optimizations or ()),
+            prefetch_patterns=tuple(self.prefetch_file or ()),
+            multi_member=self.multi_member,
+            zstd_layers=self.zstd,
+            gzip_level=self.gzip_level,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ from soci.oci.digest import Digest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from soci.service.settings.configuration import INDEX_VERSIONS, Configuration, TagPolicy
+from soci.service.settings.configuration import Configuration, TagPolicy
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -30,13 +30,6 @@ def parse_duration(text: str | float) -> float:
     if match is None:
         raise typer.BadParameter(f"{text!r} is no time; write seconds or a unit, such as 90s, 10m or 1h")
     return float(match[1]) * _SECONDS[match[2].lower()]
-
-
-def parse_version(text: str) -> str:
-    """Return a value of the setting `index.version`. Raises typer.BadParameter."""
-    if text not in INDEX_VERSIONS:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(INDEX_VERSIONS)}")
-    return text
 
 
 def wait(
@@ -59,13 +52,8 @@ def wait(
         str | None, typer.Option("--suffix", metavar="TEXT", help="Of the policy suffix, likewise.")
     ] = None,
     index_version: Annotated[
-        str | None,
-        typer.Option(
-            "--index-version",
-            parser=parse_version,
-            metavar=f"[{'|'.join(INDEX_VERSIONS)}]",
-            help="Which version to wait for, likewise.",
-        ),
+        Literal["v1", "v2", "both"] | None,
+        typer.Option("--index-version", help="Which version to wait for, likewise."),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:

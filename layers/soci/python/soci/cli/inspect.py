@@ -1,13 +1,15 @@
-"""What `inspect` and `verify` show: one document per kind of thing, and the same as text."""
+"""`soci-index inspect`: what an image, a SOCI index or a zTOC file consists of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from soci.cli.terminal import count_text, print_lines, print_table, short, size_text
+import typer
+
+from soci.cli.options import JsonOption
+from soci.cli.terminal import count_text, print_json, print_lines, print_table, short, size_text
 from soci.errors import InvalidZtoc
 from soci.image.documents import PlatformImage, fetch_image
 from soci.image.filesystem import shown
@@ -23,9 +25,10 @@ from soci.oci.annotations import (
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageManifest
+from soci.oci.reference import parse_reference
 from soci.places.layout.extents import storage_errors
+from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from soci.verify import VerifyReport
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.model import MAX_ZTOC_BYTES
 
@@ -33,7 +36,26 @@ Document = dict[str, Any]
 """A JSON object; its keys are what `--json` promises."""
 
 
-def inspect_ztoc(path: Path) -> Document:
+def inspect(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="An image, a SOCI index by digest, or a file with a zTOC.")
+    ],
+    *,
+    files: Annotated[bool, typer.Option("--files", help="List the files of a zTOC.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an image, a SOCI index or a zTOC file consists of."""
+    if ":" not in target or Path(target).is_file():
+        document = _ztoc_document(Path(target))
+    else:
+        document = _reference_document(open_source(parse_reference(target)))
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, files=files)
+
+
+def _ztoc_document(path: Path) -> Document:
     """Return what a zTOC file says. Raises StorageError, InvalidZtoc."""
     with storage_errors(path):
         if path.stat().st_size > MAX_ZTOC_BYTES:
@@ -84,7 +106,7 @@ def inspect_ztoc(path: Path) -> Document:
     }
 
 
-def inspect_reference(source: ImageSource) -> Document:
+def _reference_document(source: ImageSource) -> Document:
     """Return what an image, an image index or a SOCI index consists of. Raises SourceError, IntegrityError."""
     root = source.fetch_root()
     if not media_types.is_index(root.media_type):
@@ -160,7 +182,7 @@ def _soci_index_document(root: Descriptor, manifest: ImageManifest) -> Document:
     }
 
 
-def print_document(document: Document, *, files: bool) -> None:
+def _print(document: Document, *, files: bool) -> None:
     """Print one of the documents above as text."""
     match document["kind"]:
         case "ztoc":
@@ -226,26 +248,3 @@ def _print_image(document: Document) -> None:
         ]
         print_table(("LAYER", "SIZE", "ZTOC", "ZTOC SIZE", "MEDIA TYPE"), rows, right=("SIZE", "ZTOC SIZE"))
     print_lines([f"beside it: {entry['type']} {entry['digest']}" for entry in document["other_entries"]])
-
-
-def verify_document(report: VerifyReport) -> Document:
-    """Return what `verify --json` prints."""
-    return {
-        "sound": report.is_sound,
-        "counts": asdict(report.counts),
-        "findings": [asdict(finding) for finding in report.findings],
-    }
-
-
-def print_report(report: VerifyReport) -> None:
-    """Print findings, one a line, and what was looked at."""
-    print_lines([f"{finding.severity}: {finding.where}: {finding.what}" for finding in report.findings])
-    counts = report.counts
-    print_lines(
-        [
-            "sound" if report.is_sound else "NOT sound",
-            f"  {counts.manifests} manifests and {counts.blobs} blobs, {size_text(counts.bytes)}",
-            f"  {counts.soci_indexes} SOCI indexes, {counts.ztocs} zTOCs, {counts.spans} spans inflated",
-            f"  {counts.files} files compared",
-        ]
-    )

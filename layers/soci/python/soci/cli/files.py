@@ -1,16 +1,15 @@
-"""Commands that read: `inspect` documents, `ls` and `cat` files through an index, `verify` everything."""
+"""`soci-index ls` and `soci-index cat`: the files of an image, read through its index."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from soci.cli import inspection, options
+from soci.cli.options import ImageArgument, JsonOption
 from soci.cli.terminal import print_error, print_json, print_lines, print_table, size_text
 from soci.image.files import ImageFiles, open_image_files
 from soci.image.filesystem import Node, shown
@@ -19,9 +18,8 @@ from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
 from soci.places.counting import CountedSource
 from soci.places.open import open_source
-from soci.verify import verify_image
 
-PlatformArgument = Annotated[
+_PlatformOption = Annotated[
     str | None,
     typer.Option("--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Of an image with several."),
 ]
@@ -29,35 +27,16 @@ PlatformArgument = Annotated[
 _LS_COLUMNS = ("TYPE", "MODE", "OWNER", "SIZE", "LAYER", "PATH")
 
 
-def inspect(
-    target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="An image, a SOCI index by digest, or a file with a zTOC.")
-    ],
-    *,
-    files: Annotated[bool, typer.Option("--files", help="List the files of a zTOC.")] = False,
-    as_json: options.JsonOption = False,
-) -> None:
-    """Show what an image, a SOCI index or a zTOC file consists of."""
-    if ":" not in target or Path(target).is_file():
-        document = inspection.inspect_ztoc(Path(target))
-    else:
-        document = inspection.inspect_reference(open_source(parse_reference(target)))
-    if as_json:
-        print_json(document)
-    else:
-        inspection.print_document(document, files=files)
-
-
 def ls(
-    image: options.ImageArgument,
+    image: ImageArgument,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A directory or file.")] = "/",
     *,
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")
     ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below as well.")] = False,
-    platform: PlatformArgument = None,
-    as_json: options.JsonOption = False,
+    platform: _PlatformOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List files as a container would see them: all layers merged, read through their indexes."""
     source = open_source(parse_reference(image))
@@ -83,11 +62,11 @@ def _nodes(files: ImageFiles, path: str, *, recursive: bool) -> tuple[Node, ...]
 
 
 def cat(
-    image: options.ImageArgument,
+    image: ImageArgument,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A file; links are followed.")],
     *,
-    platform: PlatformArgument = None,
-    as_json: options.JsonOption = False,
+    platform: _PlatformOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a file's content to standard output, reading only the spans that hold it.
 
@@ -117,24 +96,6 @@ def cat(
                 "image_bytes": sum(one.descriptor.size for one in opened.layers),
             }
         )
-
-
-def verify(
-    image: options.ImageArgument,
-    *,
-    files: Annotated[
-        bool, typer.Option("--files", help="Compare each file with the layer's own tar as well.")
-    ] = False,
-    as_json: options.JsonOption = False,
-) -> None:
-    """Check every digest, every rule of the lazy reader, and every span inflated from its checkpoint."""
-    report = verify_image(open_source(parse_reference(image)), compare_files=files)
-    if as_json:
-        print_json(inspection.verify_document(report))
-    else:
-        inspection.print_report(report)
-    if not report.is_sound:
-        raise typer.Exit(1)
 
 
 def _line(node: Node, *, recursive: bool) -> str:

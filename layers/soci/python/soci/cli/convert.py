@@ -1,0 +1,173 @@
+"""`soci-index create` and `soci-index convert`: index an image, with version 1 or version 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from soci.build import recipe
+from soci.build.index_layers import LayerResult
+from soci.build.recipe import BuildResult, Run
+from soci.cli.endpoints import Places, converted_tag, copied_tag, open_places
+from soci.cli.options import DestinationArgument, ImageArgument, IndexOptions, JsonOption
+from soci.cli.reports import indexed_document, layer_document, print_reasons, reason_or_none
+from soci.cli.terminal import (
+    print_error,
+    print_json,
+    print_lines,
+    print_table,
+    progress_bars,
+    short,
+    size_text,
+)
+from soci.cli.ztoc_directory import ZtocDirectory
+from soci.image.documents import Image, PlatformImage, choose_images, fetch_image
+from soci.index.revert import is_converted
+from soci.reasons import LeftOut
+
+_COLUMNS = ("LAYER", "SIZE", "FILES", "SPANS", "ZTOC", "SECONDS", "MB/S", "RESULT")
+_BYTES_PER_MB = 1_000_000
+
+
+def create(
+    image: ImageArgument,
+    destination: DestinationArgument = None,
+    *,
+    options: IndexOptions,
+    as_json: JsonOption = False,
+) -> None:
+    """Index an image with version 1: an index manifest beside it that names it as its subject."""
+
+    def tag_of(places: Places, found: Image) -> str | None:
+        return copied_tag(places, found.root)
+
+    _index(image, destination, options, recipe.create_index, tag_of, as_json=as_json)
+
+
+def convert(
+    image: ImageArgument,
+    destination: DestinationArgument = None,
+    *,
+    options: IndexOptions,
+    as_json: JsonOption = False,
+) -> None:
+    """Index an image with version 2: a SOCI-enabled image beside it, tagged with -soci or as DEST says."""
+
+    def tag_of(places: Places, found: Image) -> str | None:
+        return converted_tag(places, found.root, is_converted=is_converted(found))
+
+    _index(image, destination, options, recipe.convert, tag_of, as_json=as_json)
+
+
+def _index(
+    image: str,
+    destination: str | None,
+    options: IndexOptions,
+    index: Callable[[Run], BuildResult],
+    tag_of: Callable[[Places, Image], str | None],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a recipe and show its result. Exit with 1 if nothing was indexed or the tag was left alone."""
+    settings, wanted = options.settings(), options.platforms()
+    places = open_places(image, destination)
+    found = fetch_image(places.source)
+    chosen = choose_images(found, wanted)
+    tag = tag_of(places, found)
+    with progress_bars() as progress:
+        result = index(
+            Run(
+                source=places.source,
+                sink=places.sink,
+                image=found,
+                chosen=chosen,
+                settings=settings,
+                tag=tag,
+                jobs=options.jobs,
+                progress=progress,
+                cache=None if options.cache is None else ZtocDirectory(options.cache),
+            )
+        )
+    if as_json:
+        print_json(_document(result, found))
+    else:
+        _print_layers(result)
+    for pattern in sorted({pattern for one in result.platforms for pattern in one.unmatched_prefetch}):
+        print_error(f"prefetch: no file matches {pattern}")
+    if result.root is None:
+        print_error("nothing to index: no layer got a zTOC, so nothing was written")
+        raise typer.Exit(1)
+    if not as_json:
+        print_lines(_published_lines(result, found, where=places.where))
+    if result.tag_left_alone is not None:
+        print_error(f"tag {tag} is left alone: {result.tag_left_alone.sentence}")
+        raise typer.Exit(1)
+
+
+def _document(result: BuildResult, image: Image) -> dict[str, object]:
+    return {
+        "digest": None if result.root is None else str(result.root.digest),
+        "tag": result.tag,
+        "tag_left_alone": result.tag_left_alone,
+        "image": str(image.root.digest),
+        "platforms": [
+            {
+                "platform": str(one.image.platform),
+                "image_manifest": str(one.image.descriptor.digest),
+                "index": None if one.index is None else str(one.index.descriptor.digest),
+            }
+            for one in result.platforms
+        ],
+        "layers": [_layer_document(one.image, layer) for one in result.platforms for layer in one.layers],
+    }
+
+
+def _layer_document(image: PlatformImage, layer: LayerResult) -> dict[str, object]:
+    outcome = layer.outcome
+    ztoc = None if isinstance(outcome, LeftOut) else indexed_document(outcome, layer.seconds)
+    copied = {"copy_of": str(layer.copy.of)} if layer.copy else {}
+    reused = {"reused": True} if layer.reused else {}
+    return (
+        layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | reused | reason_or_none(outcome)
+    )
+
+
+def _print_layers(result: BuildResult) -> None:
+    """Print a table of layers for each platform, and explain why layers were left out."""
+    for one in result.platforms:
+        print_lines([f"{one.image.platform}  {one.image.descriptor.digest}"])
+        print_table(_COLUMNS, [_row(layer) for layer in one.layers], right=_COLUMNS[1:-1])
+    outcomes = [layer.outcome for one in result.platforms for layer in one.layers]
+    print_reasons([outcome for outcome in outcomes if isinstance(outcome, LeftOut)])
+
+
+def _row(layer: LayerResult) -> tuple[str, ...]:
+    name, size = short(layer.descriptor.digest), size_text(layer.descriptor.size)
+    outcome = layer.outcome
+    if isinstance(outcome, LeftOut):
+        return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
+    result = f"indexed, gzip copy of {short(layer.copy.of)}" if layer.copy else "indexed"
+    result = "out of the cache" if layer.reused else result
+    rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
+    numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
+    return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", result)
+
+
+def _published_lines(result: BuildResult, image: Image, *, where: str) -> list[str]:
+    lines = []
+    for one in result.platforms:
+        if one.index is not None:
+            lines.append(f"SOCI index {one.index.descriptor.digest} for {one.image.platform}")
+        else:
+            lines.append(f"no SOCI index for {one.image.platform}: no layer got a zTOC")
+    done = {one.image.platform for one in result.platforms}
+    others = [str(one.platform) for one in image.images if not any(one.platform.matches(p) for p in done)]
+    if others:
+        lines.append(f"not asked for: {', '.join(others)} (--all-platforms indexes all)")
+    if result.root and result.root.digest not in {
+        one.index.descriptor.digest for one in result.platforms if one.index
+    }:
+        lines.append(f"SOCI-enabled image {result.root.digest}")
+    lines.append(f"written to {where}" + (f" with tag {result.tag}" if result.tag else ""))
+    return lines

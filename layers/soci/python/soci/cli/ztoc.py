@@ -1,0 +1,148 @@
+"""`soci-index ztoc`: build the zTOC of one layer file."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from soci.build.plan import plan_task
+from soci.cli.options import BuildToolOption, JsonOption, MultiMemberOption, SpanSizeOption
+from soci.cli.reports import indexed_document, reason_document
+from soci.cli.terminal import byte_bar, count_text, print_error, print_json, print_lines, size_text
+from soci.errors import DamagedLayer, SizeMismatch, StorageError
+from soci.layer.gzip_header import MAGIC as GZIP_MAGIC
+from soci.layer.zstd import MAGIC as ZSTD_MAGIC
+from soci.oci.media_types import Compression
+from soci.places.layout.atomic import write_atomically
+from soci.places.layout.extents import CHUNK_BYTES, storage_errors
+from soci.reasons import LeftOut, Reason
+from soci.settings import (
+    DEFAULT_BUILD_TOOL_IDENTIFIER,
+    DEFAULT_SPAN_SIZE_BYTES,
+    IndexSettings,
+    MultiMember,
+)
+from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
+
+STANDARD_INPUT = Path("-")
+
+
+def ztoc(
+    layer: Annotated[
+        Path, typer.Argument(metavar="LAYER", help="A layer, gzip or plain tar; - is standard input.")
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")
+    ] = None,
+    compression: Annotated[
+        Literal["gzip", "none"] | None, typer.Option(help="Of the layer; without it the first bytes tell.")
+    ] = None,
+    span_size: SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES,
+    build_tool: BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
+    multi_member: MultiMemberOption = MultiMember.INDEX,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the zTOC of one layer."""
+    settings = IndexSettings(
+        span_size_bytes=span_size, build_tool_identifier=build_tool, multi_member=multi_member
+    )
+    if output is not None and not output.parent.is_dir():  # better said before a long run than after it
+        raise StorageError(f"{output}: there is no directory {output.parent}")
+    started = time.perf_counter()
+    with _open_layer(layer) as chunks:
+        first = next(chunks, b"")
+        if not first:
+            raise SizeMismatch(f"{layer} is empty: that is no layer")
+        is_gzip = first.startswith(GZIP_MAGIC) if compression is None else compression == "gzip"
+        task = plan_task(settings, Compression.GZIP if is_gzip else Compression.UNCOMPRESSED)
+        outcome = (
+            LeftOut(reason=Reason.ZSTD)
+            if compression is None and first.startswith(ZSTD_MAGIC)
+            else _index(layer, task, itertools.chain((first,), chunks))
+        )
+    if isinstance(outcome, LeftOut):
+        if as_json:
+            print_json({"digest": None, **reason_document(outcome)})
+        print_error(f"{layer}: no zTOC. {outcome}")
+        raise typer.Exit(1)
+    if output is not None:
+        _write_file(output, outcome.ztoc)
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(_document(outcome, seconds=seconds, output=output))
+    else:
+        print_lines(_lines(outcome, seconds=seconds, output=output))
+
+
+def _index(layer: Path, task: LayerTask, chunks: Iterator[bytes]) -> IndexedLayer | LeftOut:
+    total_bytes = layer.stat().st_size if layer.is_file() else None
+    try:
+        with byte_bar(str(layer), total_bytes) as advance, LayerIndexer(task) as indexer:
+            for chunk in chunks:
+                indexer.feed(chunk)
+                advance(len(chunk))
+            return indexer.finish()
+    except DamagedLayer as error:
+        raise type(error)(f"{layer}: {error}") from None
+
+
+def _write_file(path: Path, data: bytes | bytearray) -> None:
+    """Write a file whole or not at all; a link stays a link, and what is no file (/dev/null) stays that."""
+    with storage_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            write_atomically(path.resolve(), (data,))
+
+
+@contextmanager
+def _open_layer(path: Path) -> Iterator[Iterator[bytes]]:
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:  # Python's way to say that it was closed
+            raise StorageError("standard input is closed")
+        yield _chunks(Path("standard input"), sys.stdin.buffer.read)
+        return
+    with storage_errors(path):
+        file = path.open("rb", buffering=0)
+    with file:
+        yield _chunks(path, file.read)
+
+
+def _chunks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while True:
+        with storage_errors(path):
+            chunk = read(CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _document(indexed: IndexedLayer, *, seconds: float, output: Path | None) -> dict[str, object]:
+    return {
+        **indexed_document(indexed, seconds),
+        "layer_digest": str(indexed.layer_digest),
+        "compressed_bytes": indexed.compressed_bytes,
+        "uncompressed_bytes": indexed.uncompressed_bytes,
+        "output": None if output is None else str(output),
+    }
+
+
+def _lines(indexed: IndexedLayer, *, seconds: float, output: Path | None) -> list[str]:
+    facts = {
+        "zTOC": f"{indexed.digest}",
+        "size": f"{size_text(len(indexed.ztoc))} for {count_text(indexed.files, 'file')} "
+        f"in {count_text(indexed.spans, 'span')}",
+        "layer": f"{indexed.layer_digest}",
+        "read": f"{size_text(indexed.compressed_bytes)}, {size_text(indexed.uncompressed_bytes)} unpacked, "
+        f"in {seconds:.2f} s",
+        "written": "nowhere; -o FILE writes it" if output is None else str(output),
+    }
+    return [f"{name:8} {value}" for name, value in facts.items()]
