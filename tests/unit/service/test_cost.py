@@ -6,7 +6,8 @@ import pytest
 
 from soci.errors import InvalidDocument
 from soci.oci.fields import Fields
-from soci.service.cost import FunctionSizes, Work, estimate_usd
+from soci.service.cost import FunctionSizes, estimate_usd
+from soci.service.messages import Work
 from tests.unit.service.told import SIZES
 
 

@@ -14,7 +14,7 @@ from infra.config import Deployment
 from local.registry.journal import REGISTRY
 from soci.oci.media_types import Compression
 from soci.service import prices
-from soci.service.cost import FunctionSizes, Work, estimate_usd, transitions
+from soci.service.cost import FunctionSizes, estimate_usd, transitions
 from soci.service.estimate import (
     DEFAULT_SIZES,
     PUT_IMAGE_PER_SECOND,
@@ -25,7 +25,7 @@ from soci.service.estimate import (
 )
 from soci.service.filter.decide import decide
 from soci.service.layer_messages import LayerItem
-from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
+from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Work
 from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
 from tests.builders import Image, file, gzip_of, image_of, multi_platform, noise, tar_of

@@ -9,7 +9,6 @@ from soci.errors import InvalidDocument
 from soci.oci.digest import Digest, digest_of
 from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
-from soci.service.cost import Work
 from soci.service.layer_messages import (
     GzipCopyMade,
     LayerItem,
@@ -28,6 +27,7 @@ from soci.service.messages import (
     PublishedPlatform,
     PublishJob,
     ReadBack,
+    Work,
 )
 from soci.service.outcomes import DETAIL_BYTES, ImageReason, Outcome, bounded
 

@@ -10,7 +10,7 @@ import jsonschema
 
 from soci.oci.digest import digest_of
 from soci.reasons import Reason
-from soci.service.cost import FunctionSizes, Work
+from soci.service.cost import FunctionSizes
 from soci.service.messages import (
     Action,
     Decision,
@@ -19,6 +19,7 @@ from soci.service.messages import (
     Published,
     PublishedImage,
     PublishedPlatform,
+    Work,
 )
 from soci.service.outcomes import ImageReason, Outcome
 

@@ -47,10 +47,8 @@ class Fields:
 
     def integer(self, name: str) -> int | None:
         """Return a signed 64-bit integer, None when absent."""
-        value = self._typed(name, int)
-        if value is not None and not -_MAX_INT64 <= value <= _MAX_INT64:
-            raise self.invalid(name, f"{value} does not fit in 64 bits")
-        return value
+        value = self._get(name)
+        return None if value is None else self._check_integer(name, value)
 
     def number(self, name: str) -> float:
         """Return a number, 0 when absent."""
@@ -74,12 +72,7 @@ class Fields:
 
     def size(self, name: str) -> int:
         """Return a number of bytes: required, not negative."""
-        value = self.integer(name)
-        if value is None:
-            raise self.invalid(name, "expected integer, got nothing")
-        if value < 0:
-            raise self.invalid(name, f"expected a size, got {value}")
-        return value
+        return self._check_size(name, self._get(name))
 
     def digest(self, name: str) -> Digest:
         """Return a digest: required."""
@@ -117,6 +110,11 @@ class Fields:
             }
         )
 
+    def counts(self, name: str) -> Mapping[str, int]:
+        """Return a map of counts, empty when absent. Keys are matched exactly."""
+        members: dict[str, object] = self._typed(name, dict) or {}
+        return {key: self._check_size(f"{name}.{key}", count) for key, count in members.items()}
+
     def child(self, name: str) -> Fields:
         """Return a nested object: required."""
         return Fields(self._get(name), self._document, self._path_of(name))
@@ -152,6 +150,18 @@ class Fields:
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise self.invalid(name, f"expected {_KINDS[wanted]}, got {_kind(value)}")
         return value
+
+    def _check_integer(self, name: str, value: object) -> int:
+        number = self._check(name, value, int)
+        if not -_MAX_INT64 <= number <= _MAX_INT64:
+            raise self.invalid(name, f"{number} does not fit in 64 bits")
+        return number
+
+    def _check_size(self, name: str, value: object) -> int:
+        size = self._check_integer(name, value)
+        if size < 0:
+            raise self.invalid(name, f"expected a size, got {size}")
+        return size
 
     def _parse_digest(self, name: str, text: str) -> Digest:
         try:

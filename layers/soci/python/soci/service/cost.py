@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from soci.oci.fields import Fields
 from soci.service import prices
+from soci.service.message_codec import Message
+from soci.service.messages import Work
 
 USD_PER_GB_SECOND: Mapping[str, float] = {
     "arm64": prices.LAMBDA_ARM64.usd,
@@ -25,35 +27,7 @@ _STATES_OF_EVERY_IMAGE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What was done for an image, beside deciding on it and recording it."""
-
-    layers: int = 0
-    """How often the function that indexes a layer was called, repetitions left out."""
-    layer_seconds: float = 0.0
-    """Of all layers together."""
-    publish_seconds: float = 0.0
-
-    def to_document(self) -> dict[str, object]:
-        """Return it as part of an execution's output."""
-        return {
-            "layers": self.layers,
-            "layer_seconds": round(self.layer_seconds, 1),
-            "publish_seconds": round(self.publish_seconds, 1),
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Work:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        return cls(
-            layers=fields.size("layers"),
-            layer_seconds=fields.number("layer_seconds"),
-            publish_seconds=fields.number("publish_seconds"),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionSizes:
+class FunctionSizes(Message):
     """Memory of the functions in MiB, and their processor."""
 
     architecture: str
@@ -66,16 +40,10 @@ class FunctionSizes:
     def from_document(cls, document: object) -> FunctionSizes:
         """Read them. Raises `InvalidDocument` that names the path."""
         fields = Fields(document, "function sizes")
-        architecture = fields.string("architecture")
-        if architecture not in USD_PER_GB_SECOND:
+        sizes = cls.from_fields(fields)
+        if sizes.architecture not in USD_PER_GB_SECOND:
             raise fields.invalid("architecture", f"expected one of {', '.join(USD_PER_GB_SECOND)}")
-        return cls(
-            architecture=architecture,
-            image_filter=fields.size("image_filter"),
-            index_layer=fields.size("index_layer"),
-            publish_index=fields.size("publish_index"),
-            outcome_recorder=fields.size("outcome_recorder"),
-        )
+        return sizes
 
 
 def gb_seconds(work: Work, sizes: FunctionSizes) -> float:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from soci.oci.media_types import Compression
 from soci.service import prices
-from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, Work, gb_seconds, invocations, transitions
+from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, gb_seconds, invocations, transitions
 from soci.service.layer_messages import LayerItem
-from soci.service.messages import Action, Decision
+from soci.service.messages import Action, Decision, Work
 from soci.service.settings.configuration import Configuration
 
 DEFAULT_SIZES = FunctionSizes(

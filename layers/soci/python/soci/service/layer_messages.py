@@ -13,6 +13,7 @@ from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
+from soci.service.message_codec import Message
 from soci.service.outcomes import bounded
 
 OUTCOME_BYTES = {Compression.GZIP: 335, Compression.UNCOMPRESSED: 335, Compression.ZSTD: 335}
@@ -30,7 +31,7 @@ class Reused(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerItem:
+class LayerItem(Message):
     """A layer to index."""
 
     digest: Digest
@@ -38,19 +39,6 @@ class LayerItem:
     """In bytes, compressed."""
     compression: Compression
     """Of a zstd layer, a gzip layer is made and indexed."""
-
-    def to_document(self) -> dict[str, object]:
-        """Return an item of the map over layers."""
-        return {"digest": str(self.digest), "size": self.size, "compression": str(self.compression)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> LayerItem:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        return cls(
-            digest=fields.digest("digest"),
-            size=fields.size("size"),
-            compression=fields.choice("compression", Compression),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +71,7 @@ class LayerJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GzipCopyMade:
+class GzipCopyMade(Message):
     """The gzip copy of a zstd layer; it is in the repository, and nothing refers to it yet.
 
     That it unpacks to what the image's config says was checked when it was made.
@@ -91,15 +79,6 @@ class GzipCopyMade:
 
     digest: Digest
     size: int
-
-    def to_document(self) -> dict[str, object]:
-        """Return it as part of an outcome."""
-        return {"digest": str(self.digest), "size": self.size}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> GzipCopyMade:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        return cls(digest=fields.digest("digest"), size=fields.size("size"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,17 +11,17 @@ A state's input and output may have 256 KiB, so texts are bounded and what has i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 from soci.build.tagging import TagLeftAlone
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.reasons import Reason
-from soci.service.cost import Work
 from soci.service.layer_messages import LayerItem, LayerOutcome
-from soci.service.outcomes import ImageReason, Outcome, bounded
+from soci.service.message_codec import Mark, Message, decode, encode
+from soci.service.outcomes import ImageReason, Outcome
 
 
 class Origin(StrEnum):
@@ -44,8 +44,8 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRequest:
-    """An image that may have to be indexed."""
+class ImageRequest(Message):
+    """An image that may have to be indexed. Its members stand in every answer about the image."""
 
     repository: str
     tag: str | None = None
@@ -53,16 +53,16 @@ class ImageRequest:
     """What the tag named when it was pushed, or once it was looked up; of an untagged image, the image."""
     force: bool = False
     """Index it even if it has an index with the same settings, and read its layers even if they were indexed before."""
-    origin: Origin = Origin.CONSOLE
+    origin: Annotated[Origin, Mark.REQUIRED] = Origin.CONSOLE
     pushed_at: str | None = None
     """When the event says that it happened, RFC 3339."""
     correlation_id: str | None = None
     """Stands in every line of the log about this image: the id of the event, else the name of the execution."""
-    media_type: str = ""
-    artifact_type: str = ""
+    media_type: Annotated[str, Mark.INTERNAL] = ""
+    artifact_type: Annotated[str, Mark.INTERNAL] = ""
     """Both as the event gives them, which it need not."""
-    is_listed: bool = False
-    """A re-index found it in a list. Not written: who decides is the first to read a request, and the last to ask."""
+    is_listed: Annotated[bool, Mark.INTERNAL] = False
+    """A re-index found it in a list. Only the filter asks for this, which reads the request first."""
 
     @property
     def is_event(self) -> bool:
@@ -74,34 +74,9 @@ class ImageRequest:
         """Whether a person named this very image, who wants to know if there is no such thing."""
         return not self.is_event and not self.is_listed
 
-    def to_document(self) -> dict[str, object]:
-        """Return the fields that every answer about an image has."""
-        return {
-            "repository": self.repository,
-            "tag": self.tag,
-            "digest": None if self.digest is None else str(self.digest),
-            "force": self.force,
-            "origin": str(self.origin),
-            "pushed_at": self.pushed_at,
-            "correlation_id": self.correlation_id,
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> ImageRequest:
-        """Read them back. Raises `InvalidDocument` that names the path."""
-        return cls(
-            repository=fields.string("repository"),
-            tag=fields.string("tag") or None,
-            digest=fields.digest("digest") if fields.has("digest") else None,
-            force=fields.boolean("force"),
-            origin=fields.choice("origin", Origin),
-            pushed_at=fields.string("pushed_at") or None,
-            correlation_id=fields.string("correlation_id") or None,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformPlan:
+class PlatformPlan(Message):
     """One platform's image: which layers to index, or why none."""
 
     platform: str
@@ -114,72 +89,30 @@ class PlatformPlan:
     reason: ImageReason | None = None
     """Why this platform is not indexed at all."""
 
-    def to_document(self) -> dict[str, object]:
-        """Return it as part of a decision."""
-        return {
-            "platform": self.platform,
-            "digest": str(self.digest),
-            "layers": list(self.layers),
-            "left_out": {str(reason): count for reason, count in self.left_out.items()},
-            "reason": self.reason and str(self.reason),
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> PlatformPlan:
-        """Read it back. Raises `InvalidDocument` that names the path."""
-        left_out = fields.optional_child("left_out")
-        return cls(
-            platform=fields.string("platform"),
-            digest=fields.digest("digest"),
-            layers=fields.integers("layers"),
-            left_out={reason: left_out.size(reason) for reason in Reason if left_out.has(reason)}
-            if left_out
-            else {},
-            reason=fields.choice("reason", ImageReason) if fields.has("reason") else None,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Message):
     """What is to be done about an image, why, and the plan."""
 
     action: Action
-    request: ImageRequest
-    """With the digest that was found."""
     reason: ImageReason | None = None
-    detail: str = ""
+    detail: Annotated[str, Mark.BOUNDED] = ""
+    request: Annotated[ImageRequest, Mark.INLINE]
+    """With the digest that was found."""
     layers: tuple[LayerItem, ...] = ()
     """Each content once, the largest first."""
     platforms: tuple[PlatformPlan, ...] = ()
 
     def to_document(self) -> dict[str, object]:
-        """Return the answer of the filter, which becomes the state."""
-        return {
-            "action": str(self.action),
-            "outcome": str(Outcome.SKIPPED) if self.action is Action.SKIP else None,
-            "reason": self.reason and str(self.reason),
-            "detail": bounded(self.detail),
-            **self.request.to_document(),
-            "layers": [layer.to_document() for layer in self.layers],
-            "platforms": [platform.to_document() for platform in self.platforms],
-        }
+        """Return the answer of the filter, which becomes the state; `outcome` is that of a skipped image."""
+        document = encode(self)
+        outcome = str(Outcome.SKIPPED) if self.action is Action.SKIP else None
+        return {"action": document["action"], "outcome": outcome, **document}
 
     @classmethod
     def from_document(cls, document: object) -> Decision:
         """Read it back. Raises `InvalidDocument` that names the path."""
-        fields = Fields(document, "decision")
-        layers = tuple(LayerItem.from_fields(child) for child in fields.children("layers") or ())
-        return replace(cls._without_layers(fields), layers=layers)
-
-    @classmethod
-    def _without_layers(cls, fields: Fields) -> Decision:
-        return cls(
-            action=fields.choice("action", Action),
-            request=ImageRequest.from_fields(fields),
-            reason=fields.choice("reason", ImageReason) if fields.has("reason") else None,
-            detail=fields.string("detail"),
-            platforms=tuple(PlatformPlan.from_fields(child) for child in fields.children("platforms") or ()),
-        )
+        return cls.from_fields(Fields(document, "decision"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +131,7 @@ class PublishJob:
     def from_document(cls, document: object) -> Self:
         """Read it back. Raises `InvalidDocument` that names the path, also of a layer without an outcome."""
         fields = Fields(document, "publish job")
-        decision = Decision._without_layers(fields)  # noqa: SLF001 - the same document, but for its layers
+        decision = decode(Decision, fields, layers=())
         outcomes = tuple(LayerOutcome.from_fields(child) for child in fields.children("layers") or ())
         for number, platform in enumerate(decision.platforms):
             if any(not 0 <= place < len(outcomes) for place in platform.layers):
@@ -209,21 +142,16 @@ class PublishJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedImage:
+class PublishedImage(Message):
     """The SOCI-enabled image of version 2."""
 
     digest: Digest
     tag: str | None
     tag_left_alone: TagLeftAlone | None = None
 
-    def to_document(self) -> dict[str, object]:
-        """Return it as part of an execution's output."""
-        left_alone = self.tag_left_alone and str(self.tag_left_alone)
-        return {"digest": str(self.digest), "tag": self.tag, "tag_left_alone": left_alone}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedPlatform:
+class PublishedPlatform(Message):
     """One platform's image: its index, and what became of its layers."""
 
     platform: str
@@ -233,19 +161,9 @@ class PublishedPlatform:
     layers_indexed: int
     left_out: Mapping[Reason, int] = field(default_factory=dict, hash=False)
 
-    def to_document(self) -> dict[str, object]:
-        """Return it as part of an execution's output."""
-        return {
-            "platform": self.platform,
-            "image": str(self.image),
-            "index": None if self.index is None else str(self.index),
-            "layers_indexed": self.layers_indexed,
-            "left_out": {str(reason): count for reason, count in self.left_out.items()},
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadBack:
+class ReadBack(Message):
     """How many things were read again after they had been published, and were right."""
 
     manifests: int = 0
@@ -254,13 +172,24 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Work(Message):
+    """What the functions did for an image, besides deciding on it and recording it."""
+
+    layers: Annotated[int, Mark.REQUIRED] = 0
+    """How often the function that indexes a layer was called, without retries."""
+    layer_seconds: float = 0.0
+    """Of all layers together."""
+    publish_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Message):
     """What was published: the output of an execution."""
 
     outcome: Outcome
-    request: ImageRequest
     reason: ImageReason | None = None
-    detail: str = ""
+    detail: Annotated[str, Mark.BOUNDED] = ""
+    request: Annotated[ImageRequest, Mark.INLINE]
     v2: PublishedImage | None = None
     v1: tuple[Digest, ...] | None = None
     """The index manifests of version 1; None when it was not asked for."""
@@ -277,18 +206,5 @@ class Published:
 
     def to_document(self) -> dict[str, object]:
         """Return the answer of `publish_index`."""
-        return {
-            "outcome": str(self.outcome),
-            "reason": self.reason and str(self.reason),
-            "detail": bounded(self.detail),
-            **self.request.to_document(),
-            "v2": self.v2 and self.v2.to_document(),
-            "v1": None if self.v1 is None else {"indexes": [str(digest) for digest in self.v1]},
-            "platforms": [platform.to_document() for platform in self.platforms],
-            "layer_bytes": self.layer_bytes,
-            "ztoc_bytes": self.ztoc_bytes,
-            "streamed_bytes": self.streamed_bytes,
-            "reused_bytes": self.reused_bytes,
-            "read_back": asdict(self.read_back),
-            "work": self.work.to_document(),
-        }
+        v1 = None if self.v1 is None else {"indexes": [str(digest) for digest in self.v1]}
+        return encode(self) | {"v1": v1}

@@ -17,7 +17,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from soci.build.plan import PlannedLayer
 from soci.build.recompress import LayerCopy, fetch_diff_ids
@@ -41,6 +41,7 @@ from soci.oci.fields import Fields
 from soci.oci.integrity import checked
 from soci.places.ports import BlobMounter, ImageOpener, ImageSource, ImageStore
 from soci.service.layer_messages import GzipCopyMade, LayerOutcome, Reused
+from soci.service.message_codec import Mark, Message, decode
 from soci.settings import IndexSettings
 
 MAX_REPOSITORIES = 8
@@ -50,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Message):
     """A zTOC that was made, and where it lies."""
 
     ztoc: Digest
@@ -58,7 +59,7 @@ class Entry:
     """Of the zTOC in bytes."""
     repositories: tuple[str, ...]
     """Those that hold it, the latest first."""
-    copy: GzipCopyMade | None = None
+    copy: Annotated[GzipCopyMade | None, Mark.OMITTED] = None
     """Of a zstd layer: the gzip copy that the zTOC is for, in the same repositories."""
 
     def also_in(self, repository: str) -> Entry:
@@ -66,26 +67,11 @@ class Entry:
         others = [one for one in self.repositories if one != repository]
         return replace(self, repositories=(repository, *others)[:MAX_REPOSITORIES])
 
-    def to_document(self) -> dict[str, object]:
-        """Return it as plain values."""
-        document: dict[str, object] = {
-            "ztoc": str(self.ztoc),
-            "size": self.size,
-            "repositories": list(self.repositories),
-        }
-        return document if self.copy is None else document | {"copy": self.copy.to_document()}
-
     @classmethod
     def from_document(cls, document: object, name: str) -> Entry:
         """Read it back; `name` stands for it in messages. Raises `InvalidDocument` that names the path."""
         fields = Fields(document, name)
-        copy = fields.optional_child("copy")
-        return cls(
-            ztoc=fields.digest("ztoc"),
-            size=fields.size("size"),
-            repositories=fields.strings("repositories")[:MAX_REPOSITORIES],
-            copy=GzipCopyMade.from_fields(copy) if copy else None,
-        )
+        return decode(cls, fields, repositories=fields.strings("repositories")[:MAX_REPOSITORIES])
 
 
 class ZtocCatalog(Protocol):

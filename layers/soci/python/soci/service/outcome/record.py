@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 
 from soci.errors import InvalidRequest
 from soci.oci.fields import Fields
-from soci.service.cost import Work
 from soci.service.filter.requests import parse_request
-from soci.service.messages import ImageRequest
+from soci.service.messages import ImageRequest, Work
 from soci.service.outcomes import Outcome, bounded
 
 STATUS_CHANGE = "Step Functions Execution Status Change"

@@ -26,7 +26,6 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
-from soci.service.cost import Work
 from soci.service.filter.rules import promised_copy_tag
 from soci.service.messages import (
     Action,
@@ -35,6 +34,7 @@ from soci.service.messages import (
     PublishedImage,
     PublishedPlatform,
     PublishJob,
+    Work,
 )
 from soci.service.outcomes import ImageReason, Outcome
 from soci.service.publish.make_documents import Made, make_documents

@@ -23,6 +23,7 @@ from soci.places.cancel import threads_of_caller
 from soci.places.ports import ImageOpener
 from soci.places.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
 from soci.service.filter.rules import matches
+from soci.service.message_codec import Message, decode
 from soci.service.reindex.candidates import Candidate, Examiner, converted_configs
 from soci.service.reindex.request import ReindexRequest
 from soci.service.settings.configuration import Configuration, UntaggedImages
@@ -43,7 +44,7 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Message):
     """Where the next page begins: in a repository, on a page of the API, behind an image under one of its names."""
 
     repository: str
@@ -56,30 +57,13 @@ class Place:
     is_second_try: bool = False
     """The API had forgotten a mark, and the repository was begun anew."""
 
-    def to_document(self) -> dict[str, object]:
-        """Return it as JSON; nobody else reads it."""
-        after = None if self.after is None else list(self.after)
-        return {
-            "repository": self.repository,
-            "mark": self.mark,
-            "next_mark": self.next_mark,
-            "after": after,
-            "is_second_try": self.is_second_try,
-        }
-
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
         """Read it back. Raises `InvalidDocument` that names the path."""
         after = fields.strings("after")
         if len(after) not in (0, 2):
             raise fields.invalid("after", f"expected digest and tag, got {len(after)} texts")
-        return cls(
-            repository=fields.string("repository"),
-            mark=fields.string("mark") or None,
-            next_mark=fields.string("next_mark") or None,
-            after=(after[0], after[1]) if after else None,
-            is_second_try=fields.boolean("is_second_try"),
-        )
+        return decode(cls, fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

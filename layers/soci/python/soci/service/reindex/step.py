@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from soci.errors import ImagesFailed
 from soci.oci.fields import Fields
 from soci.service import metrics
+from soci.service.message_codec import Message
 from soci.service.outcomes import Outcome
 from soci.service.reindex.listing import Page, Place
 from soci.service.reindex.request import ReindexRequest
@@ -36,7 +37,7 @@ MAX_CALLS = 1_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
+class Cursor(Message):
     """How far a re-index has come."""
 
     place: Place | None = None
@@ -51,28 +52,6 @@ class Cursor:
     """Of the execution, when the failures were last sent once more."""
     counted: int = 0
     """How many of the indexed images `metrics_of` has told: a redrive tells of those alone that came after."""
-
-    def to_document(self) -> Document:
-        """Return it as JSON; nobody else reads it."""
-        place = None if self.place is None else self.place.to_document()
-        flags = {"has_ended": self.has_ended, "is_retry": self.is_retry}
-        counts = {"calls": self.calls, "redrives": self.redrives, "counted": self.counted}
-        return {"place": place, **flags, **counts}
-
-    @classmethod
-    def from_fields(cls, fields: Fields | None) -> Cursor:
-        """Read it back; None is the beginning. Raises `InvalidDocument` that names the path."""
-        if fields is None:
-            return cls()
-        place = fields.optional_child("place")
-        return cls(
-            place=None if place is None else Place.from_fields(place),
-            has_ended=fields.boolean("has_ended"),
-            is_retry=fields.boolean("is_retry"),
-            calls=fields.integer("calls") or 0,
-            redrives=fields.integer("redrives") or 0,
-            counted=fields.integer("counted") or 0,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +184,7 @@ def metrics_of(before: object, after: Document, *, stack: str, timestamp_ms: int
     state = _read(Fields(after, "re-index"), after)
     if not state.request.scheduled or after["done"] is not True or state.cursor.is_retry:
         return {}
-    told = Cursor.from_fields(Fields(before, "re-index").optional_child("cursor")).counted
+    told = _cursor_of(Fields(before, "re-index")).counted
     missed = {metrics.IMAGES_MISSED: state.cursor.counted - told}
     return metrics.embedded(missed, {metrics.Dimension.STACK: stack}, timestamp_ms=timestamp_ms)
 
@@ -214,10 +193,16 @@ def _read(fields: Fields, document: object) -> _State:
     members = document if isinstance(document, Mapping) else {}
     return _State(
         request=ReindexRequest.parse(members.get("request")),
-        cursor=Cursor.from_fields(fields.optional_child("cursor")),
+        cursor=_cursor_of(fields),
         summary=Summary.from_document(members.get("summary") or {}),
         failed=tuple(FailedImage.from_fields(one) for one in fields.children("failed") or ()),
     )
+
+
+def _cursor_of(fields: Fields) -> Cursor:
+    """Read the cursor; a state without one is at the beginning."""
+    cursor = fields.optional_child("cursor")
+    return Cursor() if cursor is None else Cursor.from_fields(cursor)
 
 
 def _with_results(state: _State, fields: Fields) -> _State:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from soci.oci.fields import Fields
+from soci.service.message_codec import Message, decode, encode
 from soci.service.outcomes import Outcome
 
 MAX_FAILED = 200
@@ -21,7 +22,7 @@ _REASON_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedImage:
+class FailedImage(Message):
     """The request for an image that failed, and the name of the error; as such it can be sent once more."""
 
     repository: str
@@ -31,24 +32,18 @@ class FailedImage:
     reason: str = ""
 
     def to_document(self) -> dict[str, object]:
-        """Return it as a request."""
+        """Return it as a request: by its tag, else by its digest."""
         name = {"tag": self.tag} if self.tag else {"digest": self.digest}
         return {"repository": self.repository, **name, "force": self.force, "reason": self.reason}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> FailedImage:
         """Read it back, or from a result. Raises `InvalidDocument` that names the path."""
-        return cls(
-            repository=fields.string("repository"),
-            tag=fields.string("tag"),
-            digest=fields.string("digest"),
-            force=fields.boolean("force"),
-            reason=_reason(fields),
-        )
+        return decode(cls, fields, reason=_reason(fields))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Message):
     """Counts so far. `stopped` says why images were not listed to their end, if they were not."""
 
     outcomes: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -58,24 +53,12 @@ class Summary:
 
     def to_document(self) -> dict[str, object]:
         """Return the output of a re-index."""
-        return {
-            "images": sum(self.outcomes.values()),
-            "outcomes": dict(self.outcomes),
-            "reasons": dict(self.reasons),
-            "pages": self.pages,
-            "stopped": self.stopped,
-        }
+        return {"images": sum(self.outcomes.values()), **encode(self)}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, object]) -> Summary:
+    def from_document(cls, document: object) -> Summary:
         """Read it back; an empty object is no count at all. Raises `InvalidDocument` that names the path."""
-        fields = Fields(document, "summary")
-        return cls(
-            outcomes=_counts(document, "outcomes"),
-            reasons=_counts(document, "reasons"),
-            pages=fields.size("pages") if fields.has("pages") else 0,
-            stopped=fields.string("stopped") or None,
-        )
+        return cls.from_fields(Fields(document, "summary"))
 
     def with_results(self, results: Sequence[Fields]) -> Summary:
         """Count results in. Raises `InvalidDocument` that names the path of one without an outcome."""
@@ -135,12 +118,6 @@ def _outcome(result: Fields) -> str:
 
 def _reason(result: Fields) -> str:
     return result.string("reason")[:_REASON_CHARACTERS]
-
-
-def _counts(document: Mapping[str, object], name: str) -> dict[str, int]:
-    counts = document.get(name) or {}
-    fields = Fields(counts, "summary", name)
-    return {key: fields.size(key) for key in counts} if isinstance(counts, Mapping) else {}
 
 
 def _sum(counts: Mapping[str, int], more: Iterable[str]) -> dict[str, int]:
