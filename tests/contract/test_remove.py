@@ -383,7 +383,7 @@ def test_a_registry_that_does_not_delete_is_left_as_it_was_and_says_who_can_chan
         before, tags = place.manifests(), {tag: place.root(tag) for tag in ("1.0", "1.0-soci")}
 
         for _ in range(2):
-            with pytest.raises(RegistryError, match=r"status 405.* whoever runs it can enable that"):
+            with pytest.raises(RegistryError, match=r"status 405.* its operator can enable that"):
                 place.remove("1.0")
 
         assert place.manifests() == before

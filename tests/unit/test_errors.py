@@ -15,7 +15,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     drawn = {}
     parents = {}
     for line in (errors.__doc__ or "").splitlines():
-        match = re.match(r"( +(?:│ +)?(?:[├└]── )?)([A-Z]\w+)  +\S", line)
+        match = re.match(r"( +(?:│ +)*(?:[├└]── )?)([A-Z]\w+)  +\S", line)
         if match:
             depth = len(match[1]) // 4
             parents[depth] = match[2]

@@ -97,7 +97,7 @@ def test_a_registry_that_does_not_delete_is_an_error_of_one_line(soci_index):
 
         result = soci_index("remove", f"{registry.host}/app:1.0", status=1)
 
-        assert "this registry does not delete: whoever runs it can enable that" in result.stderr
+        assert "this registry does not delete: its operator can enable that" in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert registry.repository("app").tags == before
 

@@ -12,6 +12,8 @@
     │   └── RegistryError         a registry refused or failed; `status` is its HTTP status, if it answered
     │       ├── Unauthorized      no login, or one that does not allow this
     │       ├── TagImmutable      the tag exists already and may not be moved
+    │       ├── DeletionRefused   the registry keeps a manifest or a tag that was to be deleted
+    │       │   └── TagNotDeletable   the registry deletes manifests only, no tag by itself
     │       ├── InvalidResponse   the answer contradicts the protocol or itself
     │       ├── Throttled         too many requests, for longer than we wait (retryable)
     │       └── RegistryUnavailable  no connection, a time-out or an error of the server (retryable)
@@ -93,6 +95,14 @@ class Unauthorized(RegistryError):
 
 class TagImmutable(RegistryError):
     """The tag names another manifest already, and the registry does not let it move."""
+
+
+class DeletionRefused(RegistryError):
+    """The registry keeps a manifest or a tag, because something refers to it or because it deletes nothing."""
+
+
+class TagNotDeletable(DeletionRefused):
+    """The registry does not delete this tag by itself; deleting the manifest deletes its tags."""
 
 
 class InvalidResponse(RegistryError):

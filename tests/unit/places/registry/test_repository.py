@@ -8,6 +8,7 @@ import pytest
 from local.registry import Answer, Behaviour, Harm, Lie, Registry, request_to
 from soci.errors import (
     BlobMissing,
+    DeletionRefused,
     DigestMismatch,
     InvalidDocument,
     InvalidResponse,
@@ -15,6 +16,8 @@ from soci.errors import (
     RegistryError,
     RegistryUnavailable,
     TagImmutable,
+    TagNotDeletable,
+    Unauthorized,
 )
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -572,8 +575,35 @@ def test_a_registry_that_does_not_delete_says_so():
     with Registry(Behaviour(deletes=False, rates={})) as registry:
         registry.repository("app").put_manifest(IMAGE.document, tag="1.0")
 
-        with pytest.raises(RegistryError, match="status 405, UNSUPPORTED"):
+        with pytest.raises(TagNotDeletable, match=r"status 405, UNSUPPORTED.*its operator can enable that"):
             repository_at(registry.host).delete_tag("1.0")
+
+
+@pytest.mark.parametrize(
+    ("status", "of_tag", "of_manifest"),
+    [
+        (400, TagNotDeletable, DeletionRefused),
+        (401, Unauthorized, Unauthorized),
+        (403, DeletionRefused, DeletionRefused),
+        (405, TagNotDeletable, DeletionRefused),
+        (409, DeletionRefused, DeletionRefused),
+        (410, RegistryError, RegistryError),
+        (503, RegistryUnavailable, RegistryUnavailable),
+    ],
+)
+def test_a_refused_deletion_has_the_same_error_for_each_status_that_registries_choose(
+    registry, repository, status, of_tag, of_manifest
+):
+    registry.fail(Answer(status), where=request_to("DELETE"), times=None)
+
+    for delete, kind in (
+        (lambda: repository.delete_tag("1.0"), of_tag),
+        (lambda: repository.delete_manifest(ROOT.digest), of_manifest),
+    ):
+        with pytest.raises(kind, match=f"status {status}") as caught:
+            delete()
+        assert (type(caught.value), caught.value.status) == (kind, status)
+    assert repository.fetch_root() == ROOT
 
 
 def test_a_blob_is_taken_over_from_a_repository_of_the_same_registry_only(registry, repository):

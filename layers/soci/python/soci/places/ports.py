@@ -128,13 +128,13 @@ class ImageStore(ImageSource, ArtifactSink, Protocol):
         """Take a manifest away, with all tags that point to it and out of its subject's list of referrers.
 
         False when it is not there; if its subject is given, the list is put right all the same. Raises
-        `SourceError` when it has to stay; then everything is as it was.
+        `DeletionRefused` when the place keeps it, `SourceError` when it fails; then everything is as it was.
         """
 
     def delete_tag(self, tag: str) -> bool:
         """Take a tag away and leave what it points to; False when it is not there.
 
-        Raises `RegistryError` with status 400 or 405 where tags cannot be deleted alone.
+        Raises `TagNotDeletable` where only manifests can be deleted, `DeletionRefused`, `SourceError`.
         """
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:

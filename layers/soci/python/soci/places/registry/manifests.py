@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from soci.errors import (
+    DeletionRefused,
     DigestMismatch,
     InvalidResponse,
     NotInImage,
     RegistryError,
     RegistryUnavailable,
     TagImmutable,
+    TagNotDeletable,
 )
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -37,6 +39,16 @@ _ACCEPTED = 202
 _NO_CONTENT = 204
 _REFUSALS = (400, 403, 409, 412)
 """What registries answer when a tag may not move; it differs between them, so the message decides."""
+
+_KEEPS = (400, 403, 405, 409)
+"""Statuses of registries that refuse to delete something; they do not agree on one."""
+_KEEPS_TAG = (400, 405)
+"""Statuses of registries that delete manifests, but no tag by itself."""
+_ADVICE = {
+    401: "deleting needs a permission of its own",
+    403: "deleting needs a permission of its own, and nothing may refer to the manifest",
+    405: "this registry does not delete: its operator can enable that",
+}
 
 _MEDIA_TYPES = (
     media_types.OCI_INDEX,
@@ -142,11 +154,16 @@ class Manifests:
         """Take a manifest with all its tags away, or a tag alone; False when it is not there.
 
         Raises:
-            RegistryError: the registry does not delete.
+            TagNotDeletable: the registry deletes manifests only.
+            DeletionRefused: the registry keeps it.
+            RegistryError: the request failed.
         """
         request = self._request("DELETE", reference, Operation.DELETE_MANIFEST, {})
         expect = (OK, _ACCEPTED, _NO_CONTENT, NOT_FOUND)
-        return self._client.send(request, self._scopes.delete, expect=expect).status != NOT_FOUND
+        try:
+            return self._client.send(request, self._scopes.delete, expect=expect).status != NOT_FOUND
+        except RegistryError as error:
+            raise _deletion_error(error, is_tag=isinstance(reference, str)) from error
 
     def _get(self, reference: Digest | str, attempts: Attempts | None) -> Response:
         request = self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT)
@@ -184,6 +201,17 @@ class Manifests:
         if given != media_type and given not in _NO_MEDIA_TYPE:
             raise InvalidResponse(f"{where}: given as {given}, but it is {media_type}")
         return Descriptor(media_type=media_type, digest=digest, size=len(response.body))
+
+
+def _deletion_error(error: RegistryError, *, is_tag: bool) -> RegistryError:
+    """Return the error of a failed deletion, with advice about the permission that may be missing."""
+    if error.status not in _KEEPS and error.status not in _ADVICE:
+        return error
+    kind = type(error)
+    if error.status in _KEEPS:
+        kind = TagNotDeletable if is_tag and error.status in _KEEPS_TAG else DeletionRefused
+    advice = _ADVICE.get(error.status or 0)
+    return kind(f"{error}; {advice}" if advice else str(error), status=error.status)
 
 
 def _refusal(request: Request, response: Response, tag: str) -> RegistryError:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Literal
 
-from soci.errors import BlobMissing, InvalidDocument, RegistryError
+from soci.errors import BlobMissing, DeletionRefused, InvalidDocument, RegistryError
 from soci.oci import gojson, media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -38,11 +38,6 @@ TAGS_AT_ONCE = 8
 
 _KEPT = (400, 403, 409)
 """What registries answer when something still refers to a manifest; it differs between them."""
-_ADVICE = {
-    401: "to delete takes a permission of its own",
-    403: "to delete takes a permission of its own, and nothing that still refers to it",
-    405: "this registry does not delete: whoever runs it can enable that",
-}
 
 
 class RegistryRepository:
@@ -207,13 +202,13 @@ class RegistryRepository:
         subject = subject or self._fetch_subject(digest)
         self._documents.pop(digest, None)
         try:
-            is_deleted = self._delete(digest)
-        except RegistryError as error:
+            is_deleted = self._manifests.delete(digest)
+        except DeletionRefused as error:
             entry = self._referrers.remove(subject, digest) if subject and error.status in _KEPT else None
             if subject is None or entry is None:
                 raise
             try:
-                return self._delete(digest)
+                return self._manifests.delete(digest)
             except RegistryError:
                 self._referrers.add(subject, entry)
                 raise
@@ -223,7 +218,7 @@ class RegistryRepository:
 
     def delete_tag(self, tag: str) -> bool:
         """Take a tag away and leave what it points to. See `ports.ImageStore`."""
-        return self._delete(tag)
+        return self._manifests.delete(tag)
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
         """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
@@ -232,15 +227,6 @@ class RegistryRepository:
     def _is_first(self, subject: Digest, entry: Descriptor) -> bool:
         listed = self.fetch_referrers(subject, entry.artifact_type or "")
         return bool(listed) and listed[0].digest == entry.digest
-
-    def _delete(self, reference: Digest | str) -> bool:
-        try:
-            return self._manifests.delete(reference)
-        except RegistryError as error:
-            advice = _ADVICE.get(error.status or 0)
-            if advice is None:
-                raise
-            raise type(error)(f"{error}; {advice}", status=error.status) from error
 
     def _fetch_subject(self, digest: Digest) -> Digest | None:
         found = self._documents.get(digest) or self._manifests.fetch(digest)

@@ -6,16 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from soci.errors import NotInImage, RegistryError
+from soci.errors import DeletionRefused, NotInImage
 from soci.oci.digest import Digest
 from soci.upkeep.clean.contents import ManifestFacts
 from soci.upkeep.clean.find import find_orphans
 from soci.upkeep.clean.orphans import Orphan, OrphanKind, Orphans, Wanted
 from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.remove import Refusal
-
-_REFUSED = (400, 403, 405, 409)
-"""What registries answer when they keep a manifest, such as one that an index has come to list meanwhile."""
 
 _FRESH_SECONDS = 1.0
 """How long a search stays valid, or as long as it took if that is longer. Searching takes at most half of the time."""
@@ -49,9 +46,7 @@ def remove_orphans(inventory: Inventory, repository: str, orphans: Orphans, want
             continue
         try:
             _delete(inventory, repository, orphan)
-        except RegistryError as error:
-            if error.status not in _REFUSED:
-                raise
+        except DeletionRefused as error:
             refused.append(Refusal(digest=orphan.digest, error=str(error)))
             kept |= orphan.lists
         else:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from soci.build.tagging import TagLeftAlone, push_tagged
-from soci.errors import NotInImage, RegistryError
+from soci.errors import DeletionRefused, NotInImage, TagNotDeletable
 from soci.index.document import Document
 from soci.index.manifest import EMPTY_CONFIG
 from soci.oci import media_types
@@ -18,12 +18,6 @@ from soci.upkeep.remove.removal_list import TAG_PREFIX, RemovalList
 
 _NOTHING = digest_of(b"")
 """No manifest has this digest. The answer to its deletion tells whether the place deletes at all."""
-
-_TAGS_STAY = (400, 405)
-"""What registries answer that delete manifests, but no tag alone."""
-
-_REFUSED = (400, 403, 405, 409)
-"""What registries answer when they keep a manifest, such as one that an untagged index still lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +109,7 @@ def _take_tag_away(store: ImageStore, tag: str, work: Document) -> None:
     """Delete only a tag. Where a registry deletes manifests only, move the tag to the list, which is deleted last."""
     try:
         store.delete_tag(tag)
-    except RegistryError as error:
-        if error.status not in _TAGS_STAY:
-            raise
+    except TagNotDeletable:
         store.push_root(work.descriptor, tag)
 
 
@@ -127,9 +119,7 @@ def _delete_manifests(store: ImageStore, removal: Removal) -> tuple[Refusal, ...
     for one in removal.manifests:
         try:
             store.delete_manifest(one.digest, subject=removal.subjects.get(one.digest))
-        except RegistryError as error:
-            if error.status not in _REFUSED:
-                raise
+        except DeletionRefused as error:
             refused.append(Refusal(digest=one.digest, error=str(error)))
             if media_types.is_index(one.media_type):
                 break
