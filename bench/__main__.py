@@ -25,9 +25,10 @@ from rich.table import Table
 
 from bench.layers import BenchLayer, bench_layers
 from soci.layer.worker import switch_threads_often
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
-from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import IndexedLayer, LayerTask
 
 ROUNDS = 7
 PIECE_BYTES = 1 << 20

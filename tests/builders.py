@@ -27,14 +27,15 @@ from soci.errors import BlobMissing
 from soci.layer.inflate import Engine
 from soci.oci import annotations as keys
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.oci.media_types import Compression
 from soci.oci.platform import Platform
 from soci.reasons import LeftOut
-from soci.ztoc.indexer import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import PIECE_BYTES, LayerIndexer
+from soci.ztoc.model import IndexedLayer, LayerTask
 
 BUILD_TOOL = "AWS SOCI CLI v0.2"
 

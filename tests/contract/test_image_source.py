@@ -13,6 +13,7 @@ import pytest
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage, SizeMismatch
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.image_config import ImageConfig
@@ -115,7 +116,7 @@ def test_every_layer_streams_whole_and_is_the_one_the_config_names(source, manif
 
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
         content = read_whole(source, layer)
-        if media_types.compression_of(layer.media_type) is media_types.Compression.GZIP:
+        if media_types.compression_of(layer.media_type) is Compression.GZIP:
             content = zlib.decompress(content, wbits=31)
         assert Digest(algorithm="sha256", hex=hashlib.sha256(content).hexdigest()) == diff_id
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.registry import Registry
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.service.estimate import DEFAULT_SIZES, Assumptions, layer_seconds
 from soci.service.layer_messages import LayerItem
 from tests.aws_environment import variables_for

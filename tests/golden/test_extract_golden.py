@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from soci.ztoc.checks import clean_path
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import FileEntry
+from soci.ztoc.paths import clean_path
 from tests.builders import index_layer
 
 LAYERS = Path(__file__).parent / "layers"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from soci.errors import GzipError, TarError
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.chunks import WINDOW_BYTES, Ring
-from soci.layer.gzip import Checkpoint, GzipReader
+from soci.layer.gzip import GzipReader
 from soci.layer.inflate import Engine, open_libz, open_zlib_ng
+from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_compression_info
 from tests.builders import try_index_layer

@@ -16,13 +16,13 @@ from soci.errors import DamagedLayer, InvalidZtoc, TarError
 from soci.layer.gzip_header import gzip_header_bytes
 from soci.layer.inflate import Engine, open_libz, open_zlib_ng
 from soci.layer.pax import parse_decimal, parse_number, parse_records, parse_time
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.reasons import LeftOut
 from soci.ztoc.checks import check_ztoc
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.extract import SpanReader
-from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
-from soci.ztoc.model import Ztoc
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import IndexedLayer, LayerTask, Ztoc
 from tests.builders import BUILD_TOOL, Member, gzip_header, gzip_of, index_layer, special, tar_of
 from tests.unit.layer.deflate import (
     EMPTY_STORED,

@@ -20,7 +20,7 @@ from soci.places.cancel import pause
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import LeftOut, Reason
 from soci.settings import MultiMember
-from soci.ztoc.indexer import IndexedLayer
+from soci.ztoc.model import IndexedLayer
 from tests.builders import (
     Image,
     MemorySource,

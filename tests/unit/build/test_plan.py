@@ -4,8 +4,8 @@ import pytest
 
 from soci.build.plan import plan_layer, plan_layers
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.manifest import ImageManifest
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from tests.builders import describe
 from tests.recipes import settings_of

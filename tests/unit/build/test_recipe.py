@@ -24,7 +24,7 @@ from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import LeftOut, Reason
 from soci.settings import Optimization
 from soci.verify import verify_image
-from soci.ztoc.indexer import IndexedLayer
+from soci.ztoc.model import IndexedLayer
 from tests.builders import (
     Image,
     MemorySource,

@@ -10,9 +10,9 @@ from soci.build.plan import PlannedLayer
 from soci.build.reuse import check_again, check_as_made, recall, reuse_key
 from soci.errors import BlobMissing, DigestMismatch, InvalidZtoc
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.media_types import Compression
 from soci.settings import IndexSettings, MultiMember, Optimization
 from tests.builders import (
     BUILD_TOOL,

@@ -12,8 +12,8 @@ from soci.build.plan import PlannedLayer
 from soci.build.reuse import reuse_key
 from soci.cli.ztoc_directory import ZtocDirectory
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
-from soci.oci.media_types import Compression
 from soci.places.layout.oci_layout import OciLayout
 from soci.settings import IndexSettings
 from soci.verify import verify_image

@@ -8,8 +8,9 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.chunks import WINDOW_BYTES, Ring
-from soci.layer.gzip import Checkpoint, GzipReader
+from soci.layer.gzip import GzipReader
 from soci.layer.inflate import BLOCK, BLOCK_BOUNDARY, LAST_BLOCK, STREAM_END, Engine, Inflater, open_libz
 from tests.builders import gzip_header
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from soci.oci.compression import Compression
 from soci.oci.media_types import (
     OCI_FOREIGN_LAYER,
     PREFETCH,
     ZTOC,
-    Compression,
     compression_of,
     is_config,
     is_encrypted,

@@ -12,7 +12,7 @@ import pytest
 from infra import states
 from infra.config import Deployment
 from local.registry.journal import REGISTRY
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.service import prices
 from soci.service.cost import FunctionSizes, estimate_usd, transitions
 from soci.service.estimate import (

@@ -6,8 +6,8 @@ import pytest
 
 from soci.build.tagging import TagLeftAlone
 from soci.errors import InvalidDocument
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest, digest_of
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.service.layer_messages import (
     GzipCopyMade,

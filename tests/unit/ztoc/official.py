@@ -8,12 +8,13 @@ from typing import Any
 
 import flatbuffers  # type: ignore[import-untyped]
 
-from soci.layer.gzip import Checkpoint
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.tar import Attributes, TarEntry
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.ztoc.checkpoints import RECORD_BYTES, CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.toc import TYPE_NAMES, TocWriter, format_time
+from soci.ztoc.entries import TYPE_NAMES, format_time
+from soci.ztoc.toc import TocWriter
 
 TOOL = "AWS SOCI CLI v0.2"
 UINT32 = 0xFFFF_FFFF

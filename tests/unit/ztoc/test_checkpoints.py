@@ -6,7 +6,7 @@ import flatbuffers  # type: ignore[import-untyped]
 import pytest
 
 from soci.errors import InvalidZtoc
-from soci.layer.gzip import Checkpoint
+from soci.layer.checkpoint import Checkpoint
 from soci.ztoc.checkpoints import (
     RECORD_BYTES,
     CheckpointBlob,

@@ -4,7 +4,7 @@ import pytest
 
 from soci.errors import InvalidZtoc
 from soci.reasons import Reason
-from soci.ztoc.checks import check_ztoc, clean_path
+from soci.ztoc.checks import check_ztoc
 from tests.builders import gzip_header
 from tests.unit.ztoc.official import gzip_ztoc, plain_ztoc, tar_entry
 
@@ -233,28 +233,3 @@ def test_names_in_details_are_shown_as_far_as_they_are_text_and_not_too_long():
 
 def test_a_table_with_many_hard_links_passes():
     assert links((b"target", None), *((b"link%d" % n, b"./target") for n in range(2000))) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "cleaned"),
-    [
-        (b"a", b"/a"),
-        (b"./a", b"/a"),
-        (b"/a", b"/a"),
-        (b"//a", b"/a"),
-        (b"///a", b"/a"),
-        (b"a/", b"/a"),
-        (b"a//b", b"/a/b"),
-        (b"a/./b", b"/a/b"),
-        (b"a/../b", b"/b"),
-        (b"../../b", b"/b"),
-        (b".", b"/"),
-        (b"./", b"/"),
-        (b"", b"/"),
-        (b"..", b"/"),
-        (b"\xff/\n", b"/\xff/\n"),
-        (b"...", b"/..."),
-    ],
-)
-def test_a_path_is_cleaned_from_the_root(name, cleaned):
-    assert clean_path(name) == cleaned

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from soci.errors import InvalidZtoc
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.ztoc.decode import decode_compression_info, decode_files, decode_ztoc, read_text, scan_files
 from soci.ztoc.flatbuffer import BackwardWriter, Field
 from soci.ztoc.model import FileEntry

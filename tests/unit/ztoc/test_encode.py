@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.ztoc.checkpoints import encode_plain_checkpoints
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.encode import encode_ztoc

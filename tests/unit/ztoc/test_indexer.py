@@ -6,12 +6,13 @@ import pytest
 
 from soci.errors import DamagedLayer, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.layer.inflate import open_libz, open_zlib_ng
+from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc import indexer as builder
 from soci.ztoc.decode import decode_ztoc
-from soci.ztoc.indexer import PIECE_BYTES, IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import PIECE_BYTES, LayerIndexer
+from soci.ztoc.model import IndexedLayer, LayerTask
 from tests.builders import (
     BUILD_TOOL,
     directory,
@@ -319,3 +320,8 @@ def test_an_error_of_the_caller_ends_the_threads_too():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert threading.active_count() == before
+
+
+def test_a_zstd_layer_has_no_ztoc():
+    with pytest.raises(ValueError, match="gzip and uncompressed layers only"):
+        LayerTask(compression=Compression.ZSTD, span_size_bytes=65_536, build_tool_identifier="t")

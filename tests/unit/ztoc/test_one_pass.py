@@ -128,8 +128,9 @@ import json, random, struct, sys, zlib
 import zlib_ng.zlib_ng as fast
 from soci.errors import DamagedLayer
 from soci.reasons import LeftOut
-from soci.ztoc.indexer import LayerIndexer, LayerTask
-from soci.oci.media_types import Compression
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import LayerTask
+from soci.oci.compression import Compression
 
 MIB = 1 << 20
 NOISE = random.Random(1).randbytes(MIB)

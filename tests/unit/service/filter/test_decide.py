@@ -11,9 +11,9 @@ from soci.image.documents import fetch_image
 from soci.index.classify import LIMITS
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, DOCKER_REFERENCE_TYPE, SOCI_INDEX_DIGEST
+from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.oci.media_types import Compression
 from soci.oci.platform import Platform
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import Reason

@@ -10,10 +10,10 @@ import zstandard
 
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, StorageError
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.fields import Fields
-from soci.oci.media_types import Compression
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import LeftOut, Reason
 from soci.service.layer.index_layer import index_one_layer

@@ -16,8 +16,8 @@ from soci.build.reuse import ReuseKey
 from soci.errors import DigestMismatch, InvalidDocument, RegistryUnavailable
 from soci.image.copy import copy_trees
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest, digest_of
-from soci.oci.media_types import Compression
 from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy

@@ -12,14 +12,15 @@ from soci.build.plan import PlannedLayer, plan_task
 from soci.build.recompress import LayerCopy, WrittenCopy, copy_and_index
 from soci.build.reuse import ZtocCache, recall, reuse_key
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.media_types import Compression
 from soci.places.cancel import Stop, current_stop
 from soci.places.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
-from soci.ztoc.indexer import IndexedLayer, LayerIndexer
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import IndexedLayer
 
 
 class Progress(Protocol):

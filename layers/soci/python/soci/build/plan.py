@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, MultiMember, ZstdLayers
-from soci.ztoc.indexer import LayerTask
+from soci.ztoc.model import LayerTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from soci.index.manifest import EMPTY_CONFIG
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.places.ports import ArtifactSink
-from soci.ztoc.indexer import IndexedLayer
+from soci.ztoc.model import IndexedLayer
 
 
 def push_ztoc(sink: ArtifactSink, indexed: IndexedLayer) -> None:

@@ -32,7 +32,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ArtifactSink, ImageSource, ImageStore
 from soci.settings import IndexSettings, IndexVersion, ZstdLayers
-from soci.ztoc.indexer import IndexedLayer
+from soci.ztoc.model import IndexedLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

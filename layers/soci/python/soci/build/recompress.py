@@ -9,16 +9,17 @@ from soci.build.plan import plan_task
 from soci.errors import DigestMismatch, InvalidDocument
 from soci.layer.recompress import GzipCopy
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.image_config import ImageConfig
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageManifest
-from soci.oci.media_types import Compression
 from soci.places.ports import ArtifactSink, ImageSource, Upload
 from soci.reasons import LeftOut
 from soci.settings import IndexSettings
-from soci.ztoc.indexer import IndexedLayer, LayerIndexer
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import IndexedLayer
 
 _CHUNKED_ANNOTATIONS = "io.github.containers.zstd-chunked."
 """These describe the zstd bytes, which a copy does not have."""

@@ -16,9 +16,10 @@ from typing import Protocol
 from soci.build.plan import PlannedLayer
 from soci.errors import IntegrityError, InvalidZtoc
 from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
-from soci.oci.media_types import Compression, compression_of
+from soci.oci.media_types import compression_of
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings
 from soci.ztoc.checks import check_ztoc
@@ -29,8 +30,7 @@ from soci.ztoc.decode import (
     scan_files,
 )
 from soci.ztoc.extract import SpanReader
-from soci.ztoc.indexer import IndexedLayer
-from soci.ztoc.model import CompressionInfo
+from soci.ztoc.model import CompressionInfo, IndexedLayer
 
 OUTPUT_VERSION = 1
 """Goes up when this package makes other bytes of the same layer and settings: what was made before is made anew."""

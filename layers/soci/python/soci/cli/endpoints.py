@@ -9,6 +9,7 @@ from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor
 from soci.oci.reference import (
     DEFAULT_TAG,
+    MAX_TAG_LENGTH,
     DockerArchiveRef,
     OciLayoutRef,
     Reference,
@@ -20,8 +21,6 @@ from soci.places.open import open_sink, open_source, open_store
 from soci.places.ports import ImageSource, ImageStore
 
 CONVERTED_SUFFIX = "-soci"
-MAX_TAG_LENGTH = 128
-"""Of the distribution spec; a layout would take more, but then no registry takes the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,7 @@ def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = Fals
     if name is None or (name.endswith(CONVERTED_SUFFIX) and is_converted):
         return name
     tag = name.rpartition(":")[2] + CONVERTED_SUFFIX  # in a layout, a tag may be a full image name
-    if len(tag) > MAX_TAG_LENGTH:
+    if len(tag) > MAX_TAG_LENGTH:  # a layout would take more, but no registry takes the image then
         raise InvalidReference(
             f"tag {tag} would exceed {MAX_TAG_LENGTH} characters; name another in a destination"
         )

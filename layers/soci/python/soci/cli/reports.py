@@ -8,7 +8,7 @@ from soci.cli.terminal import print_lines
 from soci.image.documents import PlatformImage
 from soci.oci.descriptor import Descriptor
 from soci.reasons import LeftOut, Reason
-from soci.ztoc.indexer import IndexedLayer
+from soci.ztoc.model import IndexedLayer
 
 
 def layer_document(image: PlatformImage, layer: Descriptor) -> dict[str, object]:

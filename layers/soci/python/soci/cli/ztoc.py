@@ -17,9 +17,7 @@ from soci.cli.options import BuildToolOption, JsonOption, MultiMemberOption, Spa
 from soci.cli.reports import indexed_document, reason_document
 from soci.cli.terminal import byte_bar, count_text, print_error, print_json, print_lines, size_text
 from soci.errors import DamagedLayer, SizeMismatch, StorageError
-from soci.layer.gzip_header import MAGIC as GZIP_MAGIC
-from soci.layer.zstd import MAGIC as ZSTD_MAGIC
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression, detect_compression
 from soci.places.layout.atomic import write_atomically
 from soci.places.layout.extents import CHUNK_BYTES, storage_errors
 from soci.reasons import LeftOut, Reason
@@ -29,7 +27,8 @@ from soci.settings import (
     IndexSettings,
     MultiMember,
 )
-from soci.ztoc.indexer import IndexedLayer, LayerIndexer, LayerTask
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import IndexedLayer, LayerTask
 
 STANDARD_INPUT = Path("-")
 
@@ -61,12 +60,11 @@ def ztoc(
         first = next(chunks, b"")
         if not first:
             raise SizeMismatch(f"{layer} is empty: that is no layer")
-        is_gzip = first.startswith(GZIP_MAGIC) if compression is None else compression == "gzip"
-        task = plan_task(settings, Compression.GZIP if is_gzip else Compression.UNCOMPRESSED)
+        found = Compression(compression) if compression else detect_compression(first)
         outcome = (
             LeftOut(reason=Reason.ZSTD)
-            if compression is None and first.startswith(ZSTD_MAGIC)
-            else _index(layer, task, itertools.chain((first,), chunks))
+            if found is Compression.ZSTD
+            else _index(layer, plan_task(settings, found), itertools.chain((first,), chunks))
         )
     if isinstance(outcome, LeftOut):
         if as_json:

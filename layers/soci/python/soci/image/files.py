@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from soci.errors import NotInImage, TarError
 from soci.image.filesystem import FileSystem, Node
 from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
-from soci.layer import gzip_header, zstd
-from soci.layer.chunks import WINDOW_BYTES, Chunk, Ring
-from soci.layer.gzip import GzipReader
-from soci.layer.inflate import default_engine
-from soci.layer.plain import PlainReader
-from soci.layer.tar import TarEntry, TarReader
+from soci.layer.decompress import decompress_layer
+from soci.layer.tar import TarReader
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_ztoc
+from soci.ztoc.entries import file_entry_of
 from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import FileEntry
-from soci.ztoc.toc import TYPE_NAMES, format_time
-
-_NO_CHECKPOINTS = 1 << 62
 
 
 class LayerFiles(Protocol):
@@ -102,56 +95,11 @@ def contents_of_layer(source: ImageSource, layer: Descriptor) -> LayerContents:
     entries: list[FileEntry] = []
     end = 0
     with source.open_blob(layer) as chunks:
-        for chunk in inflated(checked(layer, chunks)):
+        for chunk in decompress_layer(checked(layer, chunks)):
             entries += map(file_entry_of, tar.feed(chunk))
-            end = chunk.offset + chunk.end - WINDOW_BYTES
+            end = chunk.offset + len(chunk.data)
     tar.finish(end)
     return LayerContents(entries=tuple(entries), left_out=tar.left_out)
-
-
-def inflated(pieces: Iterable[bytes]) -> Iterator[Chunk]:
-    """Decompress a layer, gzip, zstd or plain by its first bytes; a chunk is good until the next one is asked for.
-
-    Raises:
-        GzipError, ZstdError: the compressed stream is damaged.
-    """
-    pieces = iter(pieces)
-    first = next(pieces, b"")
-    pieces = itertools.chain((first,), pieces)
-    if first.startswith(zstd.MAGIC):
-        pieces = zstd.decompressed(pieces)
-    ring = Ring()
-    reader: GzipReader | PlainReader
-    if first.startswith(gzip_header.MAGIC):
-        reader = GzipReader(span_size_bytes=_NO_CHECKPOINTS, engine=default_engine(), ring=ring)
-    else:
-        reader = PlainReader(ring=ring)
-    for piece in pieces:
-        for chunk in reader.feed(piece):
-            yield chunk
-            ring.give_back(chunk)
-    yield from reader.finish()
-
-
-def file_entry_of(entry: TarEntry) -> FileEntry:
-    """Return a tar's entry as a zTOC would hold it."""
-    shared = entry.attributes
-    return FileEntry(
-        name=entry.name,
-        type=TYPE_NAMES[shared.type].decode(),
-        uncompressed_offset=entry.offset,
-        uncompressed_size=entry.size,
-        link_name=shared.link_name,
-        mode=shared.mode,
-        uid=shared.uid & 0xFFFF_FFFF,
-        gid=shared.gid & 0xFFFF_FFFF,
-        user_name=shared.user_name,
-        group_name=shared.group_name,
-        mod_time=format_time(*shared.mtime).decode(),
-        device_major=shared.device_major,
-        device_minor=shared.device_minor,
-        xattrs=tuple(sorted((entry.pax_records or {}).items())),
-    )
 
 
 class _IndexedFiles:
@@ -197,11 +145,8 @@ class _StreamedFiles:
         if at == end:
             return
         with self._source.open_blob(self._layer) as pieces:
-            for chunk in inflated(pieces):
-                start = max(WINDOW_BYTES, at - chunk.offset + WINDOW_BYTES)
-                piece = bytes(
-                    memoryview(chunk.buffer)[start : min(chunk.end, end - chunk.offset + WINDOW_BYTES)]
-                )
+            for chunk in decompress_layer(pieces):
+                piece = bytes(chunk.data[max(0, at - chunk.offset) : end - chunk.offset])
                 if piece:
                     at += len(piece)
                     yield piece

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from soci.errors import InvalidZtoc, NotInImage
-from soci.ztoc.checks import clean_path
+from soci.ztoc.entries import OPAQUE_MARKER
 from soci.ztoc.model import FileEntry
-from soci.ztoc.toc import OPAQUE_MARKER
+from soci.ztoc.paths import clean_path
 
 MAX_PATH_BYTES = 4096
 """No program on Linux could open a longer one (PATH_MAX), so such an entry is not shown."""

@@ -29,6 +29,11 @@ class Chunk:
     end: int
     offset: int
 
+    @property
+    def data(self) -> memoryview:
+        """The new bytes. They change once the buffer goes back to the ring."""
+        return memoryview(self.buffer)[WINDOW_BYTES : self.end]
+
 
 class Ring:
     """A fixed number of buffers that go round between one writer and one reader."""

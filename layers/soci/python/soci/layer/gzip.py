@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from soci.errors import GzipError
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.chunks import CHUNK_BYTES, WINDOW_BYTES, Chunk, Ring
 from soci.layer.inflate import (
     BLOCK,
@@ -31,15 +31,6 @@ _MAX_BOUNDARIES_AT_START = 2
 
 A second one shows that. Noting them all would let five bytes, an empty block, cost a window of 32 KiB.
 """
-
-
-class Checkpoint(NamedTuple):
-    """Where inflating can start: `compressed` bytes are consumed, `bits` bits of the last one are unread."""
-
-    compressed: int
-    uncompressed: int
-    bits: int
-    window: bytes | memoryview
 
 
 _FULL = WINDOW_BYTES + CHUNK_BYTES

@@ -14,7 +14,8 @@ from __future__ import annotations
 import struct
 import zlib
 
-MAGIC = b"\x1f\x8b"
+from soci.oci.compression import GZIP_MAGIC
+
 FIXED_BYTES = 10
 MAX_TEXT_BYTES = 512
 """Go refuses a longer name or comment (its NUL included); zlib does not."""
@@ -28,7 +29,7 @@ _UINT16 = struct.Struct("<H")
 
 def gzip_header_bytes(data: bytes) -> int | None:
     """Return the length of the header that `data` begins with; None when a lazy reader would refuse it."""
-    if len(data) < FIXED_BYTES or data[:3] != MAGIC + b"\x08":
+    if len(data) < FIXED_BYTES or data[:3] != GZIP_MAGIC + b"\x08":
         return None
     flags, at = data[3], FIXED_BYTES
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from zlib_ng import zlib_ng
 
-from soci.layer.zstd import decompressed
+from soci.layer.zstd import decompress_zstd
 from soci.oci.digest import Digest
 
 _GZIP_WINDOW_BITS = 31
@@ -29,7 +29,7 @@ class GzipCopy:
         self._compressor = zlib_ng.compressobj(level, wbits=_GZIP_WINDOW_BITS)
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in decompressed(self._pieces):
+        for piece in decompress_zstd(self._pieces):
             self._tar_hash.update(piece)
             compressed = self._compressor.compress(piece)
             if compressed:

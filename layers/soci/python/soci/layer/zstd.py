@@ -1,4 +1,4 @@
-"""zstd layers, decompressed in pieces of bounded size (RFC 8878).
+"""zstd layers, decompress_zstd in pieces of bounded size (RFC 8878).
 
 No lazy reader supports zstd; these layers are read to look into them, and to make gzip copies of them.
 """
@@ -10,16 +10,13 @@ from typing import IO, cast
 
 from soci.errors import ZstdError
 
-MAGIC = b"\x28\xb5\x2f\xfd"
-"""The first bytes of a frame (RFC 8878, 3.1.1)."""
-
 PIECE_BYTES = 1 << 20
 
 MAX_WINDOW_BYTES = 128 << 20
 """zstd's own limit for decompression unless told otherwise: a frame that asks for more is refused."""
 
 
-def decompressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def decompress_zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of all frames, in pieces of at most `PIECE_BYTES`, however far they expand.
 
     A stream that ends in the midst of a frame ends the content without an error: that shows in the tar inside it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from soci.oci.compression import Compression
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -33,13 +33,12 @@ _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."
 
 
-class Compression(StrEnum):
-    """How a layer is compressed. The values are the words of JSON messages and of the command line."""
-
-    GZIP = "gzip"
-    UNCOMPRESSED = "none"
-    ZSTD = "zstd"
-
+LAYER_TYPES = {
+    Compression.GZIP: OCI_LAYER_GZIP,
+    Compression.UNCOMPRESSED: OCI_LAYER,
+    Compression.ZSTD: OCI_LAYER_ZSTD,
+}
+"""The OCI media type of a layer by its compression."""
 
 _DOCKER_COMPRESSIONS = {
     # Some tools give Docker's plain types to compressed layers, too. Lazy readers read these as plain tar.

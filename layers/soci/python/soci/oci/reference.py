@@ -26,6 +26,10 @@ MAX_PORT = 65_535
 MAX_NAME_LENGTH = 255
 """Of host and repository together; some registries refuse more (distribution spec, "Pulling manifests")."""
 
+MAX_TAG_LENGTH = 128
+TAG_FORM = f"at most {MAX_TAG_LENGTH} letters, digits and . _ -"
+"""What a registry takes as a tag (distribution spec, "Pulling manifests"), in words for an error message."""
+
 _DIGEST_AT_END = re.compile(r"@(sha\d+:[^@/]*)$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
 """What an entry of a layout may be called: a ref.name of the image spec or a tag of the distribution spec."""
@@ -40,7 +44,7 @@ _OTHER_TRANSPORTS = frozenset(
 )
 """Of skopeo. Taken for image names they would be looked for on Docker Hub."""
 
-_REGISTRY_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_REGISTRY_TAG = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_TAG_LENGTH - 1}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ class RegistryRef:
         if port and not 0 < int(port[1]) <= MAX_PORT:
             raise InvalidReference(f"port {port[1][:20]}: expected 1 to {MAX_PORT}")
         if self.tag is not None and not _REGISTRY_TAG.fullmatch(self.tag):
-            raise InvalidReference(f"tag {self.tag[:300]!r}: expected at most 128 letters, digits and . _ -")
+            raise InvalidReference(f"tag {self.tag[:300]!r}: expected {TAG_FORM}")
 
     def __str__(self) -> str:
         tag = "" if self.tag is None else f":{self.tag}"

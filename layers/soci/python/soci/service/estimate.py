@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, gb_seconds, invocations, transitions
 from soci.service.layer_messages import LayerItem

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.service.message_codec import Message
 from soci.service.outcomes import bounded

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from soci.image.files import file_entry_of, inflated
-from soci.layer.chunks import WINDOW_BYTES
+from soci.layer.decompress import decompress_layer
 from soci.layer.tar import TarReader
 from soci.reasons import LeftOut
+from soci.ztoc.entries import file_entry_of
 from soci.ztoc.model import FileEntry
 
 
@@ -60,12 +60,12 @@ def read_contents(pieces: Iterable[bytes]) -> TarContents:
     tar, hasher = TarReader(), FileHasher()
     entries: list[FileEntry] = []
     end = 0
-    for chunk in inflated(pieces):
+    for chunk in decompress_layer(pieces):
         found = [file_entry_of(entry) for entry in tar.feed(chunk)]
         entries += found
         hasher.add(found)
-        hasher.feed(chunk.offset, memoryview(chunk.buffer)[WINDOW_BYTES : chunk.end])
-        end = chunk.offset + chunk.end - WINDOW_BYTES
+        hasher.feed(chunk.offset, chunk.data)
+        end = chunk.offset + len(chunk.data)
     return TarContents(
         entries=tuple(entries),
         digests=tuple(hasher.digests),

@@ -21,8 +21,8 @@ import struct
 from collections.abc import Sequence
 
 from soci.errors import InvalidZtoc
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.chunks import WINDOW_BYTES
-from soci.layer.gzip import Checkpoint
 from soci.ztoc.flatbuffer import BackwardWriter, Field, TableReader
 
 _HEADER = struct.Struct("<iq")

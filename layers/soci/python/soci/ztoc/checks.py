@@ -6,15 +6,14 @@ from. A layer that breaks a rule is left out of the index instead.
 
 from __future__ import annotations
 
-import posixpath
-
 from soci.layer.gzip_header import gzip_header_bytes
 from soci.layer.tar import BLOCK_BYTES, describe_entry
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import FileRow, decode_compression_info, read_text, scan_files
 from soci.ztoc.flatbuffer import encode_string
 from soci.ztoc.model import CompressionInfo
+from soci.ztoc.paths import clean_path
 
 _NAME, _TYPE, _LINK_NAME = 0, 1, 4
 _SLOTS = 5
@@ -80,11 +79,6 @@ def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut |
         if name in targets:
             seen.add(name)
     return None
-
-
-def clean_path(name: bytes) -> bytes:
-    """Return a name as the reader files it: from the root, without `.`, `..`, doubled or trailing slashes."""
-    return posixpath.normpath(b"/" + name.lstrip(b"/"))
 
 
 def _is_type(ztoc: bytes | bytearray, row: FileRow, type_string: bytes) -> bool:

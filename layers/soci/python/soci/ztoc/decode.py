@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from soci.errors import InvalidDocument, InvalidZtoc
-from soci.layer.gzip import Checkpoint
+from soci.layer.checkpoint import Checkpoint
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest
-from soci.oci.media_types import Compression
 from soci.ztoc.checkpoints import decode_gzip_checkpoints, decode_plain_checkpoints
 from soci.ztoc.encode import COMPRESSION_CODES
+from soci.ztoc.entries import OPAQUE_MARKER, TYPE_NAMES, XATTR_PREFIX
 from soci.ztoc.flatbuffer import TableReader, read_bytes
 from soci.ztoc.model import VERSION, CompressionInfo, FileEntry, Span, Ztoc
-from soci.ztoc.toc import OPAQUE_MARKER, SLOT_COUNT, TYPE_NAMES, XATTR_PREFIX
+from soci.ztoc.toc import SLOT_COUNT
 
 _FILE_SLOTS = "IIqqIqIIIIIqqI"
 """The `struct` code of each slot of FileMetadata; `I` is a reference but for uid and gid."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from soci.oci.media_types import Compression
+from soci.oci.compression import Compression
 from soci.ztoc.flatbuffer import BackwardWriter, Field, encode_string
 from soci.ztoc.model import VERSION
 from soci.ztoc.toc import TocWriter

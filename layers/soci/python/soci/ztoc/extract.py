@@ -17,10 +17,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from soci.errors import DigestMismatch, InvalidZtoc, SizeMismatch
-from soci.layer.gzip import Checkpoint
+from soci.layer.checkpoint import Checkpoint
 from soci.layer.inflate import BUF_ERROR, NO_FLUSH, OK, STREAM_END, Engine, Inflater, default_engine
+from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
-from soci.oci.media_types import Compression
 from soci.ztoc.model import CompressionInfo, FileEntry, Span
 
 Fetch = Callable[[int, int], bytes]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Self
 
 from soci.errors import DamagedLayer, DigestMismatch, SizeMismatch
@@ -24,47 +23,17 @@ from soci.layer.plain import PlainReader
 from soci.layer.spans import Cut, SpanHasher
 from soci.layer.tar import TarReader
 from soci.layer.worker import Worker
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest, digest_of
-from soci.oci.media_types import Compression
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.checkpoints import CheckpointBlob, encode_plain_checkpoints
 from soci.ztoc.checks import check_ztoc
 from soci.ztoc.encode import encode_ztoc
-from soci.ztoc.model import MAX_ZTOC_BYTES
+from soci.ztoc.model import MAX_ZTOC_BYTES, IndexedLayer, LayerTask
 from soci.ztoc.toc import TocWriter
 
 PIECE_BYTES = 2 << 20
 """Layers are worked on in pieces of this size: smaller ones are gathered, larger ones are cut."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexedLayer:
-    """A finished zTOC and what there is to say about it."""
-
-    ztoc: bytearray
-    digest: Digest
-    layer_digest: Digest
-    compressed_bytes: int
-    uncompressed_bytes: int
-    files: int
-    spans: int
-    needs_xattrs: bool
-    """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerTask:
-    """What to index, and how; every field but the first two matters for the result's bytes."""
-
-    expected_digest: Digest | None = None
-    """What the layer's descriptor promises, if there is one."""
-    expected_bytes: int | None = None
-    compression: Compression
-    """Gzip or uncompressed: lazy readers read nothing else."""
-    span_size_bytes: int
-    build_tool_identifier: str
-    multi_member: bool = True
-    """Whether a gzip layer of several members may be indexed."""
 
 
 class LayerIndexer:

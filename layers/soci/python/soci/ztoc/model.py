@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from soci.layer.gzip import Checkpoint
+from soci.layer.checkpoint import Checkpoint
+from soci.oci.compression import Compression
 from soci.oci.digest import Digest
-from soci.oci.media_types import Compression
 
 VERSION = "0.9"
 """The only zTOC version there is."""
@@ -72,3 +72,37 @@ class Ztoc:
     uncompressed_archive_size: int
     compression: CompressionInfo
     files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedLayer:
+    """A finished zTOC and what there is to say about it."""
+
+    ztoc: bytearray
+    digest: Digest
+    layer_digest: Digest
+    compressed_bytes: int
+    uncompressed_bytes: int
+    files: int
+    spans: int
+    needs_xattrs: bool
+    """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTask:
+    """What to index, and how; every field but the first two matters for the result's bytes."""
+
+    expected_digest: Digest | None = None
+    """What the layer's descriptor promises, if there is one."""
+    expected_bytes: int | None = None
+    compression: Compression
+    """Gzip or uncompressed: lazy readers read nothing else."""
+    span_size_bytes: int
+    build_tool_identifier: str
+    multi_member: bool = True
+    """Whether a gzip layer of several members may be indexed."""
+
+    def __post_init__(self) -> None:
+        if self.compression is Compression.ZSTD:
+            raise ValueError("a zTOC describes gzip and uncompressed layers only")

@@ -25,31 +25,18 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from soci.layer.tar import Attributes, TarEntry
+from soci.ztoc.entries import OPAQUE_MARKER, TYPE_NAMES, UINT32_MASK, XATTR_PREFIX, format_time
 from soci.ztoc.flatbuffer import encode_string, encode_vtable
 
-TYPE_NAMES = {
-    b"0": b"reg",
-    b"1": b"hardlink",
-    b"2": b"symlink",
-    b"3": b"char",
-    b"4": b"block",
-    b"5": b"dir",
-    b"6": b"fifo",
-}
 SLOT_COUNT = 14
 _VTABLE_BYTES = 4 + 2 * SLOT_COUNT
 """Of a file table: its last slot, xattrs, is always written."""
 
-XATTR_PREFIX = b"SCHILY.xattr."
-OPAQUE_MARKER = b".wh..wh..opq"
-
 _TYPES = {flag: encode_string(name) for flag, name in TYPE_NAMES.items()}
 _NO_XATTRS = bytes(4)
-_UINT32_MASK = 0xFFFF_FFFF
 _UINT32_BYTES = 4
 _XATTR = struct.Struct("<iII")
 _XATTR_VTABLE = encode_vtable(_XATTR.size, (8, 4))
@@ -67,10 +54,6 @@ _SIZE, _MODE, _UID, _GID, _MAJOR, _MINOR = 1, 2, 4, 8, 16, 32
 _CACHE_ENTRIES = 4096
 _MAX_CACHED_TEXT_BYTES = 1024
 """Entries times bytes bound what a layer of hostile names can make the caches hold."""
-
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic is in UTC, a zone would only slow it down
-_YEAR_0, _YEAR_1, _YEAR_10000 = -62_167_219_200, -62_135_596_800, 253_402_300_800
-_SECONDS_IN_400_YEARS = 146_097 * 86_400
 
 
 class _Shape(NamedTuple):
@@ -240,8 +223,8 @@ class TocWriter:
     def _share(self, attributes: Attributes) -> _Shared:
         present = (
             _MODE * (attributes.mode != 0)
-            | _UID * (attributes.uid & _UINT32_MASK != 0)
-            | _GID * (attributes.gid & _UINT32_MASK != 0)
+            | _UID * (attributes.uid & UINT32_MASK != 0)
+            | _GID * (attributes.gid & UINT32_MASK != 0)
             | _MAJOR * (attributes.device_major != 0)
             | _MINOR * (attributes.device_minor != 0)
         )
@@ -307,9 +290,9 @@ def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[byt
         front.append(attributes.device_major)
     front += (to_time, to_group, to_user)
     if present & _GID:
-        front.append(attributes.gid & _UINT32_MASK)
+        front.append(attributes.gid & UINT32_MASK)
     if present & _UID:
-        front.append(attributes.uid & _UINT32_MASK)
+        front.append(attributes.uid & UINT32_MASK)
     if present & _MODE:
         front.append(attributes.mode)
     front.append(to_link)
@@ -352,16 +335,3 @@ def _moved(positions: Sequence[int], insertions: Sequence[_Insertion]) -> array[
         begin, shift = end, shift + len(data)
     moved.extend([before + shift for before in positions[begin:]])
     return moved
-
-
-def format_time(seconds: int, nanoseconds: int) -> bytes:
-    """Return RFC 3339 text in UTC, as Go marshals a time; empty outside the years 0 to 9999."""
-    shift = 0
-    if _YEAR_0 <= seconds < _YEAR_1:  # Python's calendar begins with the year 1; 400 years repeat
-        shift = 400
-        seconds += _SECONDS_IN_400_YEARS
-    if not _YEAR_1 <= seconds < _YEAR_10000:
-        return b""
-    moment = _EPOCH + timedelta(seconds=seconds)
-    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
-    return f"{moment.year - shift:04d}{moment:-%m-%dT%H:%M:%S}{fraction}Z".encode()

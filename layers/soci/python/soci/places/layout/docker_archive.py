@@ -18,6 +18,7 @@ from pathlib import Path
 
 from soci.errors import InvalidDocument, InvalidReference, NotInImage, SourceError
 from soci.oci import gojson, media_types
+from soci.oci.compression import Compression, detect_compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.fields import Fields
@@ -31,8 +32,6 @@ from soci.places.layout.layout_source import OCI_LAYOUT
 from soci.places.layout.tar_members import TarMembers
 
 MANIFEST_JSON = "manifest.json"
-
-_LAYER_MAGICS = {b"\x1f\x8b": media_types.OCI_LAYER_GZIP, b"\x28\xb5\x2f\xfd": media_types.OCI_LAYER_ZSTD}
 
 
 def open_docker_archive(path: Path, tag: str | None = None) -> OciArchive | DockerArchive:
@@ -147,12 +146,10 @@ def _full_name(name: str) -> str:
 
 
 def _describe_layer(extent: Extent, diff_id: Digest) -> Descriptor:
-    start = extent.fetch(0, 4)
-    for magic, media_type in _LAYER_MAGICS.items():
-        if start.startswith(magic):
-            return Descriptor(media_type=media_type, digest=_fetch_digest(extent), size=extent.size)
-    # Not hashed here: whoever streams the layer checks it against this digest anyway.
-    return Descriptor(media_type=media_types.OCI_LAYER, digest=diff_id, size=extent.size)
+    compression = detect_compression(extent.fetch(0, 4))
+    # A plain layer is not hashed here: whoever streams the layer checks it against this digest anyway.
+    digest = diff_id if compression is Compression.UNCOMPRESSED else _fetch_digest(extent)
+    return Descriptor(media_type=media_types.LAYER_TYPES[compression], digest=digest, size=extent.size)
 
 
 def _fetch_digest(extent: Extent) -> Digest:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from soci.errors import SourceError
+from soci.oci.compression import GZIP_MAGIC, ZSTD_MAGIC
 from soci.places.layout.extents import Extent, storage_errors
 
 MAX_MEMBERS = 100_000
@@ -27,10 +28,10 @@ MAX_HEADER_BYTES = 1024 * 1024
 _MAX_LINKS = 16
 
 _COMPRESSIONS = {
-    b"\x1f\x8b": ("gzip", "gunzip --keep"),
+    GZIP_MAGIC: ("gzip", "gunzip --keep"),
     b"BZh": ("bzip2", "bunzip2 --keep"),
     b"\xfd7zXZ\0": ("xz", "unxz --keep"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    ZSTD_MAGIC: ("zstd", "unzstd"),
 }
 
 # What tarfile raises for broken headers; the last four escape from its parsing of pax and sparse records.

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from soci.errors import InvalidDocument, InvalidReference, InvalidRequest
 from soci.oci.digest import Digest
-from soci.oci.reference import RegistryRef
+from soci.oci.reference import TAG_FORM, RegistryRef
 from soci.places.registry.ecr import parse_ecr_host
 from soci.service.messages import ImageRequest, Origin
 
@@ -109,7 +109,7 @@ class _Reader:
         try:
             RegistryRef(host=_ANY_HOST, repository="any", tag=tag or None)
         except InvalidReference:
-            want = "a tag of at most 128 letters, digits and . _ -"
+            want = f"a tag of {TAG_FORM}"
             self.problems.append(f"{path}: got {_shown(value)}, want {want}")
         return tag or None
 

@@ -9,12 +9,10 @@ from fnmatch import fnmatchcase
 from soci.image.documents import PlatformImage
 from soci.oci import media_types
 from soci.oci.manifest import ImageManifest
+from soci.oci.reference import MAX_TAG_LENGTH
 from soci.service.messages import ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, NamePatterns, Rules, TagPolicy, UntaggedImages
-
-MAX_TAG_LENGTH = 128
-"""Of the distribution spec."""
 
 _SEPARATORS = "._-"
 

@@ -30,6 +30,7 @@ from soci.oci.annotations import (
     SOCI_INDEX_DIGEST,
     SOCI_SPAN_SIZE,
 )
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
@@ -112,7 +113,7 @@ def is_same_content(original: ImageManifest, converted: ImageManifest) -> bool:
 
 
 def _is_gzip_copy(layer: Descriptor, copy: Descriptor) -> bool:
-    is_zstd = media_types.compression_of(layer.media_type) is media_types.Compression.ZSTD
+    is_zstd = media_types.compression_of(layer.media_type) is Compression.ZSTD
     return is_zstd and copy.media_type == media_types.as_gzip(layer.media_type)
 
 

@@ -14,18 +14,11 @@ from soci.image.documents import fetch_image
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.oci.media_types import Compression
 from soci.places.ports import ImageOpener, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.service.layer.reuse import Entry, LayerPlace, NothingKnown, ZtocCatalog, fetch_diff_ids_of, reuse
 from soci.service.layer_messages import GzipCopyMade, LayerJob, LayerOutcome
 from soci.service.settings.configuration import Configuration
-
-_MEDIA_TYPES = {
-    Compression.GZIP: media_types.OCI_LAYER_GZIP,
-    Compression.UNCOMPRESSED: media_types.OCI_LAYER,
-    Compression.ZSTD: media_types.OCI_LAYER_ZSTD,
-}
 
 
 class _Count:
@@ -69,7 +62,9 @@ def index_one_layer(
 
 def _place_of(job: LayerJob, configuration: Configuration, open_image: ImageOpener) -> LayerPlace:
     item = job.layer
-    layer = Descriptor(media_type=_MEDIA_TYPES[item.compression], digest=item.digest, size=item.size)
+    layer = Descriptor(
+        media_type=media_types.LAYER_TYPES[item.compression], digest=item.digest, size=item.size
+    )
     return LayerPlace(
         planned=PlannedLayer(descriptor=layer, decision=item.compression),
         settings=configuration.index.settings,

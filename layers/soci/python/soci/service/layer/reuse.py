@@ -31,9 +31,8 @@ from soci.errors import (
     SourceError,
 )
 from soci.image.documents import fetch_image
-from soci.image.files import inflated
 from soci.image.indexed import fetch_ztoc
-from soci.layer.chunks import WINDOW_BYTES
+from soci.layer.decompress import decompress_layer
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -212,8 +211,8 @@ def _check_unpacked(place: LayerPlace, copy: Descriptor) -> None:
     """Check that a gzip copy unpacks to the layer: an image whose layer is another one would be another image."""
     tar_hash = hashlib.sha256()
     with place.store.open_blob(copy) as pieces:
-        for chunk in inflated(checked(copy, pieces)):
-            tar_hash.update(memoryview(chunk.buffer)[WINDOW_BYTES : chunk.end])
+        for chunk in decompress_layer(checked(copy, pieces)):
+            tar_hash.update(chunk.data)
     found = Digest(algorithm="sha256", hex=tar_hash.hexdigest())
     for expected in fetch_diff_ids_of(place.store, place.planned.descriptor.digest):
         if found != expected:

@@ -9,8 +9,8 @@ from soci.build.plan import plan_layers
 from soci.errors import BlobMissing, IntegrityError, InvalidReference, NotInImage, RegistryError
 from soci.image.documents import Image, fetch_image
 from soci.oci import media_types
+from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
-from soci.oci.media_types import Compression
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.reasons import LeftOut
 from soci.service.filter.rules import image_size_bytes
