@@ -13,7 +13,7 @@ side_by_side := -n 2 --dist loadfile # what a file sets up once stays with it
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv layers demo test check lint types synth bench lock clean system-packages
+.PHONY: help venv layers demo test test-all check lint types synth mutants bench lock clean system-packages
 
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
@@ -40,6 +40,9 @@ demo: venv ## Run the whole service on this machine: an image is pushed, and its
 test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.
 	$(python) -m pytest $(or $(ARGS),$(side_by_side))
 
+test-all: layers system-packages ## Run the tests with every case of those of which `make test` runs a sample.
+	$(python) -m pytest -m "" $(or $(ARGS),$(side_by_side))
+
 check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
 	@# Without a trace where it shows little and slows much: processes of their own, and layers byte by byte.
 	$(python) -m pytest tests/e2e tests/golden $(side_by_side)
@@ -54,6 +57,9 @@ types: venv ## Check the types.
 
 synth: layers ## Write the CloudFormation template to cdk.out; needs no credentials.
 	$(node) CDK_DISABLE_CLI_TELEMETRY=true npx cdk synth --quiet --no-notices
+
+mutants: venv ## List small changes of a module that its tests miss: MODULE=soci.build.plan; ARGS="--sample 20 --jobs 2".
+	@$(python) -m bench.mutants $(MODULE) $(ARGS)
 
 bench: venv ## Measure the engine and the CLI against their floors, on layers of real packages.
 	$(python) -m bench
