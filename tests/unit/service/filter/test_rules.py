@@ -7,13 +7,13 @@ from soci.oci import media_types
 from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
 from soci.service.filter.rules import (
+    evaluate_names,
+    evaluate_platform,
     image_size_bytes,
-    judge_names,
-    judge_platform,
     matches,
     original_tag,
-    promised_copy_tag,
-    why_no_copy,
+    promised_tag,
+    why_not_promised,
 )
 from soci.service.messages import ImageRequest, Origin
 from soci.service.outcomes import ImageReason
@@ -71,14 +71,14 @@ def test_a_name_is_taken_by_one_pattern_and_by_none_of_those_to_exclude(include,
     ids=lambda value: str(value) if isinstance(value, ImageReason) else "",
 )
 def test_names_alone_decide_on_some_images(asked, rules, reason):
-    verdict = judge_names(asked, settings(rules=rules))
+    verdict = evaluate_names(asked, settings(rules=rules))
 
     assert (verdict.reason if verdict else None) is reason
 
 
 def test_a_long_tag_is_no_trouble_where_it_stays_as_it_is():
-    assert judge_names(request(tag="x" * 128), settings(tagging={"policy": "replace"})) is None
-    assert judge_names(request(tag="x" * 128), settings(index={"version": "v1"})) is None
+    assert evaluate_names(request(tag="x" * 128), settings(tagging={"policy": "replace"})) is None
+    assert evaluate_names(request(tag="x" * 128), settings(index={"version": "v1"})) is None
 
 
 def image(platform: str, *sizes: int) -> PlatformImage:
@@ -111,7 +111,7 @@ def image(platform: str, *sizes: int) -> PlatformImage:
 def test_system_architecture_and_size_decide_on_a_platform(one, reason):
     rules = Rules(min_image_size_bytes=100, max_image_size_bytes=200)
 
-    verdict = judge_platform(one, rules)
+    verdict = evaluate_platform(one, rules)
 
     assert (verdict.reason if verdict else None) is reason
 
@@ -134,7 +134,7 @@ def test_a_layer_that_occurs_twice_counts_once_for_the_size():
     ],
 )
 def test_tags_and_their_copies_tell_of_each_other(tag, copy, original):
-    assert promised_copy_tag(request(tag=tag), settings()) == copy
+    assert promised_tag(request(tag=tag), settings()) == copy
     assert original_tag(request(tag=tag), settings()) == original
 
 
@@ -150,8 +150,8 @@ def test_tags_and_their_copies_tell_of_each_other(tag, copy, original):
 def test_a_suffix_counts_where_it_may_have_been_put_on(suffix, tag, copy):
     others = settings(tagging={"suffix": suffix})
 
-    assert promised_copy_tag(request(tag=tag), others) == copy
-    assert bool(why_no_copy(request(tag=tag), others)) is (copy is None)
+    assert promised_tag(request(tag=tag), others) == copy
+    assert bool(why_not_promised(request(tag=tag), others)) is (copy is None)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_copies_of_copies_come_to_an_end_whatever_suffixes_several_stacks_have(t
     stacks = [settings(tagging={"suffix": suffix}) for suffix in suffixes]
     new, seen = {tag}, {tag}
     while new:
-        new = {promised_copy_tag(request(tag=one), stack) for one in new for stack in stacks} - {None} - seen
+        new = {promised_tag(request(tag=one), stack) for one in new for stack in stacks} - {None} - seen
         seen |= new
         assert len(seen) < 100
 
@@ -183,5 +183,5 @@ def test_copies_of_copies_come_to_an_end_whatever_suffixes_several_stacks_have(t
 def test_there_are_no_copies_under_other_policies(policy):
     others = settings(tagging={"policy": policy})
 
-    assert promised_copy_tag(request(), others) is None
+    assert promised_tag(request(), others) is None
     assert original_tag(request(tag="1.4-soci"), others) is None

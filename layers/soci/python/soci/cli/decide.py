@@ -16,7 +16,7 @@ from soci.places.open import open_source
 from soci.places.ports import ImageSource
 from soci.service.filter.decide import decide as decide_on_image
 from soci.service.filter.requests import parse_request
-from soci.service.filter.rules import judge_names
+from soci.service.filter.rules import evaluate_names
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration
@@ -79,7 +79,7 @@ class _StandIn:
 
 
 def _report_names(request: ImageRequest, configuration: Configuration, *, as_json: bool) -> None:
-    verdict = judge_names(request, configuration)
+    verdict = evaluate_names(request, configuration)
     action = Action.SKIP if verdict else None
     reason, detail = (verdict.reason, verdict.detail) if verdict else (None, "")
     if as_json:

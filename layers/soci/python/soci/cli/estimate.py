@@ -20,7 +20,7 @@ from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes
 from soci.service.estimate import DEFAULT_SIZES, PUT_IMAGE_PER_SECOND, Assumptions, Estimate
 from soci.service.filter.decide import decide
-from soci.service.filter.rules import promised_copy_tag
+from soci.service.filter.rules import promised_tag
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, NamePatterns
@@ -131,7 +131,7 @@ def _decide(image: str, configuration: Configuration) -> Decision:
     source = open_source(reference)
     source.fetch_root()  # that it is not there is an error here, no decision
     decision = decide(request, replace(configuration, rules=rules), lambda _, __: source)
-    is_promised = decision.platforms and promised_copy_tag(request, configuration) is not None
+    is_promised = decision.platforms and promised_tag(request, configuration) is not None
     if decision.action is Action.SKIP and is_promised and decision.reason is not ImageReason.NOT_AN_IMAGE:
         return replace(decision, action=Action.TAG)  # every other tag seemed to name the image already
     return decision

@@ -30,12 +30,12 @@ from soci.oci.digest import Digest
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut
 from soci.service.filter.rules import (
-    Verdict,
-    judge_names,
-    judge_platform,
+    Rejection,
+    evaluate_names,
+    evaluate_platform,
     original_tag,
-    promised_copy_tag,
-    why_no_copy,
+    promised_tag,
+    why_not_promised,
 )
 from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2
 from soci.service.layer_messages import OUTCOME_BYTES, LayerItem
@@ -69,7 +69,7 @@ class _Judged:
 
     image: PlatformImage
     layers: tuple[PlannedLayer, ...] = ()
-    verdict: Verdict | None = None
+    verdict: Rejection | None = None
 
     @property
     def items(self) -> tuple[LayerItem, ...]:
@@ -103,7 +103,7 @@ def decide(request: ImageRequest, configuration: Configuration, open_image: Sour
         NotInImage: a person named an image that is not there. For an event, or in a re-index, that is a decision.
         SourceError: the registry cannot be read.
     """
-    if verdict := judge_names(request, configuration):
+    if verdict := evaluate_names(request, configuration):
         return _skip(request, verdict)
     found = _find(request, configuration, open_image)
     return found if isinstance(found, Decision) else _decide_on_image(found, configuration, open_image)
@@ -116,31 +116,31 @@ def _find(request: ImageRequest, configuration: Configuration, open_image: Sourc
         root = source.fetch_root()
         content = recognise(root, source.fetch_manifest(root))
     except InvalidDocument as error:
-        return _skip(request, Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=str(error)))
+        return _skip(request, Rejection(reason=ImageReason.NOT_AN_IMAGE, detail=str(error)))
     except _GONE as error:
         if request.is_by_hand:
             raise NotInImage(str(error)) from None
-        return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
+        return _skip(request, Rejection(reason=ImageReason.IMAGE_GONE, detail=str(error)))
     request = replace(request, digest=request.digest or root.digest)
     if verdict := _judge_root(request, root, content):
         return _skip(request, verdict)
     try:
         return _Found(request=request, source=source, image=fetch_image(source, root, limits=LIMITS))
     except TooManyManifests as error:
-        verdict = Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=str(error))
+        verdict = Rejection(reason=ImageReason.PLAN_TOO_LARGE, detail=str(error))
         return _index_nothing(request, verdict, configuration, open_image)
     except _GONE as error:
-        return _skip(request, Verdict(reason=ImageReason.IMAGE_GONE, detail=str(error)))
+        return _skip(request, Rejection(reason=ImageReason.IMAGE_GONE, detail=str(error)))
 
 
-def _judge_root(request: ImageRequest, root: Descriptor, content: Content) -> Verdict | None:
+def _judge_root(request: ImageRequest, root: Descriptor, content: Content) -> Rejection | None:
     """Say why what a request names by now is nothing to decide on."""
     if request.digest != root.digest:
-        return Verdict(reason=ImageReason.SUPERSEDED, detail=f"{request.tag} names {root.digest}")
+        return Rejection(reason=ImageReason.SUPERSEDED, detail=f"{request.tag} names {root.digest}")
     if content is Content.SOCI_INDEX:
-        return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
+        return Rejection(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
     if content is not Content.IMAGE:
-        return Verdict(reason=ImageReason.NOT_AN_IMAGE, detail=f"an {content.name.lower()}")
+        return Rejection(reason=ImageReason.NOT_AN_IMAGE, detail=f"an {content.name.lower()}")
     return None
 
 
@@ -152,13 +152,13 @@ def _decide_on_image(found: _Found, configuration: Configuration, open_image: So
     if not planned:
         return _decide_on_nothing(found.request, configuration, judged, open_image)
     if not found.request.force and _is_done(found, configuration, planned, open_image):
-        return _skip(found.request, Verdict(reason=ImageReason.ALREADY_INDEXED))
+        return _skip(found.request, Rejection(reason=ImageReason.ALREADY_INDEXED))
     plan = _plan(found.request, judged)
     misfit = _judge_plan(plan)
     return _index_nothing(found.request, misfit, configuration, open_image) if misfit else plan
 
 
-def _judge_origin(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Verdict | None:
+def _judge_origin(found: _Found, configuration: Configuration, open_image: SourceOpener) -> Rejection | None:
     """Recognise what was made here: SOCI-enabled images, and images whose tag was set for want of an index.
 
     Only a person may ask for an image that is SOCI-enabled, under its own tag: it may have to be made anew.
@@ -166,12 +166,12 @@ def _judge_origin(found: _Found, configuration: Configuration, open_image: Sourc
     original = original_tag(found.request, configuration)
     if has_own_index(found.image, found.source):
         if found.request.is_event or original is not None:
-            return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="an image with a SOCI index")
+            return Rejection(reason=ImageReason.OWN_ARTIFACT, detail="an image with a SOCI index")
         return None
     if original is not None and _names(
         open_image(found.request.repository, original), found.image.root.digest
     ):
-        return Verdict(reason=ImageReason.OWN_ARTIFACT, detail=f"the image of {original}")
+        return Rejection(reason=ImageReason.OWN_ARTIFACT, detail=f"the image of {original}")
     return None
 
 
@@ -200,13 +200,13 @@ def _planned(judged: Sequence[_Judged]) -> list[PlannedImage]:
 
 def _judge_image(one: PlatformImage, configuration: Configuration) -> _Judged:
     if recognise_manifest(one.manifest) is not Content.IMAGE:
-        return _Judged(image=one, verdict=Verdict(reason=ImageReason.NOT_AN_IMAGE))
-    if verdict := judge_platform(one, configuration.rules):
+        return _Judged(image=one, verdict=Rejection(reason=ImageReason.NOT_AN_IMAGE))
+    if verdict := evaluate_platform(one, configuration.rules):
         return _Judged(image=one, verdict=verdict)
     layers = plan_layers(one.manifest, configuration.index.settings)
     verdict = None
     if all(isinstance(layer.decision, LeftOut) for layer in layers):
-        verdict = Verdict(reason=ImageReason.NO_LAYER_TO_INDEX, detail=f"{len(layers)} layers")
+        verdict = Rejection(reason=ImageReason.NO_LAYER_TO_INDEX, detail=f"{len(layers)} layers")
     return _Judged(image=one, layers=layers, verdict=verdict)
 
 
@@ -218,7 +218,9 @@ def _decide_on_nothing(
     verdict = min(
         verdicts,
         key=lambda one: _MOST_TELLING.index(one.reason),
-        default=Verdict(reason=ImageReason.NOT_AN_IMAGE, detail="an index without an image that is at hand"),
+        default=Rejection(
+            reason=ImageReason.NOT_AN_IMAGE, detail="an index without an image that is at hand"
+        ),
     )
     platforms = tuple(_platform_plan(one, {}) for one in judged)
     decision = _index_nothing(request, verdict, configuration, open_image, platforms)
@@ -228,7 +230,7 @@ def _decide_on_nothing(
 
 def _index_nothing(
     request: ImageRequest,
-    verdict: Verdict,
+    verdict: Rejection,
     configuration: Configuration,
     open_image: SourceOpener,
     platforms: tuple[PlatformPlan, ...] = (),
@@ -237,9 +239,9 @@ def _index_nothing(
     decision = replace(_skip(request, verdict), platforms=platforms)
     if verdict.reason is ImageReason.NOT_AN_IMAGE:
         return decision
-    tag = promised_copy_tag(request, configuration)
+    tag = promised_tag(request, configuration)
     if tag is None:
-        texts = (verdict.detail, why_no_copy(request, configuration))
+        texts = (verdict.detail, why_not_promised(request, configuration))
         return replace(decision, detail="; ".join(filter(None, texts)))
     if _names(open_image(request.repository, tag), request.digest):
         return replace(decision, detail=f"{verdict.detail}; {tag} names the image already")
@@ -263,7 +265,7 @@ def _is_done(
     return has_v2(open_image(found.request.repository, str(tag)), found.image, planned, index.settings)
 
 
-def _skip(request: ImageRequest, verdict: Verdict) -> Decision:
+def _skip(request: ImageRequest, verdict: Rejection) -> Decision:
     return Decision(action=Action.SKIP, request=request, reason=verdict.reason, detail=verdict.detail)
 
 
@@ -294,7 +296,7 @@ def _platform_plan(one: _Judged, places: Mapping[LayerItem, int]) -> PlatformPla
     )
 
 
-def _judge_plan(decision: Decision) -> Verdict | None:
+def _judge_plan(decision: Decision) -> Rejection | None:
     """Say that no state can hold a decision, and later the outcomes of all its layers, if that is so.
 
     Only images made to do harm, or for a dozen platforms of a hundred layers each, have such plans.
@@ -304,4 +306,4 @@ def _judge_plan(decision: Decision) -> Verdict | None:
     if len(document) + outcomes_bytes <= STATE_LIMIT_BYTES:
         return None
     detail = f"{len(decision.layers)} layers to index, {len(decision.platforms)} platforms"
-    return Verdict(reason=ImageReason.PLAN_TOO_LARGE, detail=detail)
+    return Rejection(reason=ImageReason.PLAN_TOO_LARGE, detail=detail)

@@ -18,7 +18,7 @@ _SEPARATORS = "._-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Rejection:
     """Why something is not indexed, and what in this case led to it."""
 
     reason: ImageReason
@@ -32,7 +32,7 @@ def matches(name: str, patterns: NamePatterns) -> bool:
     )
 
 
-def judge_names(request: ImageRequest, configuration: Configuration) -> Verdict | None:
+def evaluate_names(request: ImageRequest, configuration: Configuration) -> Rejection | None:
     """Say why an image is left out, as far as the request alone tells: names, and the type that an event may give.
 
     The rule on untagged images is for those that arrive. Who names a digest by hand means that image.
@@ -40,35 +40,35 @@ def judge_names(request: ImageRequest, configuration: Configuration) -> Verdict 
     rules, tag = configuration.rules, request.tag
     output_tag = configuration.output_tag(tag) or ""
     if not matches(request.repository, rules.repositories):
-        return Verdict(reason=ImageReason.REPOSITORY_EXCLUDED, detail=request.repository)
+        return Rejection(reason=ImageReason.REPOSITORY_EXCLUDED, detail=request.repository)
     if tag is not None and not matches(tag, rules.tags):
-        return Verdict(reason=ImageReason.TAG_EXCLUDED, detail=tag)
+        return Rejection(reason=ImageReason.TAG_EXCLUDED, detail=tag)
     if media_types.is_soci_config(request.artifact_type):
-        return Verdict(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
+        return Rejection(reason=ImageReason.OWN_ARTIFACT, detail="a SOCI index")
     if tag is None and request.is_event and rules.untagged_images is UntaggedImages.LEAVE_OUT:
-        return Verdict(reason=ImageReason.UNTAGGED)
+        return Rejection(reason=ImageReason.UNTAGGED)
     if len(output_tag) > MAX_TAG_LENGTH:
-        return Verdict(
+        return Rejection(
             reason=ImageReason.TAG_TOO_LONG,
             detail=f"{len(output_tag)} characters, a tag has {MAX_TAG_LENGTH} at most",
         )
     return None
 
 
-def judge_platform(one: PlatformImage, rules: Rules) -> Verdict | None:
+def evaluate_platform(one: PlatformImage, rules: Rules) -> Rejection | None:
     """Say why one platform's image is left out: another system or architecture, too small, too large."""
     platform = one.platform.normalized()
     size_bytes = image_size_bytes(one.manifest)
     if platform.os != "linux":
-        return Verdict(reason=ImageReason.NOT_LINUX, detail=str(platform))
+        return Rejection(reason=ImageReason.NOT_LINUX, detail=str(platform))
     if platform.architecture not in rules.architectures:
-        return Verdict(reason=ImageReason.ARCHITECTURE_EXCLUDED, detail=str(platform))
+        return Rejection(reason=ImageReason.ARCHITECTURE_EXCLUDED, detail=str(platform))
     if size_bytes < rules.min_image_size_bytes:
         detail = f"{size_bytes} bytes, the minimum is {rules.min_image_size_bytes}"
-        return Verdict(reason=ImageReason.IMAGE_TOO_SMALL, detail=detail)
+        return Rejection(reason=ImageReason.IMAGE_TOO_SMALL, detail=detail)
     if rules.max_image_size_bytes is not None and size_bytes > rules.max_image_size_bytes:
         detail = f"{size_bytes} bytes, the maximum is {rules.max_image_size_bytes}"
-        return Verdict(reason=ImageReason.IMAGE_TOO_LARGE, detail=detail)
+        return Rejection(reason=ImageReason.IMAGE_TOO_LARGE, detail=detail)
     return None
 
 
@@ -77,7 +77,7 @@ def image_size_bytes(manifest: ImageManifest) -> int:
     return sum({layer.digest: layer.size for layer in manifest.layers or ()}.values())
 
 
-def promised_copy_tag(request: ImageRequest, configuration: Configuration) -> str | None:
+def promised_tag(request: ImageRequest, configuration: Configuration) -> str | None:
     """Return the tag to set on the image itself when nothing of it is indexed; None when there is no such promise.
 
     A tag that has the suffix already gets no such copy: copies of copies would go on for ever.
@@ -88,7 +88,7 @@ def promised_copy_tag(request: ImageRequest, configuration: Configuration) -> st
     return configuration.output_tag(tag)
 
 
-def why_no_copy(request: ImageRequest, configuration: Configuration) -> str:
+def why_not_promised(request: ImageRequest, configuration: Configuration) -> str:
     """Say of a tag that it gets no copy for what it looks like; "" if that is not why."""
     tag, suffix = request.tag, configuration.tagging.suffix
     if tag is None or not _promises_copies(configuration) or not _has_suffix(tag, suffix):

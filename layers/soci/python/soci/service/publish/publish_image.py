@@ -26,7 +26,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
-from soci.service.filter.rules import promised_copy_tag
+from soci.service.filter.rules import promised_tag
 from soci.service.messages import (
     Action,
     ImageRequest,
@@ -149,7 +149,7 @@ def _publish(place: _Place, store: ImageStore, image: Image, made: Made, publish
 
 def _publish_nothing(place: _Place, store: ImageStore, image: Descriptor, nothing: Published) -> Published:
     """Set the promised tag on the image itself, if the settings promise one all the same."""
-    if promised_copy_tag(place.request, place.configuration) is None:
+    if promised_tag(place.request, place.configuration) is None:
         return nothing
     v2 = place.set_tag(store, image, image)
     outcome = Outcome.NOTHING_TO_INDEX if v2.tag is None else Outcome.TAGGED

@@ -16,7 +16,7 @@ from soci.oci.manifest import ImageIndex
 from soci.places.ports import ImageOpener, ImageSource, ReferrerSource
 from soci.places.registry.ecr_api import EcrImage
 from soci.service.filter.requests import LISTED_FIELD
-from soci.service.filter.rules import judge_names, judge_platform, original_tag, promised_copy_tag
+from soci.service.filter.rules import evaluate_names, evaluate_platform, original_tag, promised_tag
 from soci.service.messages import ImageRequest
 from soci.service.settings.configuration import Configuration
 
@@ -71,7 +71,7 @@ class Examiner:
             return False
         if original is not None and original in image.tags:
             return False  # set on the image itself, for want of an index
-        if self.only_missing and judge_names(candidate.request, self.configuration) is not None:
+        if self.only_missing and evaluate_names(candidate.request, self.configuration) is not None:
             return False  # it never has one
         in_doubt = (
             candidate.tag is None
@@ -115,12 +115,12 @@ class Examiner:
     def _needs_none(self, candidate: Candidate, image: Image) -> bool:
         """Tell whether the rules leave out every platform, and the tag that is promised all the same is set."""
         return self._has_promised(candidate) and all(
-            judge_platform(one, self.configuration.rules) for one in image.images
+            evaluate_platform(one, self.configuration.rules) for one in image.images
         )
 
     def _has_promised(self, candidate: Candidate) -> bool:
         """Tell whether the tag is set that is promised to an image of which nothing is indexed."""
-        promised = promised_copy_tag(candidate.request, self.configuration)
+        promised = promised_tag(candidate.request, self.configuration)
         return promised in (None, *candidate.image.tags)
 
     def _has_index(
@@ -134,7 +134,7 @@ class Examiner:
 
     def _has_v1(self, source: ImageSource, image: Image) -> bool:
         rules = self.configuration.rules
-        meant = [one for one in image.images if judge_platform(one, rules) is None]
+        meant = [one for one in image.images if evaluate_platform(one, rules) is None]
         return (
             bool(meant)
             and isinstance(source, ReferrerSource)
