@@ -230,8 +230,8 @@ def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone
     [
         ([], ["got [], want an object"]),
         (None, ["got nothing, want an object"]),
-        ({"containerDefinitions": []}, ["got [], want a list of containers, one at least"]),
-        ({}, ["containerDefinitions: got nothing, want a list of containers"]),
+        ({"containerDefinitions": []}, ["got [], want a list with at least one container"]),
+        ({}, ["containerDefinitions: got nothing, want a list with at least one container"]),
         (
             {
                 "containerDefinitions": [{"name": "a"}, 5],

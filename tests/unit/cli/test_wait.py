@@ -65,7 +65,7 @@ def test_time_that_is_up_is_a_failure_that_says_so(soci_index, image):
     result = soci_index("wait", image, "--timeout", "0.2s", status=1)
 
     assert result.stdout == ""
-    assert result.stderr == f"soci-index: {image}: The index was not there in time.\n"
+    assert result.stderr == f"soci-index: {image}: The index was not ready in time.\n"
     assert soci_index("wait", image, "--timeout", "0", "--json", status=1).document["end"] == "timed-out"
 
 
@@ -75,7 +75,7 @@ def test_settings_say_what_will_not_come(soci_index, image, tmp_path):
 
     result = soci_index("wait", image, "--settings", settings, status=1)
 
-    assert "there will be no index. (repository-excluded: app)" in result.stderr
+    assert "The settings leave the image out. (repository-excluded: app)" in result.stderr
 
 
 def test_settings_that_are_known_decide_what_counts_as_the_index(soci_index, place, image, tmp_path):

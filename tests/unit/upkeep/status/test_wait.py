@@ -149,16 +149,16 @@ def test_a_time_out_says_what_is_there_instead(place):
     store = place("app", "1.4")
     run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
     assert timed_out(place) == (
-        "1.4-soci has no index for linux/arm64; --settings tells what a deployment leaves out"
+        "1.4-soci has no index for linux/arm64; with --settings, platforms that the rules leave out do not count"
     )
-    assert timed_out(place, asks_rules=True) == "1.4-soci is not what the settings would make of the image"
+    assert timed_out(place, asks_rules=True) == "1.4-soci is not the image that the settings would produce"
 
     index(place, by_hand("app", "1.4"), SUFFIX)
     lose_soci_index(place, "1.4-soci")
     assert "no manifest sha256:" in timed_out(place)
 
     place.put("app", both("two"), "1.4")
-    assert timed_out(place) == "1.4-soci is of another image"
+    assert timed_out(place) == "1.4-soci was made from another image"
     assert timed_out(place, settings=V1) == ""
 
 

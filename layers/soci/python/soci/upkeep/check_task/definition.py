@@ -1,4 +1,4 @@
-"""The parts of an ECS task definition that decide how images are loaded (ECS API, `RegisterTaskDefinition`)."""
+"""The fields of an ECS task definition that decide how images are loaded (ECS API, `RegisterTaskDefinition`)."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ class ContainerDefinition:
 
     name: str
     image: str
-    """As it is written, which may be a placeholder."""
+    """As written in the task definition; may be a placeholder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:
-    """What a task definition says about its containers and where they run."""
+    """The containers of a task, and where they run."""
 
     family: str
     platform: Platform
-    """A family of Windows is the system `windows`."""
+    """Every Windows family becomes the operating system `windows`."""
     launch_types: tuple[str, ...]
-    """What it is to be compatible with; nothing said, nothing known."""
+    """The launch types that it requires compatibility with; empty if it names none."""
     containers: tuple[ContainerDefinition, ...]
 
     @property
     def is_for_fargate(self) -> bool:
-        """Whether it may run on Fargate."""
+        """Whether the task may run on Fargate."""
         return not self.launch_types or "FARGATE" in self.launch_types
 
     def only(self, names: Collection[str]) -> TaskDefinition:
-        """Return it with some of its containers."""
+        """Return the task with only the named containers."""
         return replace(self, containers=tuple(one for one in self.containers if one.name in names))
 
 
 def parse_task_definition(document: object) -> TaskDefinition:
-    """Read what is registered, or what `aws ecs describe-task-definition` answers.
+    """Parse a task definition, as registered or as `aws ecs describe-task-definition` prints it.
 
     Raises:
-        InvalidRequest: naming every field that is missing or of the wrong kind.
+        InvalidRequest: names every field that is missing or has the wrong type.
     """
     problems: list[str] = []
     if isinstance(document, Mapping) and isinstance(inner := document.get("taskDefinition"), Mapping):
@@ -89,7 +89,7 @@ def _parse_platform(runtime: Mapping[str, object], problems: list[str]) -> Platf
 def _parse_containers(listed: object, problems: list[str]) -> tuple[ContainerDefinition, ...]:
     if not isinstance(listed, list) or not listed:
         problems.append(
-            f"containerDefinitions: got {_shown(listed)}, want a list of containers, one at least"
+            f"containerDefinitions: got {_shown(listed)}, want a list with at least one container"
         )
         return ()
     containers = []

@@ -1,4 +1,4 @@
-"""How Fargate would load the image of a container (ECS developer guide, "Fargate task definition differences")."""
+"""Predict how Fargate loads a container's image (ECS developer guide, "Fargate task definition differences")."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _FIRST_LAZY_VERSION = (1, 4, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a task definition does not say."""
+    """The facts that a task definition does not contain."""
 
     configuration: Configuration
-    """By which images are indexed: the suffix of tags, what is too small."""
+    """The settings of the index builder."""
     open_registry: Callable[[str], Inventory]
     platform_version: str = LATEST
     account_has_v1: bool = False
-    """Whether the account used SOCI before version 2, and so may use indexes of version 1."""
+    """Whether the account used SOCI before version 2 existed: only such accounts can use version 1 indexes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class _Why:
 
 
 def evaluate_task(task: TaskDefinition, circumstances: Circumstances) -> Iterator[Verdict]:
-    """Tell of each container how its image would be loaded. What cannot be asked is a verdict, no error."""
+    """Yield a verdict for each container. A registry that cannot be read gives a verdict, not an error."""
     for container in task.containers:
         why = _evaluate_task_settings(task, circumstances) or _evaluate_container(
             container, task, circumstances
@@ -63,7 +63,7 @@ def evaluate_task(task: TaskDefinition, circumstances: Circumstances) -> Iterato
 
 
 def _evaluate_task_settings(task: TaskDefinition, circumstances: Circumstances) -> _Why | None:
-    """Say what in the task rules out lazy loading, whatever the image is."""
+    """Say why the task rules out lazy loading for every image; None if it does not."""
     if not task.is_for_fargate:
         return _Why(reason=TaskReason.NOT_FARGATE, detail=", ".join(task.launch_types))
     if task.platform.os != "linux":
@@ -77,16 +77,18 @@ def _evaluate_task_settings(task: TaskDefinition, circumstances: Circumstances) 
 def _evaluate_container(
     container: ContainerDefinition, task: TaskDefinition, circumstances: Circumstances
 ) -> _Why | str:
-    """Say why an image is not loaded lazily; or how much of it is, if it is."""
+    """Say why an image is not loaded lazily, or how much of it is."""
     reference = _parse_image(container.image)
     if isinstance(reference, _Why):
         return reference
     registry = circumstances.open_registry(reference.host)
     if not registry.has_api:
         return _Why(reason=TaskReason.OTHER_REGISTRY, detail=reference.host)
-    look = _Look(reference=reference, registry=registry, task=task, circumstances=circumstances)
+    evaluation = _ImageEvaluation(
+        reference=reference, registry=registry, task=task, circumstances=circumstances
+    )
     try:
-        return look.evaluate()
+        return evaluation.evaluate()
     except (NotInImage, BlobMissing) as error:
         return _Why(reason=TaskReason.IMAGE_GONE, detail=str(error))
     except IntegrityError as error:
@@ -106,8 +108,8 @@ def _parse_image(image: str) -> RegistryRef | _Why:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """An image of ECR, looked at for one task."""
+class _ImageEvaluation:
+    """Evaluates one image in ECR for one task."""
 
     reference: RegistryRef
     registry: Inventory
@@ -134,29 +136,29 @@ class _Look:
     def _evaluate_indexed(self, mine: PlatformFacts) -> _Why | str:
         layers = _layers(mine)
         indexed = [layer for layer in layers if layer.digest in mine.layers_indexed]
-        told = (
+        share = (
             f"{len(indexed)} of {len(layers)} layers, "
             f"{sum(layer.size for layer in indexed)} of {sum(layer.size for layer in layers)} bytes"
         )
         if not indexed:
-            return _Why(reason=TaskReason.NO_LAYER_INDEXED, detail=told)
+            return _Why(reason=TaskReason.NO_LAYER_INDEXED, detail=share)
         if any(map(_is_zstd, layers)):
-            return _Why(reason=TaskReason.ZSTD, detail=f"indexed: {told}", loading=Loading.UNSURE)
-        return told
+            return _Why(reason=TaskReason.ZSTD, detail=f"indexed: {share}", loading=Loading.UNSURE)
+        return share
 
     def _say_why(self, image: Image, mine: PlatformFacts, platforms: tuple[PlatformFacts, ...]) -> _Why:
-        """Find the most telling reason why an image has no index that the task could use."""
+        """Return the most helpful reason why the task can use no index of the image."""
         if any(IndexVersion.V2 in one.versions for one in platforms):
             indexed = [str(one.platform) for one in platforms if IndexVersion.V2 in one.versions]
             return _Why(reason=TaskReason.OTHER_PLATFORM, detail=f"indexed: {', '.join(indexed)}")
-        copy = self._find_copy(image)
-        if copy is not None:
-            return _Why(reason=TaskReason.OTHER_TAG, detail=f"{self.reference.name}:{copy}")
+        other_tag = self._find_converted_tag(image)
+        if other_tag is not None:
+            return _Why(reason=TaskReason.OTHER_TAG, detail=f"{self.reference.name}:{other_tag}")
         if IndexVersion.V1 in mine.versions:
             return _Why(reason=TaskReason.V1_ONLY)
-        return self._say_why_there_is_none(mine)
+        return self._say_why_not_indexed(mine)
 
-    def _say_why_there_is_none(self, mine: PlatformFacts) -> _Why:
+    def _say_why_not_indexed(self, mine: PlatformFacts) -> _Why:
         configuration = self.circumstances.configuration
         zstd = [layer for layer in _layers(mine) if _is_zstd(layer)]
         if zstd:
@@ -170,17 +172,17 @@ class _Look:
             return _Why(reason=TaskReason.NO_LAYER_TO_INDEX, detail=f"{len(planned)} layers")
         return _Why(reason=TaskReason.NO_INDEX)
 
-    def _find_copy(self, image: Image) -> str | None:
-        """Find the tag of the SOCI-enabled copy that the service makes of an image; None if there is none."""
+    def _find_converted_tag(self, image: Image) -> str | None:
+        """Return the tag of the converted image that the service makes of an image; None if there is none."""
         repository, suffix = self.reference.repository, self.circumstances.configuration.tagging.suffix
         for tag in self._tags(image):
-            copy = find_converted(self.registry.open_image, repository, tag + suffix)
-            if copy is not None and copy.is_of(image):
-                return copy.tag
+            converted = find_converted(self.registry.open_image, repository, tag + suffix)
+            if converted is not None and converted.is_of(image):
+                return converted.tag
         return None
 
     def _tags(self, image: Image) -> tuple[str, ...]:
-        """Return the tags of an image; one that is named by digest alone is looked for in the list."""
+        """Return the tags of the image. If the task names its digest, the repository is listed for them."""
         if self.reference.digest is None:
             return (self.reference.tag or DEFAULT_TAG,)
         listed = self.registry.fetch_images(self.reference.repository, only_tagged=True)
@@ -188,7 +190,7 @@ class _Look:
 
 
 def _layers(one: PlatformFacts) -> list[Descriptor]:
-    """Return the layers, each content once."""
+    """Return the distinct layers."""
     return list({layer.digest: layer for layer in one.image.manifest.layers or ()}.values())
 
 

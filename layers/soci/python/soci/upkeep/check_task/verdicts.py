@@ -1,4 +1,4 @@
-"""How an image is loaded, and the closed list of reasons why not lazily, one sentence each."""
+"""The verdict on a container: how its image is loaded, and the reasons why it is not loaded lazily."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Loading(StrEnum):
-    """How a container's image is loaded before it starts."""
+    """How a container's image is loaded."""
 
     LAZY = "lazy"
     WHOLE = "whole"
@@ -15,7 +15,7 @@ class Loading(StrEnum):
 
 
 class TaskReason(StrEnum):
-    """Why an image is not, or not surely, loaded lazily. The values stand in `--json` output."""
+    """Why an image is not loaded lazily, or perhaps not. The values appear in `--json` output."""
 
     NOT_FARGATE = "not-fargate"
     WINDOWS = "windows"
@@ -42,29 +42,29 @@ class TaskReason(StrEnum):
 
 
 _SENTENCES = {
-    TaskReason.NOT_FARGATE: "Fargate loads lazily by itself; the task definition is for something else.",
+    TaskReason.NOT_FARGATE: "The task definition is not for Fargate.",
     TaskReason.WINDOWS: "Windows containers are never loaded lazily.",
     TaskReason.PLATFORM_VERSION: "Fargate loads lazily from platform version 1.4.0 on.",
-    TaskReason.INVALID_IMAGE: "This is no image reference, or a placeholder that something fills in later.",
+    TaskReason.INVALID_IMAGE: "This is no image reference. It may be a placeholder.",
     TaskReason.OTHER_REGISTRY: "Only images in a private registry of Amazon ECR are loaded lazily.",
-    TaskReason.UNREADABLE: "The registry could not be asked.",
-    TaskReason.IMAGE_GONE: "The registry has no such image: the task would not start.",
-    TaskReason.ARCHITECTURE_MISMATCH: "The image has nothing for the architecture of the task, which would not start.",
+    TaskReason.UNREADABLE: "The registry could not be read.",
+    TaskReason.IMAGE_GONE: "The image is not in the registry: the task would not start.",
+    TaskReason.ARCHITECTURE_MISMATCH: "The image lacks the architecture of the task: the task would not start.",
     TaskReason.BROKEN: "A document of the image or of its index is missing or damaged.",
-    TaskReason.OTHER_TAG: "The index belongs to a SOCI-enabled copy under another tag: the task has to name that one.",
+    TaskReason.OTHER_TAG: "The converted image has another tag: the task has to name that tag.",
     TaskReason.OTHER_PLATFORM: "The image has an index, but not for the architecture of the task.",
-    TaskReason.NO_LAYER_INDEXED: "The image has an index, but of none of its layers.",
-    TaskReason.V1_ONLY: "There is only an index of version 1, which accounts that are new to SOCI cannot use.",
+    TaskReason.NO_LAYER_INDEXED: "The image has an index, but the index covers no layer.",
+    TaskReason.V1_ONLY: "There is only a version 1 index, which new AWS accounts cannot use.",
     TaskReason.ZSTD: "The image has layers compressed with zstd; only gzip and uncompressed layers are loaded lazily.",
-    TaskReason.IMAGE_TOO_SMALL: "The image has no index, and is so small that it starts no slower without one.",
-    TaskReason.NO_LAYER_TO_INDEX: "The image has no index, and no layer that is worth one.",
+    TaskReason.IMAGE_TOO_SMALL: "The image has no index and is too small to gain from one.",
+    TaskReason.NO_LAYER_TO_INDEX: "The image has no index and no layer that can be indexed.",
     TaskReason.NO_INDEX: "The image has no index.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What becomes of one container's image."""
+    """How one container's image is loaded, and why."""
 
     container: str
     image: str

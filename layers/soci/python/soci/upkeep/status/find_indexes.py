@@ -1,4 +1,4 @@
-"""Which indexes an image has, found as a lazy reader finds them. Nothing of a layer and no zTOC is read."""
+"""Find the indexes of an image as a lazy reader does. Reads documents only, no layer and no zTOC."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from soci.service.filter.decide import SourceOpener
 from soci.service.filter.up_to_date import is_same_content
 from soci.settings import IndexVersion
 
-FindReferrer = Callable[[ImageSource, Digest], Digest | None]
-"""Finds the index of version 1 of an image manifest."""
+IndexV1Finder = Callable[[ImageSource, Digest], Digest | None]
+"""Finds the version 1 index of an image manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,34 +32,34 @@ class PlatformFacts:
     image: PlatformImage
     versions: frozenset[IndexVersion]
     layers_indexed: frozenset[Digest]
-    """By the index that a reader takes: that of version 2, if there is one."""
+    """Layers with a zTOC in the index that a reader takes: version 2, if there is one."""
     problem: str = ""
-    """Why an index that the image names cannot be used; it then counts for nothing."""
+    """Why the index that the image names cannot be used; such an index does not count."""
 
     @property
     def config(self) -> Digest:
-        """What tells the image from another one, whatever was done to its documents."""
+        """The config's digest. It identifies the image: conversion keeps it."""
         return self.image.manifest.config.digest
 
     @property
     def platform(self) -> Platform:
-        """Under its usual names."""
+        """With normalized names."""
         return self.image.platform.normalized()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedImage:
-    """A SOCI-enabled image that is not its original."""
+    """A SOCI-enabled image beside its original."""
 
     tag: str | None
-    """None: it has its digest alone."""
+    """None if only its digest leads to it."""
     digest: Digest
     platforms: tuple[PlatformFacts, ...]
 
     def is_of(self, image: Image) -> bool:
-        """Tell whether it was made of this image: the same config and layers for each platform."""
+        """Tell whether it was made from this image: each platform has the same config and layers."""
         return all(
-            any(is_same_content(one.manifest, two.image.manifest) for two in self.platforms)
+            any(is_same_content(one.manifest, other.image.manifest) for other in self.platforms)
             for one in _platforms_of(image)
         )
 
@@ -69,28 +69,28 @@ class ConvertedImage:
         return next((one.problem for one in self.platforms if one.problem), "")
 
 
-def ask_referrers(source: ImageSource, image: Digest) -> Digest | None:
-    """Ask a place for the index of version 1 that a reader takes: the first. Raises `SourceError`."""
+def fetch_index_v1(source: ImageSource, image: Digest) -> Digest | None:
+    """Ask for the version 1 index that a reader takes: the first. Raises `SourceError`."""
     if not isinstance(source, ReferrerSource):
         return None
     found = source.fetch_referrers(image, media_types.SOCI_INDEX_V1)
     return found[0].digest if found else None
 
 
-def no_referrers(source: ImageSource, image: Digest) -> Digest | None:  # noqa: ARG001 - a `FindReferrer`
-    """Look for version 2 alone."""
+def no_index_v1(source: ImageSource, image: Digest) -> Digest | None:  # noqa: ARG001 - an `IndexV1Finder`
+    """Find nothing: only version 2 matters."""
     return None
 
 
 def find_platforms(
-    source: ImageSource, image: Image, find_referrer: FindReferrer = ask_referrers
+    source: ImageSource, image: Image, find_index_v1: IndexV1Finder = fetch_index_v1
 ) -> tuple[PlatformFacts, ...]:
-    """Look for the indexes of each platform of an image. Raises `SourceError` when the place cannot be asked."""
-    return tuple(_look_at(source, image, one, find_referrer) for one in _platforms_of(image))
+    """Find the indexes of each platform of an image. Raises `SourceError` if the source cannot be read."""
+    return tuple(_find_platform(source, image, one, find_index_v1) for one in _platforms_of(image))
 
 
 def find_converted(open_image: SourceOpener, repository: str, reference: str) -> ConvertedImage | None:
-    """Look for a SOCI-enabled image under a tag or a digest; None when there is none."""
+    """Return the SOCI-enabled image under a tag or a digest; None if there is none."""
     source = open_image(repository, reference)
     try:
         image = fetch_image(source)
@@ -101,7 +101,7 @@ def find_converted(open_image: SourceOpener, repository: str, reference: str) ->
     return ConvertedImage(
         tag=None if ":" in reference else reference,
         digest=image.root.digest,
-        platforms=find_platforms(source, image, no_referrers),
+        platforms=find_platforms(source, image, no_index_v1),
     )
 
 
@@ -112,21 +112,21 @@ def _platforms_of(image: Image) -> tuple[PlatformImage, ...]:
         return ()
 
 
-def _look_at(
-    source: ImageSource, image: Image, one: PlatformImage, find_referrer: FindReferrer
+def _find_platform(
+    source: ImageSource, image: Image, one: PlatformImage, find_index_v1: IndexV1Finder
 ) -> PlatformFacts:
     versions: set[IndexVersion] = set()
     layers: frozenset[Digest] = frozenset()
     problem = ""
-    referrer = find_referrer(source, one.descriptor.digest)
-    if referrer is not None and isinstance(source, DescriptorSource):
+    index_v1 = find_index_v1(source, one.descriptor.digest)
+    if index_v1 is not None and isinstance(source, DescriptorSource):
         with suppress(BlobMissing, IntegrityError):
-            layers = _layers_of(source, source.fetch_descriptor(referrer), media_types.SOCI_INDEX_V1)
+            layers = _fetch_layers(source, source.fetch_descriptor(index_v1), media_types.SOCI_INDEX_V1)
             versions.add(IndexVersion.V1)
     if SOCI_INDEX_DIGEST in one.manifest.annotations:
         try:
-            named = find_soci_index(source, image, one)
-            layers = _layers_of(source, named, media_types.SOCI_INDEX_V2) if named else frozenset()
+            index_v2 = find_soci_index(source, image, one)
+            layers = _fetch_layers(source, index_v2, media_types.SOCI_INDEX_V2) if index_v2 else frozenset()
             versions.add(IndexVersion.V2)
         except (BlobMissing, IntegrityError) as error:
             problem = str(error)
@@ -136,8 +136,12 @@ def _look_at(
     )
 
 
-def _layers_of(source: ImageSource, index: Descriptor, config_type: str) -> frozenset[Digest]:
-    """Return the layers that a SOCI index has zTOCs for. Raises what says that it cannot be used."""
+def _fetch_layers(source: ImageSource, index: Descriptor, config_type: str) -> frozenset[Digest]:
+    """Return the layers that a SOCI index has zTOCs for.
+
+    Raises:
+        BlobMissing, IntegrityError: the index cannot be used.
+    """
     what = f"SOCI index {index.digest}"
     manifest = ImageManifest.parse(source.fetch_manifest(index), what)
     if manifest.config.media_type != config_type:

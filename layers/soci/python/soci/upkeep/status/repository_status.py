@@ -1,7 +1,7 @@
-"""The state of every image of a repository: what the builder would do about it, and what is there.
+"""The state of each image of a repository: which indexes it has, and whether the builder would index it.
 
-The filter decides here too (`soci.service.filter.decide`), so both always agree. What it does not say is found beside
-it: which versions there are, of which platforms, of which image.
+The filter decides here, too (`soci.service.filter.decide`), so `status` and the builder always agree. This module adds
+what the filter does not say: the versions, platforms and originals of the indexes.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from soci.settings import IndexVersion
 from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.status.find_indexes import (
     ConvertedImage,
-    FindReferrer,
+    IndexV1Finder,
     PlatformFacts,
-    ask_referrers,
+    fetch_index_v1,
     find_converted,
     find_platforms,
 )
 from soci.upkeep.status.states import ImageStatus, IndexState
 
-_AT_A_TIME = 8
+_CONCURRENT_READS = 8
 _GONE = (NotInImage, BlobMissing)
 
 
 def fetch_status(inventory: Inventory, repository: str, configuration: Configuration) -> list[ImageStatus]:
-    """Tell the state of each tagged image of a repository, the newest first, then by tag.
+    """Return the state of each tagged image of a repository, the newest first, then by tag.
 
-    A tag that only names the SOCI-enabled copy of another one has no line of its own.
+    The converted image of another tag is reported with that tag, not by itself.
 
     Raises:
-        SourceError: the registry cannot be asked.
+        SourceError: the registry cannot be read.
     """
     listed = list(inventory.fetch_images(repository, only_tagged=False))
     survey = _Survey(
@@ -53,52 +53,57 @@ def fetch_status(inventory: Inventory, repository: str, configuration: Configura
         configuration=configuration,
         open_image=inventory.open_image,
         digests={tag: one.digest for one in listed for tag in one.tags},
-        find_referrer=_listed_referrers(listed) if inventory.has_api else ask_referrers,
-        nameless=_find_nameless(inventory, repository, configuration, listed),
+        find_index_v1=_find_index_v1_in(listed) if inventory.has_api else fetch_index_v1,
+        untagged=_find_untagged(inventory, repository, configuration, listed),
     )
     tasks = [(one, tag) for one in listed for tag in one.tags]
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        found = [status for status in pool.map(survey.look_at, tasks) if status is not None]
+    with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+        found = [status for status in pool.map(survey.examine, tasks) if status is not None]
     return sorted(found, key=lambda one: (-one.pushed_at.timestamp() if one.pushed_at else 0.0, one.tag))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What there is of an image."""
+    """An image and its indexes."""
 
     tag: str
     image: Image
     platforms: tuple[PlatformFacts, ...]
-    copy: ConvertedImage | None = None
-    has_old_copy: bool = False
-    """Whether what lies under the copy's tag was made of another image."""
+    converted: ConvertedImage | None = None
+    has_outdated: bool = False
+    """Whether the converted image's tag leads to one made from another image."""
     has_promised: bool = False
-    """Whether a copy without a tag is what the settings promise; of others the decision tells."""
+    """Whether an untagged converted image is the one that the settings promise. The filter decides on tagged ones."""
 
     @property
     def index_tag(self) -> str | None:
-        """Which tag a task has to name; None if there is no index, or only its digest leads to it."""
-        return self.copy.tag if self.copy else self.tag if is_soci_enabled(self.image) else None
+        """The tag to deploy; None if there is no version 2 index, or only a digest leads to it."""
+        return self.converted.tag if self.converted else self.tag if is_soci_enabled(self.image) else None
 
     @property
     def index_digest(self) -> Digest | None:
-        """The SOCI-enabled image itself."""
+        """The digest of the SOCI-enabled image."""
         root = self.image.root.digest
-        return self.copy.digest if self.copy else root if is_soci_enabled(self.image) else None
+        return self.converted.digest if self.converted else root if is_soci_enabled(self.image) else None
 
     def versions_of(self, one: PlatformFacts) -> frozenset[IndexVersion]:
-        """Add up the image's own indexes and its copy's."""
-        twins = self.copy.platforms if self.copy else ()
+        """Return the versions of a platform: the image's own and those of its converted image."""
+        others = self.converted.platforms if self.converted else ()
         twin = next(
-            (two for two in twins if two.config == one.config and two.platform.matches(one.platform)), None
+            (
+                other
+                for other in others
+                if other.config == one.config and other.platform.matches(one.platform)
+            ),
+            None,
         )
         return one.versions | (twin.versions & {IndexVersion.V2} if twin else frozenset())
 
     @property
     def problem(self) -> str:
-        """Why an index that is named cannot be used."""
+        """Why an index that an image names cannot be used."""
         own = (one.problem for one in self.platforms if one.problem)
-        return next(own, self.copy.problem if self.copy else "")
+        return next(own, self.converted.problem if self.converted else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +115,12 @@ class _Survey:
     open_image: SourceOpener
     digests: Mapping[str, Digest]
     """By tag."""
-    find_referrer: FindReferrer
-    nameless: Sequence[ConvertedImage] | None
-    """SOCI-enabled images without a tag, the newest first, if the settings make such; None: nobody knows of them."""
+    find_index_v1: IndexV1Finder
+    untagged: Sequence[ConvertedImage] | None
+    """Untagged SOCI-enabled images, the newest first, if the settings make any; None if they cannot be listed."""
 
-    def look_at(self, task: tuple[Listed, str]) -> ImageStatus | None:
-        """Tell the state of an image under a tag; None for what belongs to the line of another tag."""
+    def examine(self, task: tuple[Listed, str]) -> ImageStatus | None:
+        """Return the state of a tagged image; None if it is reported with another tag."""
         listed, tag = task
         blank = ImageStatus(
             repository=self.repository,
@@ -125,21 +130,21 @@ class _Survey:
             platforms={},
             pushed_at=listed.pushed_at,
         )
-        open_image = cache(self.open_image)  # what one look has read the other need not read again
+        open_image = cache(self.open_image)  # the filter and `_find` read the same documents
         try:
-            return self._look_at(blank, open_image)
+            return self._examine(blank, open_image)
         except (IntegrityError, *_GONE) as error:
             return replace(blank, detail=str(error))
 
-    def _look_at(self, blank: ImageStatus, open_image: SourceOpener) -> ImageStatus | None:
+    def _examine(self, blank: ImageStatus, open_image: SourceOpener) -> ImageStatus | None:
         request = ImageRequest(repository=self.repository, tag=blank.tag)
         original = original_tag(request, self.configuration)
         if original is not None:
-            copy = find_converted(open_image, self.repository, blank.tag)
-            if copy is not None:
-                return None if original in self.digests else _orphan(blank, copy)
+            converted = find_converted(open_image, self.repository, blank.tag)
+            if converted is not None:
+                return None if original in self.digests else _orphan(blank, converted)
             if self.digests.get(original) == blank.digest:
-                return None  # the tag was promised, and there was nothing to index
+                return None  # the promised tag of an image without anything to index
         decision = decide(request, self.configuration, open_image)
         if decision.reason is ImageReason.NOT_AN_IMAGE:
             return replace(blank, state=IndexState.LEFT_OUT, reason=decision.reason, detail=decision.detail)
@@ -160,30 +165,32 @@ class _Survey:
     def _find(self, tag: str, open_image: SourceOpener) -> _Found:
         source = open_image(self.repository, tag)
         image = fetch_image(source)
-        own = _Found(tag=tag, image=image, platforms=find_platforms(source, image, self.find_referrer))
+        own = _Found(tag=tag, image=image, platforms=find_platforms(source, image, self.find_index_v1))
         tagging = self.configuration.tagging
         if not is_soci_enabled(image) and tagging.policy is TagPolicy.DIGEST_ONLY:
-            return self._with_nameless_copy(own, source, open_image)
+            return self._with_untagged_converted(own, source, open_image)
         if is_soci_enabled(image) or tagging.policy is not TagPolicy.SUFFIX:
             return own
-        copy = find_converted(open_image, self.repository, tag + tagging.suffix)
-        if copy is None:
+        converted = find_converted(open_image, self.repository, tag + tagging.suffix)
+        if converted is None:
             return own
-        return replace(own, copy=copy) if copy.is_of(image) else replace(own, has_old_copy=True)
+        return (
+            replace(own, converted=converted) if converted.is_of(image) else replace(own, has_outdated=True)
+        )
 
-    def _with_nameless_copy(self, own: _Found, source: ImageSource, open_image: SourceOpener) -> _Found:
-        """Add the copy that the settings promise, else the newest one of this image."""
-        copies = [one for one in self.nameless or () if one.is_of(own.image)]
+    def _with_untagged_converted(self, own: _Found, source: ImageSource, open_image: SourceOpener) -> _Found:
+        """Add the converted image that the settings promise, else the newest one of this image."""
+        candidates = [one for one in self.untagged or () if one.is_of(own.image)]
         index, planned = self.configuration.index, plan_platforms(own.image, self.configuration)
-        has_others = not index.makes_v1 or has_v1(source, planned, index.settings)
-        for one in copies:
+        has_promised_v1 = not index.makes_v1 or has_v1(source, planned, index.settings)
+        for one in candidates:
             output = open_image(self.repository, str(one.digest))
-            if has_others and has_v2(output, own.image, planned, index.settings):
-                return replace(own, copy=one, has_promised=True)
-        return replace(own, copy=copies[0] if copies else None)
+            if has_promised_v1 and has_v2(output, own.image, planned, index.settings):
+                return replace(own, converted=one, has_promised=True)
+        return replace(own, converted=candidates[0] if candidates else None)
 
     def _state(self, decision: Decision, found: _Found) -> IndexState:
-        """Name what there is. The decision knows what is meant; see `decide`."""
+        """Return the state. The filter's decision says which platforms are to be indexed; see `decide`."""
         versions = [found.versions_of(one) for one in found.platforms]
         if found.problem:
             return IndexState.BROKEN
@@ -191,59 +198,61 @@ class _Survey:
             return IndexState.INDEXED
         if decision.action is not Action.INDEX:
             return IndexState.INDEXED if any(versions) else IndexState.LEFT_OUT
-        if found.has_old_copy:
+        if found.has_outdated:
             return IndexState.OUTDATED
-        meant = {plan.digest for plan in decision.platforms if plan.reason is None}
-        versions = [found.versions_of(one) for one in found.platforms if one.image.descriptor.digest in meant]
-        return self._state_of_meant(versions)
+        planned = {plan.digest for plan in decision.platforms if plan.reason is None}
+        versions = [
+            found.versions_of(one) for one in found.platforms if one.image.descriptor.digest in planned
+        ]
+        return self._state_of_planned(versions)
 
-    def _state_of_meant(self, versions: Sequence[frozenset[IndexVersion]]) -> IndexState:
-        """Name the state of an image by the versions that each platform has that is meant to be indexed."""
+    def _state_of_planned(self, versions: Sequence[frozenset[IndexVersion]]) -> IndexState:
+        """Return the state of an image from the index versions of the platforms to index."""
         wanted = self.configuration.index.versions
         if all(wanted <= there for there in versions):
             return IndexState.OTHER_SETTINGS
         if any(wanted & there for there in versions):
             return IndexState.PARTLY
-        if self.nameless is None and IndexVersion.V2 in wanted:
+        if self.untagged is None and IndexVersion.V2 in wanted:
             return IndexState.UNKNOWN
         return IndexState.V1_ONLY if any(versions) and IndexVersion.V2 in wanted else IndexState.MISSING
 
 
-def _listed_referrers(listed: Sequence[Listed]) -> FindReferrer:
-    """Look indexes of version 1 up in the list: ECR's quota for referrers is a few requests per second.
+def _find_index_v1_in(listed: Sequence[Listed]) -> IndexV1Finder:
+    """Return a finder that uses the list: ECR allows only a few referrers requests per second.
 
-    A list without subjects, as of something that only looks like ECR, does not tell; then the registry is asked.
+    A list without subjects comes from a registry that only imitates ECR. Then each image's referrers are requested.
     """
     indexes = [one for one in listed if one.artifact_type == media_types.SOCI_INDEX_V1]
     if any(one.subject is None for one in indexes):
-        return ask_referrers
+        return fetch_index_v1
     found = {one.subject: one.digest for one in indexes}
     return lambda _, image: found.get(image)
 
 
-def _find_nameless(
+def _find_untagged(
     inventory: Inventory, repository: str, configuration: Configuration, listed: Sequence[Listed]
 ) -> Sequence[ConvertedImage] | None:
-    """Read the image indexes that have no tag, if that is where the settings put SOCI-enabled images."""
+    """Read the untagged image indexes, if the settings leave SOCI-enabled images untagged."""
     if configuration.tagging.policy is not TagPolicy.DIGEST_ONLY or not configuration.index.makes_v2:
         return ()
     if not inventory.has_api:
         return None
-    untagged = [one for one in listed if not one.tags and media_types.is_index(one.media_type)]
-    untagged.sort(key=lambda one: one.pushed_at.timestamp() if one.pushed_at else 0.0, reverse=True)
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    indexes = [one for one in listed if not one.tags and media_types.is_index(one.media_type)]
+    indexes.sort(key=lambda one: one.pushed_at.timestamp() if one.pushed_at else 0.0, reverse=True)
+    with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
         found = pool.map(
-            lambda one: find_converted(inventory.open_image, repository, str(one.digest)), untagged
+            lambda one: find_converted(inventory.open_image, repository, str(one.digest)), indexes
         )
-        return [copy for copy in found if copy is not None]
+        return [converted for converted in found if converted is not None]
 
 
-def _orphan(blank: ImageStatus, copy: ConvertedImage) -> ImageStatus:
+def _orphan(blank: ImageStatus, converted: ConvertedImage) -> ImageStatus:
     return replace(
         blank,
         state=IndexState.ORPHAN,
-        platforms={str(one.image.platform): one.versions for one in copy.platforms},
-        index_tag=copy.tag,
-        index_digest=copy.digest,
-        size_bytes=max((image_size_bytes(one.image.manifest) for one in copy.platforms), default=None),
+        platforms={str(one.image.platform): one.versions for one in converted.platforms},
+        index_tag=converted.tag,
+        index_digest=converted.digest,
+        size_bytes=max((image_size_bytes(one.image.manifest) for one in converted.platforms), default=None),
     )

@@ -1,4 +1,4 @@
-"""The states that an image can be in, and what is told of each image."""
+"""The states of an image, and the status of one image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soci.settings import IndexVersion
 
 
 class IndexState(StrEnum):
-    """What there is of an index, compared with what the settings promise. The values stand in `--json` output."""
+    """The index that an image has, compared with what the settings promise. The values appear in `--json` output."""
 
     INDEXED = "indexed"
     OTHER_SETTINGS = "other-settings"
@@ -33,34 +33,34 @@ class IndexState(StrEnum):
 
 
 _SENTENCES = {
-    IndexState.INDEXED: "The index that the settings promise is there.",
-    IndexState.OTHER_SETTINGS: "There is an index, made with other settings; indexing again would replace it.",
-    IndexState.PARTLY: "Only some of what the settings promise is there: platforms or versions are missing.",
-    IndexState.V1_ONLY: "There is only an index of version 1, which new accounts cannot use.",
-    IndexState.OUTDATED: "The SOCI-enabled copy is of another image: the tag has moved since.",
-    IndexState.MISSING: "There is no index, and the settings promise one.",
-    IndexState.LEFT_OUT: "The settings leave the image out, or there is nothing in it to index.",
-    IndexState.ORPHAN: "A SOCI-enabled copy whose original tag is gone.",
+    IndexState.INDEXED: "The image has the index that the settings promise.",
+    IndexState.OTHER_SETTINGS: "The index was made with other settings; indexing again would replace it.",
+    IndexState.PARTLY: "Some platforms or versions that the settings promise have no index.",
+    IndexState.V1_ONLY: "There is only a version 1 index, which new AWS accounts cannot use.",
+    IndexState.OUTDATED: "The converted image was made from another image: the tag has moved since.",
+    IndexState.MISSING: "The settings promise an index, and there is none.",
+    IndexState.LEFT_OUT: "The settings leave the image out, or nothing in it can be indexed.",
+    IndexState.ORPHAN: "A converted image whose original tag is gone.",
     IndexState.BROKEN: "A document of the image or of its index is missing or damaged.",
-    IndexState.UNKNOWN: "SOCI-enabled images without a tag (policy digest-only) cannot be found from here.",
+    IndexState.UNKNOWN: "This registry does not list untagged images; under policy digest-only an index has no tag.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
-    """What is told of one image under one of its tags."""
+    """The status of one image under one of its tags."""
 
     repository: str
     tag: str
     digest: Digest
     state: IndexState
     platforms: Mapping[str, frozenset[IndexVersion]]
-    """Indexes by platform; the platforms are those of the image."""
+    """The index versions of each platform of the image."""
     index_tag: str | None = None
-    """Where the SOCI-enabled image is found."""
+    """The tag of the SOCI-enabled image."""
     index_digest: Digest | None = None
     size_bytes: int | None = None
-    """Of the largest platform's layers; None if the image could not be read."""
+    """The layers of the largest platform; None if the image could not be read."""
     pushed_at: datetime | None = None
     reason: ImageReason | None = None
     """Why the settings leave the image out."""
@@ -68,7 +68,7 @@ class ImageStatus:
 
     @property
     def versions(self) -> list[IndexVersion]:
-        """Versions that some platform has."""
+        """The versions that at least one platform has."""
         return sorted({version for versions in self.platforms.values() for version in versions})
 
     def to_document(self, now: datetime) -> dict[str, object]:

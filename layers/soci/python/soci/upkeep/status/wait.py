@@ -1,8 +1,7 @@
-"""Waiting for the index of an image: what a pipeline asks for between its push and its deployment.
+"""Wait for the index of an image: for pipelines, between push and deployment.
 
-The index is ready when a deployment can name it: the tag that the settings promise leads to the SOCI-enabled image of
-this very image, whole, or, if nothing of it was to be indexed, to the image itself. Version 1 sets no tag: its index
-refers to the image.
+Version 2 is ready when the tag that the settings promise leads to the complete converted image, or to the image itself
+if there was nothing to index. Version 1 is ready when an index refers to the image; it has no tag.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ _NOT_THERE = (NotInImage, BlobMissing, IntegrityError)
 
 
 class End(StrEnum):
-    """How a wait ended. The values stand in `--json` output."""
+    """How a wait ended. The values appear in `--json` output."""
 
     INDEXED = "indexed"
     NOTHING_TO_INDEX = "nothing-to-index"
     """The promised tag names the image itself."""
     SKIPPED = "skipped"
-    """The settings say that there will be no index, and promise no tag either."""
+    """The settings leave the image out and promise no tag."""
     SUPERSEDED = "superseded"
-    """The tag names another image by now."""
+    """The tag names another image now."""
     TIMED_OUT = "timed-out"
 
     @property
     def is_ready(self) -> bool:
-        """Whether what a deployment names is there."""
+        """Whether the image can be deployed."""
         return self in (End.INDEXED, End.NOTHING_TO_INDEX)
 
     @property
@@ -54,23 +53,23 @@ class End(StrEnum):
 
 
 _SENTENCES = {
-    End.INDEXED: "The index is there.",
-    End.NOTHING_TO_INDEX: "Nothing was to be indexed; the promised tag names the image itself.",
-    End.SKIPPED: "The settings say that there will be no index.",
-    End.SUPERSEDED: "The tag names another image by now, so this one will not get there.",
-    End.TIMED_OUT: "The index was not there in time.",
+    End.INDEXED: "The index is ready.",
+    End.NOTHING_TO_INDEX: "There was nothing to index; the promised tag names the image itself.",
+    End.SKIPPED: "The settings leave the image out.",
+    End.SUPERSEDED: "The tag names another image now, so this one will get no index.",
+    End.TIMED_OUT: "The index was not ready in time.",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What there is of the index."""
+    """How the wait ended, and what to deploy."""
 
     end: End
     tag: str | None = None
-    """That a deployment has to name."""
+    """The tag to deploy."""
     digest: Digest | None = None
-    """Of what it names."""
+    """What the tag names."""
     versions: tuple[IndexVersion, ...] = ()
     reason: ImageReason | None = None
     detail: str = ""
@@ -90,9 +89,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """An image whose index is waited for.
+    """An image whose index a pipeline waits for.
 
-    `asks_rules` lets the settings say that there will be none, which is known to them alone.
+    With `asks_rules` the configuration is that of the deployment: its rules say whether there will be an index.
     """
 
     repository: str
@@ -112,16 +111,16 @@ class Wait:
         *,
         asks_rules: bool,
     ) -> Wait:
-        """Read the image as the tag names it now.
+        """Read the image that the tag names now.
 
         Raises:
-            InvalidOption: the settings give SOCI-enabled images no tag, so nobody can see when one is there.
+            InvalidOption: the settings leave converted images untagged, so no tag can show that one is ready.
             NotInImage, SourceError: there is no such image, or it cannot be read.
         """
-        is_hidden = configuration.tagging.policy is TagPolicy.DIGEST_ONLY
-        if configuration.index.makes_v2 and is_hidden:
+        is_untagged = configuration.tagging.policy is TagPolicy.DIGEST_ONLY
+        if configuration.index.makes_v2 and is_untagged:
             raise InvalidOption(
-                "policy digest-only: the SOCI-enabled image has no tag to look at; wait for the event "
+                "policy digest-only: the converted image has no tag to wait for; wait for the event "
                 "'SOCI Index Created', which has its digest"
             )
         return cls(
@@ -134,31 +133,31 @@ class Wait:
         )
 
     def until(self, timeout_seconds: float, clock: Clock) -> Found:
-        """Look again and again, ever less often, until there is something to say.
+        """Look repeatedly, with growing pauses, until the wait ends or the time is up.
 
-        A registry that is busy or away for a while is asked again. Raises `SourceError` if it refuses.
+        A busy or unavailable registry is asked again. Raises `SourceError` if it refuses.
         """
         deadline = clock.now() + timeout_seconds
-        pause, trouble = FIRST_PAUSE_SECONDS, ""
+        pause, failure = FIRST_PAUSE_SECONDS, ""
         while True:
             try:
                 if found := self.look():
                     return found
-                trouble = ""
+                failure = ""
             except SociError as error:
                 if not error.retryable:
                     raise
-                trouble = str(error)
+                failure = str(error)
             left = deadline - clock.now()
             if left <= 0:
-                return Found(end=End.TIMED_OUT, detail=trouble or self._what_is_there_instead())
+                return Found(end=End.TIMED_OUT, detail=failure or self._explain_missing())
             clock.sleep(min(left, pause * (0.8 + 0.4 * clock.random())))
             pause = min(pause * _GROWTH, LONGEST_PAUSE_SECONDS)
 
     def look(self) -> Found | None:
-        """Look once; None: not yet."""
+        """Look once. Returns None while the wait goes on."""
         index = self.configuration.index
-        v2 = self._v2() if index.makes_v2 else None
+        v2 = self._find_v2() if index.makes_v2 else None
         if v2 is not None and v2.end is End.NOTHING_TO_INDEX:
             return v2
         has_v1 = index.makes_v1 and self._has_v1()
@@ -166,31 +165,35 @@ class Wait:
             versions = [IndexVersion.V1] * has_v1 + [IndexVersion.V2] * (v2 is not None)
             tag, digest = (v2.tag, v2.digest) if v2 else (self.tag, self.image.root.digest)
             return Found(end=End.INDEXED, tag=tag, digest=digest, versions=tuple(versions))
-        return self._is_in_vain()
+        return self._find_hopeless()
 
-    def _v2(self) -> Found | None:
+    def _find_v2(self) -> Found | None:
         tag = self.configuration.output_tag(self.tag)
         assert tag is not None  # noqa: S101 - the other policy was refused
-        if tag != self.tag and self._names(tag) == self.image.root.digest and not is_soci_enabled(self.image):
+        if (
+            tag != self.tag
+            and self._fetch_digest(tag) == self.image.root.digest
+            and not is_soci_enabled(self.image)
+        ):
             return Found(end=End.NOTHING_TO_INDEX, tag=tag, digest=self.image.root.digest)
-        copy = find_converted(self.open_image, self.repository, tag)
-        if copy is None or copy.problem or not self._is_whole(copy):
+        converted = find_converted(self.open_image, self.repository, tag)
+        if converted is None or converted.problem or not self._is_complete(converted):
             return None
-        return Found(end=End.INDEXED, tag=tag, digest=copy.digest)
+        return Found(end=End.INDEXED, tag=tag, digest=converted.digest)
 
-    def _is_whole(self, copy: ConvertedImage) -> bool:
-        """Tell whether a copy is what will be promised: of this very image, with an index for each platform meant.
+    def _is_complete(self, converted: ConvertedImage) -> bool:
+        """Tell whether a converted image was made from this image and has an index for each platform to index.
 
-        The builder replaces what was made with other settings; what those are is not always known here.
+        If the deployment's rules are known, it must also be made with the same settings: the builder replaces others.
         """
         planned = plan_platforms(self.image, self.configuration)
-        output = self.open_image(self.repository, str(copy.digest))
+        output = self.open_image(self.repository, str(converted.digest))
         if self.asks_rules:
             return has_v2(output, self.image, planned, self.configuration.index.settings)
-        return _have(IndexVersion.V2, copy.platforms, planned) and is_conversion_of(output, self.image)
+        return _have(IndexVersion.V2, converted.platforms, planned) and is_conversion_of(output, self.image)
 
     def _has_v1(self) -> bool:
-        """Tell whether an index refers to each platform meant of the image, or of what took over its tag from it."""
+        """Tell whether each platform has a version 1 index: of the image, or of the converted image under its tag."""
         source = self.open_image(self.repository, self.tag)
         try:
             image = fetch_image(source)
@@ -203,9 +206,9 @@ class Wait:
             return bool(planned) and has_v1(source, planned, self.configuration.index.settings)
         return _have(IndexVersion.V1, find_platforms(source, image), planned)
 
-    def _is_in_vain(self) -> Found | None:
-        """Say why there is nothing to wait for any more; None: there is."""
-        named = self._names(self.tag)
+    def _find_hopeless(self) -> Found | None:
+        """Say why the index will never be ready; None if it may be."""
+        named = self._fetch_digest(self.tag)
         if named != self.image.root.digest and not self._was_converted():
             return Found(end=End.SUPERSEDED, detail=f"{self.tag} names {named or 'nothing'}")
         if not self.asks_rules:
@@ -216,27 +219,29 @@ class Wait:
             return None
         return Found(end=End.SKIPPED, reason=decision.reason, detail=decision.detail)
 
-    def _what_is_there_instead(self) -> str:
-        """Say why the SOCI-enabled image under the promised tag is not the right one; "" if there is none."""
+    def _explain_missing(self) -> str:
+        """Say what is wrong with the converted image under the promised tag; "" if there is none."""
         tag = self.configuration.output_tag(self.tag) if self.configuration.index.makes_v2 else None
-        copy = None
+        converted = None
         with suppress(SociError):
-            copy = find_converted(self.open_image, self.repository, tag) if tag else None
-        if copy is None:
+            converted = find_converted(self.open_image, self.repository, tag) if tag else None
+        if converted is None:
             return ""
-        if not copy.is_of(self.image):
-            return f"{tag} is of another image"
-        if copy.problem or self.asks_rules:
-            return copy.problem or f"{tag} is not what the settings would make of the image"
-        without = [str(one.platform) for one in copy.platforms if IndexVersion.V2 not in one.versions]
-        lacks = f"no index for {', '.join(without)}" if without else "not the image's own documents"
-        return f"{tag} has {lacks}; --settings tells what a deployment leaves out"
+        if not converted.is_of(self.image):
+            return f"{tag} was made from another image"
+        if converted.problem or self.asks_rules:
+            return converted.problem or f"{tag} is not the image that the settings would produce"
+        without = [str(one.platform) for one in converted.platforms if IndexVersion.V2 not in one.versions]
+        problem = (
+            f"no index for {', '.join(without)}" if without else "documents that differ from the image's"
+        )
+        return f"{tag} has {problem}; with --settings, platforms that the rules leave out do not count"
 
     def _was_converted(self) -> bool:
-        copy: ConvertedImage | None = find_converted(self.open_image, self.repository, self.tag)
-        return copy is not None and copy.is_of(self.image)
+        converted = find_converted(self.open_image, self.repository, self.tag)
+        return converted is not None and converted.is_of(self.image)
 
-    def _names(self, tag: str) -> Digest | None:
+    def _fetch_digest(self, tag: str) -> Digest | None:
         try:
             return self.open_image(self.repository, tag).fetch_root().digest
         except _NOT_THERE:
@@ -244,7 +249,7 @@ class Wait:
 
 
 def _have(version: IndexVersion, platforms: Sequence[PlatformFacts], planned: Sequence[PlannedImage]) -> bool:
-    """Tell whether each platform that is to be indexed has a version, and any at all."""
-    meant = {one.image.manifest.config.digest for one in planned}
-    having = [one for one in platforms if version in one.versions]
-    return bool(having) and meant <= {one.config for one in having}
+    """Tell whether at least one platform has an index of a version, and each planned platform does."""
+    wanted = {one.image.manifest.config.digest for one in planned}
+    indexed = [one for one in platforms if version in one.versions]
+    return bool(indexed) and wanted <= {one.config for one in indexed}
