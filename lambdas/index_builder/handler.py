@@ -6,6 +6,7 @@ Errors are raised: the workflow decides by their names which calls to retry. Eac
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache
 
@@ -13,11 +14,16 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from soci.service.builder import Builder
+from soci.places.ports import ImageOpener
+from soci.places.registry.connect import connect
 from soci.service.deadline import in_time
 from soci.service.failure_log import log_failure
+from soci.service.layer.catalog import DynamoDbCatalog
+from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer_messages import LayerJob
 from soci.service.messages import PublishJob
+from soci.service.publish.publish_image import publish_image
+from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
 Document = dict[str, object]
@@ -26,8 +32,14 @@ copy_config_to_registered_loggers(logger, include={"soci"})
 
 
 @cache
-def _builder() -> Builder:
-    return Builder.from_environment(os.environ)
+def _deployed() -> tuple[Configuration, ImageOpener]:
+    settings = Configuration.from_document(json.loads(os.environ["SOCI_SETTINGS"]))
+    return settings, connect(os.environ["SOCI_REGISTRY"], is_ecr=True).open_image
+
+
+@cache
+def _catalog() -> DynamoDbCatalog | None:
+    return DynamoDbCatalog.from_environment(os.environ)
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
@@ -37,7 +49,7 @@ def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: A
         job = LayerJob.from_document(event)
         about.update(repository=job.repository, image=str(job.image))
         about.update(layer=str(job.layer.digest), layer_bytes=job.layer.size)
-        answer = _builder().index_layer(job).to_document()
+        answer = index_one_layer(job, *_deployed(), _catalog()).to_document()
     logger.info("layer done", extra=about | answer)
     return answer
 
@@ -49,6 +61,6 @@ def publish_index(event: Document, context: LambdaContext) -> Document:
         job = PublishJob.from_document(event)
         about.update(job.decision.request.to_document())
         with in_time(context.get_remaining_time_in_millis()):
-            answer = _builder().publish(job).to_document()
+            answer = publish_image(job, *_deployed()).to_document()
     logger.info("image done", extra=about | answer)
     return answer

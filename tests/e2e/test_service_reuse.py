@@ -18,7 +18,7 @@ from soci.build.reuse import ReuseKey
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
 from soci.service.layer.catalog import facts_of
-from soci.service.layer.reuse import Entry
+from soci.service.layer.entry import Entry
 from soci.service.layer.row_mac import ALGORITHM
 from tests.builders import BUILD_TOOL, Image, file, gzip_of, image_of, index_layer, noise, tar_of
 from tests.e2e.service import (

@@ -12,6 +12,7 @@ import pytest
 
 from soci.build.index_layers import index_layers
 from soci.build.plan import PlannedLayer, plan_layer
+from soci.build.reuse import NothingKnown
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -73,7 +74,13 @@ def index(
 ):
     untouched = OciLayout(Path("no-such-directory"))
     return index_layers(
-        source, layers, settings_of(**settings), sink=untouched, jobs=jobs, progress=progress or Watcher()
+        source,
+        layers,
+        settings_of(**settings),
+        sink=untouched,
+        jobs=jobs,
+        progress=progress or Watcher(),
+        known=NothingKnown(),
     )
 
 

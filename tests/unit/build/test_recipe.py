@@ -158,10 +158,10 @@ class TestConvert:
         odd = gzip_of(tar_of(special("g", b"g")))
         layout = layout_of(tmp_path, image_of(BASE, odd, SMALL))
 
-        [one] = convert_layout(layout, min_layer_size_bytes=len(SMALL) + 1).platforms
+        [layers] = convert_layout(layout, min_layer_size_bytes=len(SMALL) + 1).layers
 
-        assert [layer.descriptor.digest for layer in one.layers] == list(map(digest_of, (BASE, odd, SMALL)))
-        base, left_out, small = (layer.outcome for layer in one.layers)
+        assert [layer.descriptor.digest for layer in layers] == list(map(digest_of, (BASE, odd, SMALL)))
+        base, left_out, small = (layer.outcome for layer in layers)
         assert isinstance(base, IndexedLayer)
         assert isinstance(left_out, LeftOut)
         assert left_out.reason in (Reason.GLOBAL_PAX_HEADER, Reason.BELOW_MIN_SIZE)

@@ -71,7 +71,7 @@ def test_the_sample_image_is_converted(sample):
     report = verify_image(OciLayout(layout, tag="latest-soci"), compare_files=True)
     assert report.is_sound
     assert report.counts.ztocs == 4
-    assert len(result.platforms[0].layers) == 4
+    assert len(result.layers[0]) == 4
 
 
 def test_the_demonstration_on_disk_tells_of_each_layer(tmp_path, capfd):

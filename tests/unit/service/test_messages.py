@@ -4,17 +4,16 @@ import json
 
 import pytest
 
+from soci.build.layer import RecompressedLayer, Reused
 from soci.build.tagging import TagLeftAlone
 from soci.errors import InvalidDocument
 from soci.oci.compression import Compression
 from soci.oci.digest import Digest, digest_of
 from soci.reasons import LeftOut, Reason
 from soci.service.layer_messages import (
-    GzipCopyMade,
     LayerItem,
     LayerJob,
     LayerOutcome,
-    Reused,
 )
 from soci.service.messages import (
     Action,
@@ -62,9 +61,11 @@ DECISION = Decision(action=Action.INDEX, request=REQUEST, layers=LAYERS, platfor
 SKIPPED = Decision(
     action=Action.SKIP, request=ImageRequest(repository="app"), reason=ImageReason.UNTAGGED, detail="why"
 )
-COPY = GzipCopyMade(digest=digest("copy"), size=321)
+COPY = RecompressedLayer(of=digest("a"), digest=digest("copy"), size=321)
 OUTCOMES = (
-    LayerOutcome(layer=digest("a"), ztoc=digest("ztoc"), size=77, seconds=1.5, copy=COPY, reused=Reused.HERE),
+    LayerOutcome(
+        layer=digest("a"), ztoc=digest("ztoc"), size=77, seconds=1.5, recompressed=COPY, reused=Reused.HERE
+    ),
     LayerOutcome(layer=digest("b"), left_out=LeftOut(reason=Reason.MULTI_MEMBER_GZIP, detail="2 members")),
 )
 
@@ -249,7 +250,9 @@ def test_the_state_after_indexing_five_platforms_of_127_zstd_layers_fits():
             ztoc=digest(-number),
             size=12_345_678,
             seconds=123.4,
-            copy=GzipCopyMade(digest=digest(number + 0.1), size=12_345_678_901),
+            recompressed=RecompressedLayer(
+                of=digest(number), digest=digest(number + 0.1), size=12_345_678_901
+            ),
         )
         for number in range(5 * 127)
     )

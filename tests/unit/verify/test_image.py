@@ -374,7 +374,7 @@ def test_the_ztoc_of_another_layer_is_found_without_an_endless_list(verified, co
 
 
 def test_a_span_that_cannot_be_inflated_from_its_checkpoint_is_found(verified):
-    ztoc = index_layer(LAYER).ztoc
+    ztoc = bytearray(index_layer(LAYER).ztoc)
     window = bytes(decode_ztoc(ztoc).compression.checkpoints[1].window)
     at = ztoc.index(window)
     ztoc[at - 1] = (ztoc[at - 1] + 3) % 8
@@ -427,7 +427,7 @@ def test_times_are_compared_as_instants_whatever_their_zone(written, is_same):
 
 
 def test_content_that_differs_from_the_tar_is_found_when_files_are_compared(verified):
-    ztoc = index_layer(LAYER).ztoc
+    ztoc = bytearray(index_layer(LAYER).ztoc)
     window = bytes(decode_ztoc(ztoc).compression.checkpoints[1].window)
     at = ztoc.index(window)
     ztoc[at : at + len(window)] = bytes(len(window))

@@ -13,21 +13,21 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from soci.build.layer import RecompressedLayer
 from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.digest import digest_of
 from soci.service.layer.best_effort import REST_SECONDS
 from soci.service.layer.catalog import ROW_LIFE_SECONDS, DynamoDbCatalog, facts_of
-from soci.service.layer.reuse import Entry
+from soci.service.layer.entry import Entry
 from soci.service.layer.row_mac import KmsMac
-from soci.service.layer_messages import GzipCopyMade
 
 TABLE, REGION = "ztocs", "eu-central-1"
 KEY = ReuseKey(layer=digest_of(b"layer"), settings="output=1 gzip span=4194304 tool=A builder")
 OTHER = ReuseKey(layer=KEY.layer, settings="output=1 plain")
 SIBLING = ReuseKey(layer=digest_of(b"sibling"), settings=KEY.settings)
 ENTRY = Entry(ztoc=digest_of(b"ztoc"), size=90_000_000_000, repositories=("team/app", "other"))
-COPY = GzipCopyMade(digest=digest_of(b"copy"), size=12)
+COPY = RecompressedLayer(of=KEY.layer, digest=digest_of(b"copy"), size=12)
 NOW = 1_790_000_000.0
 
 
@@ -92,7 +92,7 @@ def row(client) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "entry",
-    [ENTRY, Entry(ztoc=ENTRY.ztoc, size=1, repositories=("a",), copy=COPY)],
+    [ENTRY, Entry(ztoc=ENTRY.ztoc, size=1, repositories=("a",), recompressed=COPY)],
     ids=["plain", "with a copy"],
 )
 def test_what_is_recorded_is_found(catalog, entry):
@@ -118,7 +118,7 @@ def test_a_row_can_be_read_by_people_and_ends_by_itself(catalog, client):
 
 
 def test_a_row_is_overwritten_as_a_whole(catalog, client):
-    catalog.record(KEY, Entry(ztoc=digest_of(b"wrong"), size=1, repositories=("wrong",), copy=COPY))
+    catalog.record(KEY, Entry(ztoc=digest_of(b"wrong"), size=1, repositories=("wrong",), recompressed=COPY))
 
     catalog.record(KEY, ENTRY)
 
@@ -245,7 +245,7 @@ class TestMac:
     def test_no_two_rows_have_the_same_facts(self):
         entries = [
             ENTRY,
-            Entry(ztoc=ENTRY.ztoc, size=ENTRY.size, repositories=(), copy=COPY),
+            Entry(ztoc=ENTRY.ztoc, size=ENTRY.size, repositories=(), recompressed=COPY),
             Entry(ztoc=COPY.digest, size=ENTRY.size, repositories=()),
             Entry(ztoc=ENTRY.ztoc, size=9, repositories=()),
         ]

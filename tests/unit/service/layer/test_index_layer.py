@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import zstandard
 
+from soci.build.layer import RecompressedLayer, Reused
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, StorageError
 from soci.oci import media_types
 from soci.oci.compression import Compression
@@ -19,11 +20,9 @@ from soci.reasons import LeftOut, Reason
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer_messages import (
     OUTCOME_BYTES,
-    GzipCopyMade,
     LayerItem,
     LayerJob,
     LayerOutcome,
-    Reused,
 )
 from tests.builders import (
     Image,
@@ -126,9 +125,9 @@ def test_of_a_zstd_layer_the_gzip_copy_is_there_and_indexed(place):
     outcome = index_one_layer(job(image, layer, "zstd"), configured(zstd_layers="recompress"), place)
 
     blobs = blobs_of(place.layout)
-    assert outcome.copy is not None
-    copy = blobs[str(outcome.copy.digest)]
-    assert outcome.copy.size == len(copy)
+    assert outcome.recompressed is not None
+    copy = blobs[str(outcome.recompressed.digest)]
+    assert outcome.recompressed.size == len(copy)
     assert gzip.decompress(copy) == TAR
     assert outcome.ztoc == index_layer(copy).digest
     assert str(outcome.ztoc) in blobs
@@ -268,12 +267,12 @@ def extreme_outcomes(layer: Digest) -> dict[str, LayerOutcome]:
     """Answers about a layer that are as long as can be."""
     left_out = LeftOut(reason=max(Reason, key=len), detail="/very/long/name" * 100)
     made = LayerOutcome(layer=layer, ztoc=layer, size=900_000_000, seconds=899.9)
-    copy = GzipCopyMade(digest=layer, size=20_000_000_000)
+    copy = RecompressedLayer(of=layer, digest=layer, size=20_000_000_000)
     return {
         "made": made,
         "reused": replace(made, reused=Reused.MOUNTED),
-        "copied as gzip": replace(made, copy=copy),
-        "copied as gzip and reused": replace(made, copy=copy, reused=Reused.MOUNTED),
+        "copied as gzip": replace(made, recompressed=copy),
+        "copied as gzip and reused": replace(made, recompressed=copy, reused=Reused.MOUNTED),
         "left out by a name of control characters": LayerOutcome(
             layer=layer,
             left_out=replace(left_out, detail="\x01" * 1_000),

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from local.registry import Answer, Behaviour, Registry, request_to
+from soci.build.layer import RecompressedLayer, Reused
 from soci.build.reuse import ReuseKey
 from soci.errors import DigestMismatch, InvalidDocument, RegistryUnavailable
 from soci.image.copy import copy_trees
@@ -21,14 +22,12 @@ from soci.oci.digest import Digest, digest_of
 from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy
+from soci.service.layer.entry import MAX_REPOSITORIES, Entry
 from soci.service.layer.index_layer import index_one_layer
-from soci.service.layer.reuse import MAX_REPOSITORIES, Entry
 from soci.service.layer_messages import (
-    GzipCopyMade,
     LayerItem,
     LayerJob,
     LayerOutcome,
-    Reused,
 )
 from soci.service.settings.configuration import Configuration
 from tests.builders import Image, MemorySource, file, gzip_of, image_of, index_layer, noise, tar_of
@@ -52,7 +51,7 @@ class Rows:
 
     def find(self, key: ReuseKey) -> Entry | None:
         row = self.rows.get(key)
-        return None if row is None else Entry.from_document(json.loads(json.dumps(row)), "row")
+        return None if row is None else Entry.from_document(json.loads(json.dumps(row)), key)
 
     def record(self, key: ReuseKey, entry: Entry) -> None:
         self.rows[key] = entry.to_document()
@@ -143,7 +142,7 @@ def warnings(caplog) -> list[str]:
 
 
 def facts(outcome: LayerOutcome) -> tuple[Any, ...]:
-    return outcome.layer, outcome.ztoc, outcome.size, outcome.copy, outcome.left_out
+    return outcome.layer, outcome.ztoc, outcome.size, outcome.recompressed, outcome.left_out
 
 
 def test_a_layer_is_streamed_once_and_not_again_in_the_same_repository(world):
@@ -317,7 +316,7 @@ def test_a_row_that_leads_to_a_wrong_ztoc_is_detected(world, caplog, kind, where
 
     assert (again.reused, facts(again)) == (None, facts(first))
     (warning,) = warnings(caplog)
-    assert warning.startswith(f"poisoned: what is known of the zTOC of layer {digest_of(LAYER)}")
+    assert warning.startswith(f"poisoned: the entry for the zTOC of layer {digest_of(LAYER)}")
     assert world.catalog.only["ztoc"] == str(first.ztoc), "the row is right again"
     if where == "elsewhere":
         assert not world.has("app", digest_of(POISON[kind])), "it did not get here"
@@ -375,10 +374,12 @@ class TestZstdLayers:
 
         again = world.index("app", ZSTD, "zstd", **RECOMPRESS)
 
-        assert first.copy is not None
+        assert first.recompressed is not None
         assert (again.reused, facts(again)) == (Reused.HERE, facts(first))
         assert world.read_bytes(ZSTD) == 0
-        assert again.streamed_bytes(len(ZSTD)) == first.copy.size, "it is unpacked, to see what is in it"
+        assert again.streamed_bytes(len(ZSTD)) == first.recompressed.size, (
+            "it is unpacked, to see what is in it"
+        )
 
     def test_another_repository_mounts_it(self, world):
         first = world.index("app", ZSTD, "zstd", **RECOMPRESS)
@@ -386,8 +387,8 @@ class TestZstdLayers:
         other = world.index("other", ZSTD, "zstd", **RECOMPRESS)
 
         assert (other.reused, facts(other)) == (Reused.MOUNTED, facts(first))
-        assert first.copy is not None
-        assert world.has("other", first.copy.digest)
+        assert first.recompressed is not None
+        assert world.has("other", first.recompressed.digest)
         assert world.read_bytes(ZSTD) == 0
 
     def test_where_it_cannot_be_mounted_it_is_made_again(self):
@@ -413,8 +414,8 @@ class TestZstdLayers:
         copy = SIBLING if kind == "another layer" else gzip.compress(TAR)[:-9] + b"\0" * 9
         row = world.put("app", bytes(index_layer(SIBLING, span_size_bytes=SPAN_BYTES).ztoc))
         world.put("app", copy)
-        made = None if kind == "no copy" else GzipCopyMade(digest=digest_of(copy), size=len(copy))
-        world.poison(replace(row, copy=made))
+        made = RecompressedLayer(of=digest_of(ZSTD), digest=digest_of(copy), size=len(copy))
+        world.poison(replace(row, recompressed=None if kind == "no copy" else made))
 
         again = world.index("app", ZSTD, "zstd", **RECOMPRESS)
 
@@ -423,9 +424,10 @@ class TestZstdLayers:
 
 
 def test_an_entry_comes_out_of_its_document_again():
-    copy = GzipCopyMade(digest=digest_of(b"copy"), size=2)
-    entry = Entry(ztoc=digest_of(b"z"), size=1, repositories=("a", "b"), copy=copy)
+    key = ReuseKey(layer=digest_of(b"layer"), settings="zstd")
+    copy = RecompressedLayer(of=key.layer, digest=digest_of(b"copy"), size=2)
+    entry = Entry(ztoc=digest_of(b"z"), size=1, repositories=("a", "b"), recompressed=copy)
 
-    assert Entry.from_document(entry.to_document(), "row") == entry
-    with pytest.raises(InvalidDocument, match=r"^row: copy\.size"):
-        Entry.from_document(entry.to_document() | {"copy": {"digest": str(copy.digest)}}, "row")
+    assert Entry.from_document(entry.to_document(), key) == entry
+    with pytest.raises(InvalidDocument, match=r"^row of layer .*: copy\.size"):
+        Entry.from_document(entry.to_document() | {"copy": {"digest": str(copy.digest)}}, key)

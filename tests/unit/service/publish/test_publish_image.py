@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from local.registry import Answer, Behaviour, Registry, request_to
+from soci.build.layer import Reused
 from soci.build.recipe import convert
 from soci.build.tagging import TagLeftAlone
 from soci.errors import (
@@ -35,7 +36,7 @@ from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
 from soci.places.registry.retry import RetryPolicy
 from soci.reasons import Reason
-from soci.service.layer_messages import LayerOutcome, Reused
+from soci.service.layer_messages import LayerOutcome
 from soci.service.messages import (
     Action,
     Decision,
@@ -542,10 +543,13 @@ class TestStaleMessages:
         place.push(image_of(BASE, zstd, layer_types={1: media_types.OCI_LAYER_ZSTD}))
         configuration = configured(zstd_layers="recompress")
         job = place.indexed(configuration)
-        outcomes = tuple(replace(outcome, copy=None) for outcome in job.outcomes)
+        outcomes = tuple(replace(outcome, recompressed=None) for outcome in job.outcomes)
 
         self.expect(
-            place, replace(job, outcomes=outcomes), f"{digest_of(zstd)} has no gzip copy", configuration
+            place,
+            replace(job, outcomes=outcomes),
+            f"{digest_of(zstd)} has no recompressed layer",
+            configuration,
         )
 
     def test_neither_a_ztoc_nor_a_reason(self, place):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from soci.build.recompress import LayerCopy
+from soci.build.layer import RecompressedLayer
 from soci.errors import BlobMissing
 from soci.image.documents import Image, PlatformImage
 from soci.image.files import entries_of_layer
@@ -42,7 +42,7 @@ class LayerPart:
     descriptor: Descriptor
     """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
     outcome: LayerZtoc | LeftOut
-    copy: LayerCopy | None = None
+    recompressed: RecompressedLayer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class AssembledPlatform:
 
     def converted_manifest(self) -> ImageManifest:
         """Return the image manifest with gzip copies in place of the zstd layers that have one."""
-        if not any(part.copy for part in self.parts):
+        if not any(part.recompressed for part in self.parts):
             return self.image.manifest
         return replace(self.image.manifest, layers=tuple(part.descriptor for part in self.parts))
 

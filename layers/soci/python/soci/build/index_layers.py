@@ -1,4 +1,4 @@
-"""Indexing the layers of an image, several at a time."""
+"""Indexing the layers of an image: one layer, or several at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer, plan_task
-from soci.build.recompress import LayerCopy, WrittenCopy, copy_and_index
-from soci.build.reuse import ZtocCache, recall, reuse_key
+from soci.build.recompress import Recompression, recompress_and_index
+from soci.build.reuse import KnownZtoc, KnownZtocs
 from soci.oci import media_types
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
@@ -20,20 +21,20 @@ from soci.places.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
 from soci.ztoc.indexer import LayerIndexer
-from soci.ztoc.model import IndexedLayer
+from soci.ztoc.model import IndexedLayer, LayerTask
 
 
 class Progress(Protocol):
-    """Someone who wants to know how far each layer is; called from several threads."""
+    """Shows how far each layer is. Several threads call it."""
 
     def start(self, layer: Descriptor) -> None:
-        """Say that a layer is about to be read."""
+        """Show that a layer is about to be read."""
 
     def advance(self, layer: Descriptor, size_bytes: int) -> None:
-        """Say that so many more bytes of it have been read."""
+        """Show that so many more bytes of it have been read."""
 
     def finish(self, layer: Descriptor) -> None:
-        """Say that its zTOC is there, or that it was left out."""
+        """Show that the layer has its zTOC, or is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +42,15 @@ class LayerResult:
     """One layer of an image, its zTOC or the reason why it has none, and how long that took."""
 
     descriptor: Descriptor
-    """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
+    """As the converted image has it. It may be that of a recompressed layer."""
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
-    written: WrittenCopy | None = None
-    reused: bool = False
-    """Whether the zTOC came out of a cache, so that only a few spans of the layer were read."""
-
-    @property
-    def copy(self) -> LayerCopy | None:
-        """The gzip copy of a zstd layer, if one was made."""
-        return None if self.written is None else self.written.copy
+    recompressed: RecompressedLayer | None = None
+    """The gzip layer that the zTOC is for, if the planned layer is zstd."""
+    recompression: Recompression | None = None
+    """The upload of the recompressed layer, which is still to be committed."""
+    reused: Reused | None = None
+    """Where the zTOC was found; None if it was built."""
 
 
 def index_layers(
@@ -62,16 +61,16 @@ def index_layers(
     sink: ArtifactSink,
     jobs: int,
     progress: Progress,
-    cache: ZtocCache | None = None,
+    known: KnownZtocs,
 ) -> dict[PlannedLayer, LayerResult]:
-    """Index layers in parallel, the largest first, each content once; nothing appears in the sink.
+    """Index layers in parallel, the largest first, each content once. Nothing appears in the sink.
 
-    Copies of zstd layers are written there, but not committed: that is up to the caller, as is `abort_copies`. The
-    zTOCs of all other layers are kept in the cache, and come out of it if they are there and right.
+    Recompressed layers are uploaded, but not committed. The caller commits them, or calls `abort_uploads`. Each zTOC
+    is recorded as soon as it is built.
 
     Raises:
-        DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
-        SourceError: the source cannot be read, or the cache not written.
+        DamagedLayer, IntegrityError: a layer is broken or not what it should be. The others are given up.
+        SourceError: the source cannot be read, or a zTOC cannot be recorded.
     """
     layers = tuple(layers)
     contents = {_content_of(layer): layer for layer in layers}
@@ -80,12 +79,9 @@ def index_layers(
 
     def index(layer: PlannedLayer) -> LayerResult:
         with stop.governs():
-            recalled = _recall(source, layer, settings, progress, cache)
-            if recalled is not None:
-                return recalled
-            result = _index_layer(source, layer, settings, sink=sink, progress=progress)
-            if cache is not None and isinstance(result.outcome, IndexedLayer) and result.written is None:
-                cache.keep(reuse_key(layer, settings), result.outcome.ztoc)
+            result = index_layer(source, layer, settings, sink=sink, progress=progress, known=known)
+            if isinstance(result.outcome, IndexedLayer) and result.reused is None:
+                known.record(layer, result.outcome, result.recompressed)
             return result
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -96,84 +92,96 @@ def index_layers(
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            abort_copies(task.result() for task in tasks if not task.cancelled() and not task.exception())
+            abort_uploads(task.result() for task in tasks if not task.cancelled() and not task.exception())
             raise
-    outcomes = {_content_of(layer): task.result() for layer, task in zip(unique, tasks, strict=True)}
-    return {layer: _result_for(layer, outcomes[_content_of(layer)]) for layer in layers}
+    results = {_content_of(layer): task.result() for layer, task in zip(unique, tasks, strict=True)}
+    return {layer: _result_for(layer, results[_content_of(layer)]) for layer in layers}
 
 
-def abort_copies(results: Iterable[LayerResult]) -> None:
-    """Give up copies that were not committed."""
+def abort_uploads(results: Iterable[LayerResult]) -> None:
+    """Give up recompressed layers that are not committed."""
     for result in results:
-        if result.written is not None:
-            result.written.upload.abort()
+        if result.recompression is not None:
+            result.recompression.upload.abort()
 
 
-def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
-    """Return a content's result for one of the layers that have this content."""
-    descriptor = layer.descriptor if result.copy is None else result.copy.describe(layer.descriptor)
-    return replace(result, descriptor=descriptor)
-
-
-def _content_of(layer: PlannedLayer) -> tuple[Digest, int, Compression | LeftOut]:
-    """Return what has to be equal for one result to do for two layers."""
-    return layer.descriptor.digest, layer.descriptor.size, layer.decision
-
-
-def _index_layer(
+def index_layer(
     source: ImageSource,
     layer: PlannedLayer,
     settings: IndexSettings,
     *,
     sink: ArtifactSink,
     progress: Progress,
+    known: KnownZtocs,
 ) -> LayerResult:
-    descriptor = layer.descriptor
-    if isinstance(layer.decision, LeftOut):
-        return LayerResult(descriptor=descriptor, outcome=layer.decision)
-    if media_types.is_foreign(descriptor.media_type) and not source.has_blob(descriptor):
+    """Index one layer: find its zTOC, or build it from the layer's bytes.
+
+    Of the new zTOC nothing is written: the caller pushes and records it. A recompressed layer is uploaded, but not
+    committed. Foreign layers are built each time. A foreign layer that is not in the source is left out.
+
+    Raises:
+        DamagedLayer, IntegrityError: the layer is broken or not what it should be.
+        SourceError: the source cannot be read.
+    """
+    descriptor, decision = layer.descriptor, layer.decision
+    if isinstance(decision, LeftOut):
+        return LayerResult(descriptor=descriptor, outcome=decision)
+    is_foreign = media_types.is_foreign(descriptor.media_type)
+    if is_foreign and not source.has_blob(descriptor):
         return LayerResult(descriptor=descriptor, outcome=LeftOut(reason=Reason.FOREIGN))
     started = time.perf_counter()
+    found = None if is_foreign else known.find(layer)
     progress.start(descriptor)
-    written = None
-    with source.open_blob(descriptor) as chunks:
-        watched = _watched(descriptor, chunks, progress)
-        if layer.is_recompressed:
-            outcome, written = copy_and_index(descriptor, watched, sink, settings)
-        else:
-            outcome = _index(descriptor, layer.decision, watched, settings)
+    if found is not None:
+        result = _result_of(descriptor, found)
+    else:
+        result = _build(source, descriptor, decision, settings, sink=sink, progress=progress)
     progress.finish(descriptor)
+    return replace(_result_for(layer, result), seconds=time.perf_counter() - started)
+
+
+def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
+    """Return a content's result for one of the layers that have this content."""
+    recompressed = result.recompressed
+    descriptor = layer.descriptor if recompressed is None else recompressed.describe(layer.descriptor)
+    return replace(result, descriptor=descriptor)
+
+
+def _content_of(layer: PlannedLayer) -> tuple[Digest, int, Compression | LeftOut]:
+    """Return what two layers must share to share a result."""
+    return layer.descriptor.digest, layer.descriptor.size, layer.decision
+
+
+def _result_of(layer: Descriptor, found: KnownZtoc) -> LayerResult:
     return LayerResult(
-        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, written=written
+        descriptor=layer, outcome=found.indexed, recompressed=found.recompressed, reused=found.reused
     )
 
 
-def _recall(
+def _build(
     source: ImageSource,
-    layer: PlannedLayer,
+    layer: Descriptor,
+    compression: Compression,
     settings: IndexSettings,
+    *,
+    sink: ArtifactSink,
     progress: Progress,
-    cache: ZtocCache | None,
-) -> LayerResult | None:
-    """Have a zTOC out of the cache; None when it has to be made."""
-    descriptor = layer.descriptor
-    if cache is None or isinstance(layer.decision, LeftOut) or layer.is_recompressed:
-        return None
-    if media_types.is_foreign(descriptor.media_type):
-        return None
-    started = time.perf_counter()
-    outcome = recall(cache, reuse_key(layer, settings), source, descriptor, settings)
-    if outcome is None:
-        return None
-    progress.start(descriptor)
-    progress.finish(descriptor)
+) -> LayerResult:
+    """Read the layer once, and build its zTOC on the way."""
+    with source.open_blob(layer) as chunks:
+        watched = _watched(layer, chunks, progress)
+        if compression is not Compression.ZSTD:
+            outcome = _index(plan_task(settings, compression, layer), watched)
+            return LayerResult(descriptor=layer, outcome=outcome)
+        outcome, recompression = recompress_and_index(layer, watched, sink, settings)
+    recompressed = recompression.layer if recompression else None
     return LayerResult(
-        descriptor=descriptor, outcome=outcome, seconds=time.perf_counter() - started, reused=True
+        descriptor=layer, outcome=outcome, recompressed=recompressed, recompression=recompression
     )
 
 
 def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
-    """Pass chunks on and tell of them, until the run is stopped."""
+    """Pass chunks on and report their sizes, until the run is cancelled."""
     stop = current_stop()
     for chunk in chunks:
         stop.check()
@@ -181,10 +189,8 @@ def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> 
         progress.advance(layer, len(chunk))
 
 
-def _index(
-    layer: Descriptor, compression: Compression, chunks: Iterable[bytes], settings: IndexSettings
-) -> IndexedLayer | LeftOut:
-    with LayerIndexer(plan_task(settings, compression, layer)) as indexer:
+def _index(task: LayerTask, chunks: Iterable[bytes]) -> IndexedLayer | LeftOut:
+    with LayerIndexer(task) as indexer:
         for chunk in chunks:
             indexer.feed(chunk)
         return indexer.finish()

@@ -1,4 +1,4 @@
-"""Writing what was made: blobs that may be there already, then index manifests, then the images that name them."""
+"""Writing what was made: zTOCs and other blobs first, then index manifests, then the images that name them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from soci.build.assemble import AssembledPlatform
 from soci.index.convert import ConvertedImage
 from soci.index.manifest import EMPTY_CONFIG
-from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.places.ports import ArtifactSink
 from soci.ztoc.model import IndexedLayer
@@ -15,7 +14,7 @@ from soci.ztoc.model import IndexedLayer
 
 def push_ztoc(sink: ArtifactSink, indexed: IndexedLayer) -> None:
     """Write a zTOC, unless it is there. Raises `SourceError`."""
-    _push_blob(sink, ztoc_descriptor(indexed), indexed.ztoc)
+    _push_blob(sink, indexed.descriptor, indexed.ztoc)
 
 
 def push_indexes(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> None:
@@ -28,15 +27,17 @@ def push_indexes(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> 
             sink.push_manifest(platform.index.descriptor, platform.index.data)
 
 
+def push_referrers(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> None:
+    """Make index manifests of version 1 entry points: no tag leads to them. Raises `SourceError`."""
+    for platform in platforms:
+        if platform.index is not None:
+            sink.push_root(platform.index.descriptor, None)
+
+
 def push_converted(sink: ArtifactSink, converted: ConvertedImage) -> None:
-    """Write the documents of a SOCI-enabled image, without its tag. Raises `SourceError`."""
+    """Write the documents of a converted image, without its tag. Raises `SourceError`."""
     for document in (*converted.manifests, converted.root):
         sink.push_manifest(document.descriptor, document.data)
-
-
-def ztoc_descriptor(indexed: IndexedLayer) -> Descriptor:
-    """Describe a zTOC as a blob."""
-    return Descriptor(media_type=media_types.ZTOC, digest=indexed.digest, size=len(indexed.ztoc))
 
 
 def _push_blob(sink: ArtifactSink, descriptor: Descriptor, data: bytes | bytearray) -> None:

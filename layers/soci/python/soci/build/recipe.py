@@ -1,13 +1,13 @@
-"""The recipe: every planned layer to its zTOC, every image to its index, then push, the entry point last.
+"""The recipes: index the planned layers, make the index manifests, push, set the tag.
 
-Nothing is pushed before all layers are indexed: a damaged layer leaves the destination as it was.
+Nothing is pushed before all layers are indexed. A damaged layer leaves the destination as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from soci.build.assemble import (
     AssembledPlatform,
@@ -18,46 +18,46 @@ from soci.build.assemble import (
     converted_manifests,
     index_of,
 )
-from soci.build.index_layers import LayerResult, Progress, abort_copies, index_layers
+from soci.build.index_layers import LayerResult, Progress, abort_uploads, index_layers
 from soci.build.plan import plan_layers
-from soci.build.push import push_converted, push_indexes, push_ztoc, ztoc_descriptor
-from soci.build.recompress import fetch_diff_ids
-from soci.build.reuse import ZtocCache
+from soci.build.push import push_converted, push_indexes, push_referrers, push_ztoc
+from soci.build.recompress import Recompression
+from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.build.tagging import TagLeftAlone, push_tagged
 from soci.errors import InvalidOption
 from soci.image.copy import copy_blobs_of, copy_trees
-from soci.image.documents import Image, PlatformImage
+from soci.image.documents import Image, PlatformImage, fetch_diff_ids
 from soci.index.manifest import LayerZtoc
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.places.ports import ArtifactSink, ImageSource, ImageStore
+from soci.places.ports import ImageSource, ImageStore
+from soci.reasons import LeftOut
 from soci.settings import IndexSettings, IndexVersion, ZstdLayers
 from soci.ztoc.model import IndexedLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformResult(AssembledPlatform):
-    """What came of one platform's image: its documents, and the layers with all there is to say of them."""
-
-    layers: tuple[LayerResult, ...]
-    """In the image's order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """What a run made: per platform an index, and for version 2 the SOCI-enabled image."""
+    """What a run made: per platform an index, and for version 2 the converted image."""
 
-    platforms: tuple[PlatformResult, ...]
-    root: Descriptor | None
-    """What the run published: the SOCI-enabled image (v2), the first index manifest (v1); None for nothing."""
+    platforms: tuple[AssembledPlatform, ...]
+    layers: tuple[tuple[LayerResult, ...], ...]
+    """Per platform, in the order of its image."""
+    root: Descriptor | None = None
+    """What the run published: the converted image (v2), the first index manifest (v1); None for nothing."""
     tag: str | None = None
-    """The tag that the run set; None when none was wanted, or it was left alone."""
+    """The tag that the run set; None if none was wanted, or the tag was left alone."""
     tag_left_alone: TagLeftAlone | None = None
+
+    @property
+    def each_layer(self) -> list[LayerResult]:
+        """The layers of all platforms."""
+        return [layer for layers in self.layers for layer in layers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a recipe is to do: index some images of a place, and publish the result."""
+    """The input of a recipe: the chosen images of a place, and where the result goes."""
 
     source: ImageSource
     sink: ImageStore
@@ -69,78 +69,50 @@ class Run:
     jobs: int
     """Layers that are indexed at the same time."""
     progress: Progress
-    cache: ZtocCache | None = None
-    """Where zTOCs are kept from run to run."""
+    known: KnownZtocs = field(default_factory=NothingKnown)
 
 
 def create_index(run: Run) -> BuildResult:
     """Index images with version 1: index manifests that name their image as subject.
 
-    When `sink` is another place than `source` the image is copied there as well. `tag` is given to the image.
+    When `sink` is another place than `source`, the image is copied there as well. `tag` is given to the image.
     """
     if run.settings.zstd_layers is ZstdLayers.RECOMPRESS:
         raise InvalidOption(
             "version 1 indexes an image as it is: recompressing zstd layers takes version 2, convert"
         )
-    results = index_platforms(run, IndexVersion.V1)
-    made = [result.index for result in results if result.index is not None]
-    if not made:
-        return BuildResult(platforms=results, root=None)
-    root, tag = run.image.root, run.tag
+    made = index_platforms(run, IndexVersion.V1)
+    indexes = [platform.index for platform in made.platforms if platform.index is not None]
+    if not indexes:
+        return made
     if run.sink is not run.source:
-        copy_trees(run.source, run.sink, (root,))
-    _push_ztocs(run.sink, results)
-    push_indexes(run.sink, results)
-    left_alone = None
-    if run.sink is not run.source or tag is not None:
-        left_alone = push_tagged(run.source, root, run.sink, root, tag)
-    for document in made:
-        run.sink.push_root(document.descriptor, None)
-    return BuildResult(
-        platforms=results,
-        root=made[0].descriptor,
-        tag=None if left_alone else tag,
-        tag_left_alone=left_alone,
-    )
+        copy_trees(run.source, run.sink, (run.image.root,))
+    _push_ztocs(run, made)
+    push_indexes(run.sink, made.platforms)
+    if run.sink is not run.source or run.tag is not None:
+        made = _tagged(run, made, run.image.root)
+    push_referrers(run.sink, made.platforms)
+    return replace(made, root=indexes[0].descriptor)
 
 
 def convert(run: Run) -> BuildResult:
-    """Index images with version 2: a SOCI-enabled image beside the original, under `tag`."""
-    results = index_platforms(run, IndexVersion.V2)
-    with _giving_up_copies([layer for result in results for layer in result.layers]):
-        return _publish_converted(run, results)
+    """Index images with version 2: a converted image beside the original, under `tag`."""
+    made = index_platforms(run, IndexVersion.V2)
+    with _aborting_uploads(made.each_layer):
+        converted = assemble_converted(run.image, made.platforms)
+        if converted is None:
+            return made
+        _commit_recompressed(run, made)
+        if run.sink is not run.source:
+            _copy_rest(run, made.platforms)
+        _push_ztocs(run, made)
+        push_indexes(run.sink, made.platforms)
+        push_converted(run.sink, converted)
+        return _tagged(run, made, converted.root.descriptor)
 
 
-def _publish_converted(run: Run, results: tuple[PlatformResult, ...]) -> BuildResult:
-    source, sink, image = run.source, run.sink, run.image
-    converted = assemble_converted(image, results)
-    if converted is None:
-        return BuildResult(platforms=results, root=None)
-    _check_copies(source, results)
-    _commit_copies(sink, results)
-    if sink is not source:
-        _copy_rest(run, results)
-    _push_ztocs(sink, results)
-    push_indexes(sink, results)
-    push_converted(sink, converted)
-    root = converted.root.descriptor
-    left_alone = push_tagged(source, image.root, sink, root, run.tag)
-    return BuildResult(
-        platforms=results, root=root, tag=None if left_alone else run.tag, tag_left_alone=left_alone
-    )
-
-
-def _copy_rest(run: Run, results: Sequence[PlatformResult]) -> None:
-    """Copy what the converted image takes over from the image: blobs as they are, and what is no image."""
-    manifests = converted_manifests(run.image, results)
-    for manifest in manifests.values():
-        copy_blobs_of(run.source, run.sink, manifest)
-    others = [one for one in index_of(run.image).manifests or () if one.digest not in manifests]
-    copy_trees(run.source, run.sink, others)
-
-
-def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ...]:
-    """Index all layers of some images, each once, and make the index manifests. Nothing appears in the sink.
+def index_platforms(run: Run, version: IndexVersion) -> BuildResult:
+    """Index all layers of the chosen images, each once, and make the index manifests. Nothing appears in the sink.
 
     Raises:
         DamagedLayer, IntegrityError: a layer is broken or not what it should be; the others are given up.
@@ -148,88 +120,79 @@ def index_platforms(run: Run, version: IndexVersion) -> tuple[PlatformResult, ..
     """
     plans = [plan_layers(one.manifest, run.settings) for one in run.chosen]
     planned = [layer for plan in plans for layer in plan]
-    outcomes = index_layers(
+    results = index_layers(
         run.source,
         planned,
         run.settings,
         sink=run.sink,
         jobs=run.jobs,
         progress=run.progress,
-        cache=run.cache,
+        known=run.known,
     )
-    with _giving_up_copies(outcomes.values()):
-        ztocs = {
-            result.outcome.digest: result.outcome.ztoc
-            for result in outcomes.values()
-            if isinstance(result.outcome, IndexedLayer)
-        }
+    with _aborting_uploads(results.values()):
+        indexed = (one.outcome for one in results.values() if isinstance(one.outcome, IndexedLayer))
+        ztocs = {one.digest: one.ztoc for one in indexed}
         recipe = IndexRecipe(
             settings=run.settings, version=version, read_ztoc=lambda ztoc: ztocs[ztoc.digest]
         )
-        return tuple(
-            _platform_result(run.source, one, [outcomes[layer] for layer in plan], recipe)
-            for one, plan in zip(run.chosen, plans, strict=True)
+        layers = tuple(tuple(results[layer] for layer in plan) for plan in plans)
+        platforms = tuple(
+            assemble_platform(run.source, image, [_part_of(layer) for layer in of_image], recipe)
+            for image, of_image in zip(run.chosen, layers, strict=True)
         )
+    return BuildResult(platforms=platforms, layers=layers)
 
 
-def _platform_result(
-    source: ImageSource, image: PlatformImage, layers: Sequence[LayerResult], recipe: IndexRecipe
-) -> PlatformResult:
-    made = assemble_platform(source, image, [_part(layer) for layer in layers], recipe)
-    return PlatformResult(
-        image=made.image,
-        parts=made.parts,
-        index=made.index,
-        artifacts=made.artifacts,
-        unmatched_prefetch=made.unmatched_prefetch,
-        layers=tuple(layers),
+def _part_of(result: LayerResult) -> LayerPart:
+    made, layer = result.outcome, result.descriptor
+    outcome: LayerZtoc | LeftOut = (
+        LayerZtoc(layer=layer, ztoc=made.descriptor, needs_xattrs=made.needs_xattrs)
+        if isinstance(made, IndexedLayer)
+        else made
     )
+    return LayerPart(descriptor=layer, outcome=outcome, recompressed=result.recompressed)
 
 
-def _part(result: LayerResult) -> LayerPart:
-    outcome = result.outcome
-    if isinstance(outcome, IndexedLayer):
-        return LayerPart(
-            descriptor=result.descriptor,
-            outcome=LayerZtoc(
-                layer=result.descriptor, ztoc=ztoc_descriptor(outcome), needs_xattrs=outcome.needs_xattrs
-            ),
-            copy=result.copy,
-        )
-    return LayerPart(descriptor=result.descriptor, outcome=outcome, copy=result.copy)
+def _tagged(run: Run, made: BuildResult, root: Descriptor) -> BuildResult:
+    """Make a root an entry point of the sink, under the tag if that is right."""
+    left_alone = push_tagged(run.source, run.image.root, run.sink, root, run.tag)
+    return replace(made, root=root, tag=None if left_alone else run.tag, tag_left_alone=left_alone)
+
+
+def _copy_rest(run: Run, platforms: Sequence[AssembledPlatform]) -> None:
+    """Copy what the converted image shares with the image: blobs, and entries that are no images."""
+    manifests = converted_manifests(run.image, platforms)
+    for manifest in manifests.values():
+        copy_blobs_of(run.source, run.sink, manifest)
+    others = [one for one in index_of(run.image).manifests or () if one.digest not in manifests]
+    copy_trees(run.source, run.sink, others)
 
 
 @contextmanager
-def _giving_up_copies(layers: Iterable[LayerResult]) -> Iterator[None]:
-    """Remove copies of zstd layers that are not committed yet when anything goes wrong."""
+def _aborting_uploads(layers: Iterable[LayerResult]) -> Iterator[None]:
+    """On any error, give up the recompressed layers that are not committed yet."""
     try:
         yield
     except BaseException:
-        abort_copies(layers)
+        abort_uploads(layers)
         raise
 
 
-def _check_copies(source: ImageSource, results: Sequence[PlatformResult]) -> None:
-    """Check that gzip copies unpack to what the images' configs say of the layers they stand for."""
-    for result in results:
-        if any(layer.written for layer in result.layers):
-            diff_ids = fetch_diff_ids(source, result.image.manifest)
-            for layer, diff_id in zip(result.layers, diff_ids, strict=True):
-                if layer.written is not None:
-                    layer.written.check_diff_id(diff_id)
+def _commit_recompressed(run: Run, made: BuildResult) -> None:
+    """Check all recompressed layers against the configs of their images, then let them appear."""
+    checked: dict[Digest, tuple[Recompression, Descriptor]] = {}
+    for platform, layers in zip(made.platforms, made.layers, strict=True):
+        if any(layer.recompression for layer in layers):
+            diff_ids = fetch_diff_ids(run.source, platform.image.manifest)
+            for layer, diff_id in zip(layers, diff_ids, strict=True):
+                if layer.recompression is not None:
+                    layer.recompression.check_diff_id(diff_id)
+                    checked[layer.recompression.layer.of] = layer.recompression, layer.descriptor
+    for recompression, descriptor in checked.values():
+        recompression.commit(run.sink, descriptor)
 
 
-def _commit_copies(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
-    committed: set[Digest] = set()
-    for result in results:
-        for layer in result.layers:
-            if layer.written is not None and layer.descriptor.digest not in committed:
-                layer.written.commit(sink, layer.descriptor)
-                committed.add(layer.descriptor.digest)
-
-
-def _push_ztocs(sink: ArtifactSink, results: Sequence[PlatformResult]) -> None:
-    for result in results:
-        for layer in result.layers:
-            if isinstance(layer.outcome, IndexedLayer):
-                push_ztoc(sink, layer.outcome)
+def _push_ztocs(run: Run, made: BuildResult) -> None:
+    for layer in made.each_layer:
+        if isinstance(layer.outcome, IndexedLayer):
+            push_ztoc(run.sink, layer.outcome)

@@ -1,10 +1,9 @@
-"""zTOCs that were made before: the key to find one by, and what has to hold before it is used again.
+"""zTOCs made before: how to look for one, and the checks before it is used again.
 
-A zTOC depends on its layer and a few settings alone, so it need not be made twice. Before one is used again it has to
-pass what the settings ask for, the lazy reader's rules, and a look at the layer itself: three spans are fetched by
-range, hashed and inflated through it. The layer as a whole is not read; that is the point. So this finds mistakes, and
-a zTOC of another layer mostly, but no file table or span that somebody changed with care: it takes a place that only a
-builder writes to, or one whose entries prove that a builder wrote them.
+A zTOC depends on its layer and a few settings alone, so it need not be built twice. Before it is used again, it passes
+the settings, the lazy reader's rules, and a look at the layer: three spans are fetched by range, hashed and inflated.
+The layer as a whole is not read. So the checks find mistakes and zTOCs of other layers, but no careful forgery: a
+`KnownZtocs` must return only what a builder made.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer
-from soci.errors import IntegrityError, InvalidZtoc
+from soci.errors import InvalidZtoc
 from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
@@ -33,15 +33,15 @@ from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import CompressionInfo, IndexedLayer
 
 OUTPUT_VERSION = 1
-"""Goes up when this package makes other bytes of the same layer and settings: what was made before is made anew."""
+"""Goes up when this package makes other bytes of the same layer and settings. Older zTOCs are then built again."""
 
 GOLDEN_OUTPUT = (1, "ef387faf367c8c56aac509028bcfb5db84abef464764d5ef3fcd32c808e549b0")
-"""An output version, and a hash over all zTOCs that it makes of the golden layers: the tests hold one to the other."""
+"""An output version, and a hash over all zTOCs of the golden layers. The tests hold one to the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseKey:
-    """What decides the bytes of a zTOC: the layer, and all else as readable text of less than 1 KiB."""
+    """All that decides the bytes of a zTOC: the layer, and readable text of less than 1 KiB."""
 
     layer: Digest
     settings: str
@@ -50,18 +50,43 @@ class ReuseKey:
         return f"layer {self.layer} ({self.settings})"
 
 
-class ZtocCache(Protocol):
-    """A place that keeps zTOCs by their keys, and nobody else writes to. It may forget; what it gives is checked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownZtoc:
+    """A zTOC made before. It has passed `check_again`."""
 
-    def find(self, key: ReuseKey) -> bytes | None:
-        """Return what was kept; None when that is nothing, or damaged."""
+    indexed: IndexedLayer
+    reused: Reused
+    recompressed: RecompressedLayer | None = None
+    """The gzip layer that the zTOC is for, if the planned layer is zstd."""
 
-    def keep(self, key: ReuseKey, ztoc: bytes | bytearray) -> None:
-        """Keep a zTOC from now on. Raises `StorageError`."""
+
+class KnownZtocs(Protocol):
+    """The zTOCs made before for one destination and one set of settings. It may forget any of them."""
+
+    def find(self, layer: PlannedLayer) -> KnownZtoc | None:
+        """Return a layer's zTOC; None if it has to be built. Raises `SourceError`."""
+
+    def record(
+        self, layer: PlannedLayer, indexed: IndexedLayer, recompressed: RecompressedLayer | None
+    ) -> None:
+        """Remember a zTOC that was just built from the whole layer. Raises `SourceError`."""
+
+
+class NothingKnown:
+    """A `KnownZtocs` without any."""
+
+    def find(self, layer: PlannedLayer) -> KnownZtoc | None:  # noqa: ARG002 - a port's method
+        """See `KnownZtocs`."""
+        return None
+
+    def record(
+        self, layer: PlannedLayer, indexed: IndexedLayer, recompressed: RecompressedLayer | None
+    ) -> None:
+        """See `KnownZtocs`."""
 
 
 def reuse_key(layer: PlannedLayer, settings: IndexSettings) -> ReuseKey:
-    """Return the key of the zTOC that a layer gets; of one that is to be recompressed, of its copy's."""
+    """Return the key of a layer's zTOC. The key of a zstd layer is for the zTOC of its recompressed layer."""
     parts = [f"output={OUTPUT_VERSION}"]
     if layer.is_recompressed:
         parts.append(f"zstd gzip-level={settings.gzip_level}")
@@ -77,46 +102,35 @@ def reuse_key(layer: PlannedLayer, settings: IndexSettings) -> ReuseKey:
     return ReuseKey(layer=layer.descriptor.digest, settings=" ".join(parts))
 
 
-def recall(
-    cache: ZtocCache, key: ReuseKey, source: ImageSource, layer: Descriptor, settings: IndexSettings
-) -> IndexedLayer | None:
-    """Return a layer's zTOC out of a cache if it can be used; None when it has to be made.
-
-    Raises:
-        SourceError: the layer could not be read.
-    """
-    data = cache.find(key)
-    if data is None:
-        return None
-    try:
-        info = check_again(source, layer, data, settings)
-        return _restored(layer, data, info)
-    except IntegrityError:
-        return None  # if it is the layer that is wrong, reading the whole of it will tell
-
-
-def check_again(
-    source: ImageSource, layer: Descriptor, data: bytes, settings: IndexSettings
-) -> CompressionInfo:
+def check_again(source: ImageSource, layer: Descriptor, data: bytes, settings: IndexSettings) -> IndexedLayer:
     """Check that a zTOC is of this layer and these settings, and read the first, middle and last span through it.
 
     Raises:
-        InvalidZtoc, DigestMismatch, SizeMismatch: it is not, or the layer is not what its digest says.
+        InvalidZtoc, DigestMismatch, SizeMismatch: the zTOC is another one, or the layer does not match its digest.
         SourceError: the layer could not be read.
     """
     info = check_as_made(source, layer, data, settings)
     last = len(info.spans) - 1
     read_spans(source, layer, info, sorted({0, len(info.spans) // 2, last}) if info.spans else ())
-    return info
+    return IndexedLayer(
+        ztoc=data,
+        digest=digest_of(data),
+        layer_digest=layer.digest,
+        compressed_bytes=layer.size,
+        uncompressed_bytes=info.spans[-1].uncompressed_end if info.spans else 0,
+        files=sum(1 for _ in scan_files(data)),
+        spans=len(info.spans),
+        needs_xattrs=decode_needs_xattrs(data),
+    )
 
 
 def check_as_made(
     source: ImageSource, layer: Descriptor, data: bytes, settings: IndexSettings
 ) -> CompressionInfo:
-    """Check that a zTOC is what the settings make of a layer of this size, and that a lazy reader takes it.
+    """Check that a zTOC has these settings and a layer of this size, and that a lazy reader accepts it.
 
     Raises:
-        InvalidZtoc: it is not.
+        InvalidZtoc: one of these does not hold.
         SourceError: the layer's beginning could not be read.
     """
     head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
@@ -141,7 +155,7 @@ def read_spans(source: ImageSource, layer: Descriptor, info: CompressionInfo, nu
 
     Raises:
         InvalidZtoc, DigestMismatch, SizeMismatch: the layer cannot be read through the zTOC.
-        SourceError: it could not be read at all.
+        SourceError: the layer could not be read at all.
     """
     reader = SpanReader(
         info, lambda start, end: source.fetch_range(layer, start, end), name=f"layer {layer.digest}"
@@ -149,16 +163,3 @@ def read_spans(source: ImageSource, layer: Descriptor, info: CompressionInfo, nu
     for number in numbers:
         for _ in reader.read_span(number):
             pass
-
-
-def _restored(layer: Descriptor, data: bytes, info: CompressionInfo) -> IndexedLayer:
-    return IndexedLayer(
-        ztoc=bytearray(data),
-        digest=digest_of(data),
-        layer_digest=layer.digest,
-        compressed_bytes=layer.size,
-        uncompressed_bytes=info.spans[-1].uncompressed_end if info.spans else 0,
-        files=sum(1 for _ in scan_files(data)),
-        spans=len(info.spans),
-        needs_xattrs=decode_needs_xattrs(data),
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
 from soci.build import recipe
 from soci.build.index_layers import LayerResult
 from soci.build.recipe import BuildResult, Run
+from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.cli.endpoints import Places, converted_tag, copied_tag, open_places
 from soci.cli.options import DestinationArgument, ImageArgument, IndexOptions, JsonOption
 from soci.cli.reports import indexed_document, layer_document, print_reasons, reason_or_none
@@ -21,10 +23,12 @@ from soci.cli.terminal import (
     short,
     size_text,
 )
-from soci.cli.ztoc_directory import ZtocDirectory
+from soci.cli.ztoc_directory import CachedZtocs, ZtocDirectory
 from soci.image.documents import Image, PlatformImage, choose_images, fetch_image
 from soci.index.revert import is_converted
+from soci.places.ports import ImageSource
 from soci.reasons import LeftOut
+from soci.settings import IndexSettings
 
 _COLUMNS = ("LAYER", "SIZE", "FILES", "SPANS", "ZTOC", "SECONDS", "MB/S", "RESULT")
 _BYTES_PER_MB = 1_000_000
@@ -86,7 +90,7 @@ def _index(
                 tag=tag,
                 jobs=options.jobs,
                 progress=progress,
-                cache=None if options.cache is None else ZtocDirectory(options.cache),
+                known=_known_ztocs(options.cache, places.source, settings),
             )
         )
     if as_json:
@@ -105,6 +109,12 @@ def _index(
         raise typer.Exit(1)
 
 
+def _known_ztocs(cache: Path | None, source: ImageSource, settings: IndexSettings) -> KnownZtocs:
+    if cache is None:
+        return NothingKnown()
+    return CachedZtocs(directory=ZtocDirectory(cache), source=source, settings=settings)
+
+
 def _document(result: BuildResult, image: Image) -> dict[str, object]:
     return {
         "digest": None if result.root is None else str(result.root.digest),
@@ -119,14 +129,18 @@ def _document(result: BuildResult, image: Image) -> dict[str, object]:
             }
             for one in result.platforms
         ],
-        "layers": [_layer_document(one.image, layer) for one in result.platforms for layer in one.layers],
+        "layers": [
+            _layer_document(one.image, layer)
+            for one, layers in zip(result.platforms, result.layers, strict=True)
+            for layer in layers
+        ],
     }
 
 
 def _layer_document(image: PlatformImage, layer: LayerResult) -> dict[str, object]:
     outcome = layer.outcome
     ztoc = None if isinstance(outcome, LeftOut) else indexed_document(outcome, layer.seconds)
-    copied = {"copy_of": str(layer.copy.of)} if layer.copy else {}
+    copied = {"copy_of": str(layer.recompressed.of)} if layer.recompressed else {}
     reused = {"reused": True} if layer.reused else {}
     return (
         layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | reused | reason_or_none(outcome)
@@ -135,10 +149,10 @@ def _layer_document(image: PlatformImage, layer: LayerResult) -> dict[str, objec
 
 def _print_layers(result: BuildResult) -> None:
     """Print a table of layers for each platform, and explain why layers were left out."""
-    for one in result.platforms:
+    for one, layers in zip(result.platforms, result.layers, strict=True):
         print_lines([f"{one.image.platform}  {one.image.descriptor.digest}"])
-        print_table(_COLUMNS, [_row(layer) for layer in one.layers], right=_COLUMNS[1:-1])
-    outcomes = [layer.outcome for one in result.platforms for layer in one.layers]
+        print_table(_COLUMNS, [_row(layer) for layer in layers], right=_COLUMNS[1:-1])
+    outcomes = [layer.outcome for layer in result.each_layer]
     print_reasons([outcome for outcome in outcomes if isinstance(outcome, LeftOut)])
 
 
@@ -147,7 +161,7 @@ def _row(layer: LayerResult) -> tuple[str, ...]:
     outcome = layer.outcome
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
-    result = f"indexed, gzip copy of {short(layer.copy.of)}" if layer.copy else "indexed"
+    result = f"indexed, gzip copy of {short(layer.recompressed.of)}" if layer.recompressed else "indexed"
     result = "out of the cache" if layer.reused else result
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))

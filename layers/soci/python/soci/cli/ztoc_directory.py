@@ -1,10 +1,9 @@
-"""A directory that keeps zTOCs from run to run: a `ZtocCache` on disk, for `--cache`.
+"""A directory that keeps zTOCs from run to run, for `--cache`.
 
-    DIR/sha256-LAYER/SETTINGS-SUM.ztoc      each file is a zTOC as it is; SUM is over layer, settings and every byte
+    DIR/sha256-LAYER/SETTINGS-SUM.ztoc      each file is one zTOC; SUM is over layer, settings and every byte
 
-So damage shows, and a file that came to lie in another one's place. It does not show who wrote a file: the directory is
-trusted, and whoever may write to it decides what an index says. Several runs may use it at the same time. Whatever is
-deleted of it is made again.
+The sum shows damage, and a file that was moved. It does not show who wrote a file: whoever may write to the directory
+decides what an index says. Several runs may use it at the same time. What is deleted is built again.
 """
 
 from __future__ import annotations
@@ -12,33 +11,69 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from soci.build.reuse import ReuseKey
+from soci.build.layer import RecompressedLayer, Reused
+from soci.build.plan import PlannedLayer
+from soci.build.reuse import KnownZtoc, ReuseKey, check_again, reuse_key
+from soci.errors import IntegrityError
 from soci.oci.digest import digest_of
 from soci.places.layout.atomic import write_atomically
 from soci.places.layout.extents import storage_errors
+from soci.places.ports import ImageSource
+from soci.settings import IndexSettings
+from soci.ztoc.model import IndexedLayer
 
 _SETTINGS_DIGITS = 16
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedZtocs:
+    """The zTOCs of a directory as `soci.build.reuse.KnownZtocs`. Recompressed layers are not kept."""
+
+    directory: ZtocDirectory
+    source: ImageSource
+    settings: IndexSettings
+
+    def find(self, layer: PlannedLayer) -> KnownZtoc | None:
+        """Return the cached zTOC if it fits the layer. Raises `SourceError`."""
+        if layer.is_recompressed:
+            return None
+        data = self.directory.find(reuse_key(layer, self.settings))
+        if data is None:
+            return None
+        try:
+            indexed = check_again(self.source, layer.descriptor, data, self.settings)
+        except IntegrityError:
+            return None  # a damaged layer is detected when the whole of it is read
+        return KnownZtoc(indexed=indexed, reused=Reused.CACHED)
+
+    def record(
+        self, layer: PlannedLayer, indexed: IndexedLayer, recompressed: RecompressedLayer | None
+    ) -> None:
+        """Write a new zTOC. Raises `StorageError`."""
+        if recompressed is None:
+            self.directory.keep(reuse_key(layer, self.settings), indexed.ztoc)
+
+
 class ZtocDirectory:
-    """See `soci.build.reuse.ZtocCache`."""
+    """zTOCs by their keys, as files."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def find(self, key: ReuseKey) -> bytes | None:
-        """Return what was kept; None when that is nothing, or damaged. Raises `StorageError`."""
+        """Return the undamaged zTOC of a key; None if there is none. Raises `StorageError`."""
         for file in self._files(key):
-            with storage_errors(file), suppress(FileNotFoundError):  # another run may have tidied up
+            with storage_errors(file), suppress(FileNotFoundError):  # another run may have deleted it
                 data = file.read_bytes()
                 if file == self._file(key, data):
                     return data
         return None
 
     def keep(self, key: ReuseKey, ztoc: bytes | bytearray) -> None:
-        """Keep a zTOC, instead of what is kept so far. Raises `StorageError`."""
+        """Write a zTOC, then delete older ones with its key. Raises `StorageError`."""
         file = self._file(key, ztoc)
         with storage_errors(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform as machine
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -95,6 +95,34 @@ def fetch_image(
             platform = entry.platform or _fetch_platform(source, found)
             images.append(PlatformImage(platform=platform, descriptor=entry, manifest=found))
     return Image(root=root, index=index, images=tuple(images))
+
+
+def fetch_diff_ids(source: ImageSource, manifest: ImageManifest) -> tuple[Digest, ...]:
+    """Return the digests of the tars in an image's layers, as its config lists them.
+
+    Raises:
+        InvalidDocument: the config lists another number of layers.
+        SourceError: the config could not be read.
+    """
+    what = f"config {manifest.config.digest}"
+    diff_ids = ImageConfig.parse(source.fetch_manifest(manifest.config), what).diff_ids
+    if len(diff_ids) != len(layers := manifest.layers or ()):
+        raise InvalidDocument(f"{what}: {len(diff_ids)} diff_ids for {len(layers)} layers")
+    return diff_ids
+
+
+def fetch_diff_ids_of(source: ImageSource, layer: Digest) -> Iterator[Digest]:
+    """Yield the digest of the tar in a layer, once per occurrence of the layer in the source's image.
+
+    Raises:
+        IntegrityError, SourceError: a document could not be read.
+    """
+    for image in fetch_image(source).images:
+        layers = image.manifest.layers or ()
+        if any(one.digest == layer for one in layers):
+            for one, diff_id in zip(layers, fetch_diff_ids(source, image.manifest), strict=True):
+                if one.digest == layer:
+                    yield diff_id
 
 
 def _check_limits(root: Descriptor, entries: Sequence[Descriptor], limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""A gzip copy of a zstd layer, made while it streams past: zstd in, gzip out, the tar between them unchanged."""
+"""Recompression as a stream: zstd in, gzip out. The tar inside stays the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _GZIP_WINDOW_BITS = 31
 """A 32 KiB window and a gzip header without name and time, so that the same tar gives the same bytes."""
 
 
-class GzipCopy:
-    """Iterates over the gzip bytes of a copy, one piece for each piece of the tar.
+class Recompressor:
+    """Iterates over the gzip bytes of a zstd layer, one piece for each piece of the tar.
 
     `diff_id`, the digest of the tar, is good when the iteration has ended.
 

@@ -7,8 +7,8 @@ further request does not travel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from soci.build.layer import RecompressedLayer, Reused
 from soci.oci.compression import Compression
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
@@ -18,16 +18,6 @@ from soci.service.outcomes import bounded
 
 OUTCOME_BYTES = {Compression.GZIP: 335, Compression.UNCOMPRESSED: 335, Compression.ZSTD: 335}
 """What `LayerOutcome` has in JSON at most."""
-
-
-class Reused(StrEnum):
-    """Where the zTOC of a layer was found, so that it had not to be made."""
-
-    HERE = "here"
-    MOUNTED = "mounted"
-    """In another repository, from where the registry itself took it over."""
-    COPIED = "copied"
-    """In another repository that did not allow that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +60,14 @@ class LayerJob:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GzipCopyMade(Message):
-    """The gzip copy of a zstd layer; it is in the repository, and nothing refers to it yet.
+def recompressed_document(layer: RecompressedLayer) -> dict[str, object]:
+    """Return a recompressed layer as part of a document that names the zstd layer."""
+    return {"digest": str(layer.digest), "size": layer.size}
 
-    That it unpacks to what the image's config says was checked when it was made.
-    """
 
-    digest: Digest
-    size: int
+def parse_recompressed(fields: Fields, of: Digest) -> RecompressedLayer:
+    """Read a recompressed layer back; `of` is the zstd layer. Raises `InvalidDocument` that names the path."""
+    return RecompressedLayer(of=of, digest=fields.digest("digest"), size=fields.size("size"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +79,8 @@ class LayerOutcome:
     size: int = 0
     """Of the zTOC in bytes."""
     seconds: float = 0.0
-    copy: GzipCopyMade | None = None
+    recompressed: RecompressedLayer | None = None
+    """Of a zstd layer: the gzip layer that the zTOC is for. It is in the repository, and its diff_id is checked."""
     reused: Reused | None = None
     """None for a zTOC that was made."""
     left_out: LeftOut | None = None
@@ -103,7 +93,7 @@ class LayerOutcome:
             return self.read_bytes
         if self.reused is None:
             return layer_bytes
-        return self.copy.size if self.copy else 0  # what a copy unpacks to is looked at each time
+        return self.recompressed.size if self.recompressed else 0  # it is unpacked each time, to be checked
 
     def to_document(self) -> dict[str, object]:
         """Return the answer of `index_layer`."""
@@ -113,8 +103,8 @@ class LayerOutcome:
             document |= {"left_out": str(self.left_out.reason)} | ({"detail": detail} if detail else {})
             return document | ({"streamed": self.read_bytes} if self.read_bytes else {})
         document |= {"ztoc": str(self.ztoc), "size": self.size}
-        if self.copy is not None:
-            document["copy"] = self.copy.to_document()
+        if self.recompressed is not None:
+            document["copy"] = recompressed_document(self.recompressed)
         if self.reused is not None:
             document["reused"] = str(self.reused)
         return document
@@ -132,12 +122,12 @@ class LayerOutcome:
                 left_out=left_out,
                 read_bytes=fields.size("streamed") if fields.has("streamed") else 0,
             )
-        copy = fields.optional_child("copy")
+        recompressed = fields.optional_child("copy")
         return cls(
             layer=layer,
             ztoc=fields.digest("ztoc"),
             size=fields.size("size"),
             seconds=seconds,
-            copy=GzipCopyMade.from_fields(copy) if copy else None,
+            recompressed=parse_recompressed(recompressed, layer) if recompressed else None,
             reused=fields.choice("reused", Reused) if fields.has("reused") else None,
         )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from soci.layer.checkpoint import Checkpoint
+from soci.oci import media_types
 from soci.oci.compression import Compression
+from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 
 VERSION = "0.9"
@@ -78,7 +80,7 @@ class Ztoc:
 class IndexedLayer:
     """A finished zTOC and what there is to say about it."""
 
-    ztoc: bytearray
+    ztoc: bytes | bytearray
     digest: Digest
     layer_digest: Digest
     compressed_bytes: int
@@ -87,6 +89,11 @@ class IndexedLayer:
     spans: int
     needs_xattrs: bool
     """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The zTOC as a blob."""
+        return Descriptor(media_type=media_types.ZTOC, digest=self.digest, size=len(self.ztoc))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.fields import Fields
 from soci.service.layer.best_effort import MayBeAway
-from soci.service.layer.reuse import Entry
-from soci.service.layer.row_mac import RowMac
+from soci.service.layer.entry import Entry
+from soci.service.layer.row_mac import KmsMac, RowMac
 
 ROW_LIFE_SECONDS = 90 * 24 * 3600
 """Counted from the last use. A row less costs the building of one zTOC."""
@@ -47,6 +47,12 @@ class DynamoDbCatalog:
         self._now = now
         self._dynamodb = MayBeAway("dynamodb", f"table {table}", make_client=make_client, now=now)
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> DynamoDbCatalog | None:
+        """Return the catalog that SOCI_ZTOC_TABLE and SOCI_ZTOC_MAC_KEY name; None without them."""
+        table, mac_key = environment.get("SOCI_ZTOC_TABLE"), environment.get("SOCI_ZTOC_MAC_KEY")
+        return cls(table, KmsMac(mac_key)) if table and mac_key else None
+
     def find(self, key: ReuseKey) -> Entry | None:
         """Return what is known. See `ZtocCatalog`."""
         answer = self._dynamodb.ask(lambda client: client.get_item(TableName=self._table, Key=_row_key(key)))
@@ -55,7 +61,7 @@ class DynamoDbCatalog:
             return None
         name = f"row of {key}"
         document = {field: _plain(value, name) for field, value in item.items()}
-        entry = Entry.from_document(document, name)
+        entry = Entry.from_document(document, key)
         fields = Fields(document, name)
         is_right = self._mac.is_right(facts_of(key, entry), fields.string("mac"))
         if is_right is False:
@@ -95,7 +101,8 @@ class DynamoDbCatalog:
 
 def facts_of(key: ReuseKey, entry: Entry) -> bytes:
     """Return what a row's MAC is made of: a digest of all that the row says, so that no two rows have the same."""
-    copy = None if entry.copy is None else [str(entry.copy.digest), entry.copy.size]
+    gzip = entry.recompressed
+    copy = None if gzip is None else [str(gzip.digest), gzip.size]
     facts = ["zTOC row", str(key.layer), key.settings, str(entry.ztoc), entry.size, copy]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
 

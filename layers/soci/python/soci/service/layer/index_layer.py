@@ -1,28 +1,28 @@
-"""One layer to its zTOC: streamed once, checked, pushed. Nothing refers to it before the image is published."""
+"""One layer to its zTOC, in the layer's repository. Nothing refers to the zTOC before the image is published."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
-from soci.build.index_layers import LayerResult, index_layers
+from soci.build.index_layers import LayerResult, index_layer
 from soci.build.plan import PlannedLayer
 from soci.build.push import push_ztoc
-from soci.build.reuse import ReuseKey, reuse_key
+from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.errors import BlobMissing
-from soci.image.documents import fetch_image
+from soci.image.documents import fetch_diff_ids_of, fetch_image
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.places.ports import ImageOpener, ImageSource
+from soci.places.ports import ImageOpener, ImageSource, ImageStore
 from soci.reasons import LeftOut, Reason
-from soci.service.layer.reuse import Entry, LayerPlace, NothingKnown, ZtocCatalog, fetch_diff_ids_of, reuse
-from soci.service.layer_messages import GzipCopyMade, LayerJob, LayerOutcome
+from soci.service.layer.entry import ZtocCatalog
+from soci.service.layer.reuse import CatalogedZtocs
+from soci.service.layer_messages import LayerItem, LayerJob, LayerOutcome
 from soci.service.settings.configuration import Configuration
 
 
 class _Count:
-    """A `Progress` for where nobody watches: it only counts."""
+    """A `Progress` that only counts the bytes read."""
 
     read_bytes = 0
 
@@ -42,71 +42,89 @@ def index_one_layer(
     open_image: ImageOpener,
     catalog: ZtocCatalog | None = None,
 ) -> LayerOutcome:
-    """Have a layer's zTOC in its repository, and of a zstd layer the gzip copy: made before, or made now.
+    """Get a layer's zTOC into its repository, and for a zstd layer the recompressed layer: found or built.
 
-    A forced job makes them now, whatever the catalog knows, and lets it know.
-    Doing it twice, even at the same time, gives the same bytes under the same digests.
+    A forced job builds both, whatever the catalog knows, and records them. Running a job twice, even at the same time,
+    gives the same bytes under the same digests.
 
     Raises:
         DamagedLayer, IntegrityError: the layer is broken or not what it should be.
         SourceError: the repository could not be read or written.
     """
-    started = time.perf_counter()
-    catalog = catalog or NothingKnown()
-    place = _place_of(job, configuration, open_image)
-    key = reuse_key(place.planned, place.settings)
-    reused = None if job.force else reuse(place, key, catalog)
-    outcome = reused or _make(place, key, catalog)
-    return replace(outcome, seconds=time.perf_counter() - started)
+    started, count = time.perf_counter(), _Count()
+    settings, layer = configuration.index.settings, _plan(job.layer)
+    store = open_image(job.repository, str(job.image))
+    known: KnownZtocs = NothingKnown()
+    if catalog is not None:
+        known = CatalogedZtocs(
+            catalog=catalog,
+            settings=settings,
+            repository=job.repository,
+            image=job.image,
+            store=store,
+            open_image=open_image,
+        )
+    try:
+        result = index_layer(
+            store,
+            layer,
+            settings,
+            sink=store,
+            progress=count,
+            known=NothingKnown() if job.force else known,
+        )
+    except BlobMissing:
+        if not _may_lie_elsewhere(store, layer.descriptor.digest):
+            raise
+        result = LayerResult(descriptor=layer.descriptor, outcome=LeftOut(reason=Reason.FOREIGN))
+    if result.reused is None:
+        _push(store, layer, result, known)
+    seconds = time.perf_counter() - started
+    return _outcome_of(layer, result, seconds=seconds, read_bytes=count.read_bytes)
 
 
-def _place_of(job: LayerJob, configuration: Configuration, open_image: ImageOpener) -> LayerPlace:
-    item = job.layer
+def _plan(item: LayerItem) -> PlannedLayer:
     layer = Descriptor(
         media_type=media_types.LAYER_TYPES[item.compression], digest=item.digest, size=item.size
     )
-    return LayerPlace(
-        planned=PlannedLayer(descriptor=layer, decision=item.compression),
-        settings=configuration.index.settings,
-        repository=job.repository,
-        image=job.image,
-        store=open_image(job.repository, str(job.image)),
-        open_image=open_image,
-    )
+    return PlannedLayer(descriptor=layer, decision=item.compression)
 
 
-def _make(place: LayerPlace, key: ReuseKey, catalog: ZtocCatalog) -> LayerOutcome:
-    """Stream the layer, push what comes of it, and let the catalog know."""
-    layer, count = place.planned.descriptor.digest, _Count()
-    try:
-        result = index_layers(
-            place.store, [place.planned], place.settings, sink=place.store, jobs=1, progress=count
-        )[place.planned]
-    except BlobMissing:
-        if not _may_lie_elsewhere(place.store, layer):
-            raise
-        return LayerOutcome(layer=layer, left_out=LeftOut(reason=Reason.FOREIGN))
+def _push(store: ImageStore, layer: PlannedLayer, result: LayerResult, known: KnownZtocs) -> None:
+    """Push what was built from a layer, and record it."""
     if isinstance(result.outcome, LeftOut):
-        return LayerOutcome(layer=layer, left_out=result.outcome, read_bytes=count.read_bytes)
-    copy = _commit_copy(place, result)
-    push_ztoc(place.store, result.outcome)
-    ztoc, size = result.outcome.digest, len(result.outcome.ztoc)
-    catalog.record(key, Entry(ztoc=ztoc, size=size, repositories=(place.repository,), copy=copy))
-    return LayerOutcome(layer=layer, ztoc=ztoc, size=size, copy=copy)
+        return
+    _commit_recompressed(store, result)
+    push_ztoc(store, result.outcome)
+    known.record(layer, result.outcome, result.recompressed)
 
 
-def _commit_copy(place: LayerPlace, result: LayerResult) -> GzipCopyMade | None:
-    """Let the gzip copy of a zstd layer appear, if it unpacks to what the image's config says."""
-    if result.written is None:
-        return None
+def _commit_recompressed(store: ImageStore, result: LayerResult) -> None:
+    """Let a recompressed layer appear, if it unpacks to what the image's config says."""
+    recompression = result.recompression
+    if recompression is None:
+        return
     try:
-        for expected in fetch_diff_ids_of(place.store, place.planned.descriptor.digest):
-            result.written.check_diff_id(expected)
-        result.written.commit(place.store, result.descriptor)
+        for expected in fetch_diff_ids_of(store, recompression.layer.of):
+            recompression.check_diff_id(expected)
+        recompression.commit(store, result.descriptor)
     except BaseException:
-        result.written.upload.abort()
+        recompression.upload.abort()
         raise
-    return GzipCopyMade(digest=result.written.copy.digest, size=result.written.copy.size)
+
+
+def _outcome_of(layer: PlannedLayer, result: LayerResult, *, seconds: float, read_bytes: int) -> LayerOutcome:
+    digest, outcome = layer.descriptor.digest, result.outcome
+    if isinstance(outcome, LeftOut):
+        return LayerOutcome(layer=digest, left_out=outcome, seconds=seconds, read_bytes=read_bytes)
+    return LayerOutcome(
+        layer=digest,
+        ztoc=outcome.digest,
+        size=len(outcome.ztoc),
+        seconds=seconds,
+        recompressed=result.recompressed,
+        reused=result.reused,
+    )
 
 
 def _may_lie_elsewhere(source: ImageSource, layer: Digest) -> bool:

@@ -152,7 +152,7 @@ def _layers_of_converted(
             [
                 LayerPart(descriptor=layer.descriptor, outcome=layer.decision)
                 if isinstance(layer.decision, LeftOut)
-                else replace(known[layer.descriptor.digest], copy=None)
+                else replace(known[layer.descriptor.digest], recompressed=None)
                 for layer in plan_layers(manifest, settings)
             ],
         )

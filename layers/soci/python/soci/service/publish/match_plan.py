@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from soci.build.assemble import LayerPart
 from soci.build.plan import PlannedLayer, plan_layers
-from soci.build.recompress import LayerCopy
 from soci.errors import InvalidDocument
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images
 from soci.index.manifest import LayerZtoc
@@ -19,7 +18,7 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.reasons import LeftOut
-from soci.service.layer_messages import GzipCopyMade, LayerOutcome
+from soci.service.layer_messages import LayerOutcome
 from soci.service.messages import PlatformPlan, PublishJob
 from soci.settings import IndexSettings
 
@@ -50,20 +49,16 @@ class PlatformLayers:
             return LayerPart(descriptor=layer, outcome=outcome.left_out)
         if outcome.ztoc is None:
             raise _invalid(f"layer {layer.digest} has neither a zTOC nor a reason")
-        if (outcome.copy is not None) != planned.is_recompressed:
-            raise _invalid(f"layer {layer.digest} has {'a' if outcome.copy else 'no'} gzip copy")
-        copy = None if outcome.copy is None else _copy_of(layer.digest, outcome.copy)
-        described = layer if copy is None else copy.describe(layer)
+        recompressed = outcome.recompressed
+        if (recompressed is not None) != planned.is_recompressed:
+            raise _invalid(f"layer {layer.digest} has {'a' if recompressed else 'no'} recompressed layer")
+        described = layer if recompressed is None else recompressed.describe(layer)
         ztoc = Descriptor(media_type=media_types.ZTOC, digest=outcome.ztoc, size=outcome.size)
         return LayerPart(
             descriptor=described,
             outcome=LayerZtoc(layer=described, ztoc=ztoc, needs_xattrs=True),  # until the zTOC has been read
-            copy=copy,
+            recompressed=recompressed,
         )
-
-
-def _copy_of(layer: Digest, made: GzipCopyMade) -> LayerCopy:
-    return LayerCopy(of=layer, digest=made.digest, size=made.size)
 
 
 def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> tuple[PlatformLayers, ...]:
