@@ -108,7 +108,7 @@ def _has_suffix(tag: str, suffix: str) -> bool:
 
     One that begins with no separator is not told from the letters around it, so it counts wherever it stands. That
     is what ends the copies of several stacks: a suffix that has been put on counts from then on as soon as another
-    with a separator follows, and one without a separator is put on once (docs/adr/0013).
+    with a separator follows, and one without a separator is put on once (docs/adr/0024).
     """
     if suffix[0] not in _SEPARATORS:
         return suffix in tag
