@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from soci.cli.endpoints import converted_tag, copied_tag, open_places
+from soci.cli.endpoints import converted_tag, open_places, unchanged_tag
 from soci.errors import InvalidReference, SourceError
 from soci.places.layout.oci_layout import OciLayout
 from tests.image_files import Image, tar_of, write_docker_archive, write_layout
@@ -28,7 +28,7 @@ def tags(image: str, destination: str | None = None) -> tuple[str | None, str | 
     """The tags that convert and create would give."""
     places = open_places(image, destination)
     root = places.source.fetch_root()
-    return converted_tag(places, root), copied_tag(places, root)
+    return converted_tag(places, root), unchanged_tag(places, root)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_registry_is_a_place_like_a_layout(place, image, destination, tags_giv
     places = open_places(image, destination)
     root = OciLayout(Path("a"), tag="1.0").fetch_root()
 
-    assert (converted_tag(places, root), copied_tag(places, root)) == tags_given
+    assert (converted_tag(places, root), unchanged_tag(places, root)) == tags_given
     assert (places.sink is places.source) is same
 
 

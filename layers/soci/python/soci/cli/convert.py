@@ -11,7 +11,7 @@ from soci.build import recipe
 from soci.build.index_layers import LayerResult
 from soci.build.recipe import BuildResult, Run
 from soci.build.reuse import KnownZtocs, NothingKnown
-from soci.cli.endpoints import Places, converted_tag, copied_tag, open_places
+from soci.cli.endpoints import Places, converted_tag, open_places, unchanged_tag
 from soci.cli.options import DestinationArgument, ImageArgument, IndexOptions, JsonOption
 from soci.cli.reports import indexed_document, layer_document, print_reasons, reason_or_none
 from soci.cli.terminal import (
@@ -44,7 +44,7 @@ def create(
     """Index an image with version 1: an index manifest beside it that names it as its subject."""
 
     def tag_of(places: Places, found: Image) -> str | None:
-        return copied_tag(places, found.root)
+        return unchanged_tag(places, found.root)
 
     _index(image, destination, options, recipe.create_index, tag_of, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""From the references on the command line to the places that are read and written."""
+"""The places that the references on a command line name, and the tags to write there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ CONVERTED_SUFFIX = "-soci"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where an image is read and where what is made of it is written; `sink is source` when both are one."""
+    """The place that an image is read from and the place that the result is written to.
+
+    `sink is source` when both are the same.
+    """
 
     source: ImageSource
     sink: ImageStore
@@ -34,17 +37,17 @@ class Places:
 
     @property
     def where(self) -> str:
-        """Name the place that is written to."""
+        """Name the place of the result."""
         written = self.sink_reference
         return written.name if isinstance(written, RegistryRef) else str(written.path)
 
 
 def open_places(image: str, destination: str | None) -> Places:
-    """Open both ends of a run. Nothing is made yet.
+    """Open both places. Nothing is written yet.
 
     Raises:
-        InvalidReference: a reference does not parse, or the place written to is an archive.
-        SourceError: a place cannot be read or is no image's place.
+        InvalidReference: a reference does not parse, or the destination is an archive.
+        SourceError: a place cannot be read or holds no image.
     """
     reference = parse_reference(image)
     if destination is None:
@@ -69,13 +72,13 @@ def _is_same_place(one: Reference, other: Reference) -> bool:
 
 
 def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = False) -> str | None:
-    """Return the tag of a converted image: the destination's, or the source's with `-soci` behind it.
+    """Return the tag for a converted image: the destination's, or the source's with `-soci` behind it.
 
-    A converted image (told by content) that has the suffix keeps its tag, so that converting again changes
-    nothing. None when the source was named by digest: then the result has no tag either.
+    A source that is a converted image and has the suffix keeps its tag: converting again changes nothing. None when
+    the source was named by digest.
 
     Raises:
-        InvalidReference: the tag would be too long for a registry.
+        InvalidReference: the tag is longer than a registry allows. A layout could hold it, but no registry the image.
     """
     if places.sink_reference is not places.source_reference and (given := places.sink_reference.tag):
         return given
@@ -90,10 +93,10 @@ def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = Fals
     return name + CONVERTED_SUFFIX
 
 
-def copied_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag to give to an image that stays as it is: the destination's, or the source's.
+def unchanged_tag(places: Places, root: Descriptor) -> str | None:
+    """Return the tag for an image that is not changed: the destination's, or the source's.
 
-    None when the image stays where it is, under the tag it has.
+    None when the image stays in its place, under its tag.
     """
     given = places.sink_reference.tag
     if places.sink is places.source:
@@ -102,7 +105,7 @@ def copied_tag(places: Places, root: Descriptor) -> str | None:
 
 
 def source_tag(places: Places, root: Descriptor) -> str | None:
-    """Return the tag by which the source names the image, if it does; of a Docker name, what is behind it."""
+    """Return the tag by which the source names the image; of a Docker name, the part behind the colon."""
     reference = places.source_reference
     if isinstance(reference, DockerArchiveRef):
         name = reference.tag

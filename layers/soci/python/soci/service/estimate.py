@@ -11,14 +11,18 @@ The model and where its numbers come from: docs/cost.md. What an image took in t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soci.oci.compression import Compression
+from soci.places.ports import ImageSource
 from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, gb_seconds, invocations, transitions
+from soci.service.filter.decide import decide
+from soci.service.filter.rules import promised_tag
 from soci.service.layer_messages import LayerItem
-from soci.service.messages import Action, Decision, Work
-from soci.service.settings.configuration import Configuration
+from soci.service.messages import Action, Decision, ImageRequest, Work
+from soci.service.outcomes import ImageReason
+from soci.service.settings.configuration import Configuration, NamePatterns
 
 DEFAULT_SIZES = FunctionSizes(
     architecture="arm64", image_filter=512, index_layer=3008, publish_index=1769, outcome_recorder=512
@@ -133,6 +137,22 @@ def estimate(
         usd=_usd(work, sizes),
         storage_usd_per_month=storage_bytes / _BYTES_PER_GB * prices.STORAGE_GB_MONTH.usd,
     )
+
+
+def plan_image(source: ImageSource, configuration: Configuration) -> Decision:
+    """Decide on an image as the filter does, but for any name and as if it had no index yet.
+
+    Raises:
+        SourceError: the image is not there or cannot be read.
+    """
+    rules = replace(configuration.rules, repositories=NamePatterns(), tags=NamePatterns())
+    request = ImageRequest(repository="image", tag="latest", force=True)
+    source.fetch_root()  # the filter makes a decision of a missing image; here it is an error
+    decision = decide(request, replace(configuration, rules=rules), lambda _, __: source)
+    is_promised = decision.platforms and promised_tag(request, configuration) is not None
+    if decision.action is Action.SKIP and is_promised and decision.reason is not ImageReason.NOT_AN_IMAGE:
+        return replace(decision, action=Action.TAG)  # skipped since any tag seemed to name the image already
+    return decision
 
 
 def layer_seconds(layer: LayerItem, sizes: FunctionSizes, assumptions: Assumptions) -> float:
