@@ -8,7 +8,7 @@ from collections import Counter
 from tests.architecture.source import CORE, core_modules
 
 VALUES = {"errors", "reasons", "oci"}
-PORTS = {"places.ports", "places.cancel"}
+PORTS = {"places.ports", "places.cancellation"}
 ENGINE = {*VALUES, "layer", "ztoc"}
 IMAGES = {*ENGINE, *PORTS, "settings", "image", "index"}
 SERVICE = {*IMAGES, "places", "build", "service"}
@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "oci": {"errors"},
     "places.ports": {"errors", "oci"},
-    "places.cancel": {"errors"},
+    "places.cancellation": {"errors"},
     "places": {"errors", "oci", *PORTS},
     "layer": VALUES,
     "ztoc": {*VALUES, "layer"},

@@ -17,7 +17,7 @@ from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, Ta
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.places.cancel import pause
+from soci.places.cancellation import cancellable_sleep
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import LeftOut, Reason
 from soci.settings import MultiMember
@@ -288,7 +288,7 @@ class StuckSource(LayerSource):
         for chunk in super()._chunks(descriptor, data):
             yield chunk
             if descriptor.size < 20_000:
-                pause(30)
+                cancellable_sleep(30)
 
 
 def test_a_damaged_layer_does_not_wait_for_one_that_is_stuck():

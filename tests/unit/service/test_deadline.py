@@ -6,7 +6,7 @@ import time
 import pytest
 
 from soci.errors import InvalidRequest, RegistryUnavailable
-from soci.places.cancel import pause
+from soci.places.cancellation import cancellable_sleep
 from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
 from soci.service.deadline import in_time
@@ -32,7 +32,7 @@ def test_a_registry_that_is_silent_is_an_error_that_may_be_tried_again_before_ti
 
 def test_waits_between_attempts_end_as_well():
     with pytest.raises(RegistryUnavailable, match="did not answer within 0 seconds"), in_time(200):
-        pause(60)
+        cancellable_sleep(60)
 
 
 def test_other_errors_pass():

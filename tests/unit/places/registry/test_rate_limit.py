@@ -7,7 +7,7 @@ from bisect import bisect_left
 import pytest
 
 from soci.errors import Stopped
-from soci.places.cancel import Stop
+from soci.places.cancellation import Cancellation
 from soci.places.registry.http_messages import Operation
 from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, RateLimiter, shared_rate_limiter
 from soci.places.registry.retry import Clock
@@ -81,11 +81,16 @@ def test_no_more_requests_are_under_way_than_allowed():
     assert most == 2
 
 
-def test_who_waits_for_others_can_be_stopped():
-    limiter, stop = RateLimiter({}, Clock(), at_once={Operation.LIST: 1}), Stop()
-    threading.Timer(0.1, stop.set).start()
+def test_waiting_for_a_slot_can_be_cancelled():
+    limiter, cancellation = RateLimiter({}, Clock(), at_once={Operation.LIST: 1}), Cancellation()
+    threading.Timer(0.1, cancellation.cancel).start()
 
-    with limiter.slot(Operation.LIST), stop.governs(), pytest.raises(Stopped), limiter.slot(Operation.LIST):
+    with (
+        limiter.slot(Operation.LIST),
+        cancellation.scope(),
+        pytest.raises(Stopped),
+        limiter.slot(Operation.LIST),
+    ):
         pass
 
 

@@ -17,7 +17,7 @@ from soci.errors import (
 )
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
-from soci.places.cancel import Stop
+from soci.places.cancellation import Cancellation
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.retry import RetryPolicy
 from soci.places.registry.streaming import PROGRESS_BYTES, BlobReader, StreamSettings
@@ -330,10 +330,10 @@ def test_a_reader_that_waits_for_a_range_is_stopped_with_the_work_it_belongs_to(
         return exchange.origin == OBJECTS and exchange.range == "bytes=65536-131071"
 
     ecr.fail(fault, where=second_range, times=None)
-    stop = Stop()
-    threading.Timer(0.3, stop.set).start()
+    cancellation = Cancellation()
+    threading.Timer(0.3, cancellation.cancel).start()
     started = time.monotonic()
-    with stop.governs(), pytest.raises((Stopped, RegistryUnavailable)):
+    with cancellation.scope(), pytest.raises((Stopped, RegistryUnavailable)):
         read(patient_reader(ecr.host))
 
     assert 0.2 < time.monotonic() - started < 2

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from soci.errors import RegistryError, RegistryUnavailable
-from soci.places.cancel import Stop
+from soci.places.cancellation import Cancellation
 from soci.places.registry.http_messages import Operation, Request
 from soci.places.registry.transport import Timeouts, Transport
 
@@ -169,10 +169,10 @@ def test_a_stop_cuts_a_connection_with_tls(tmp_path, monkeypatch):
     pem = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     patient = Transport(Timeouts(connect_seconds=2, read_seconds=60))
-    stop = Stop()
+    cancellation = Cancellation()
 
-    with served(pem) as (url, seen), stop.governs():
-        threading.Timer(0.2, stop.set).start()
+    with served(pem) as (url, seen), cancellation.scope():
+        threading.Timer(0.2, cancellation.cancel).start()
         begin = time.monotonic()
         with pytest.raises(RegistryUnavailable):
             patient.send(get(f"{url}/silent"), limit_bytes=LIMIT)

@@ -14,7 +14,7 @@ import pytest
 import urllib3.exceptions
 
 from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable, Stopped
-from soci.places.cancel import Stop
+from soci.places.cancellation import Cancellation
 from soci.places.registry.http_messages import Operation, Request, beginning, whole
 from soci.places.registry.transport import Timeouts, Transport, proxy_for, transport_errors
 from tests.raw_server import Drip, Slow, http, raw_server
@@ -168,12 +168,12 @@ def test_a_request_may_take_its_time_as_long_as_it_gets_on():
     "answer", [b"", http(200, b"x", Content_Length="999")], ids=["before an answer", "in the body"]
 )
 def test_an_exchange_ends_at_once_when_its_work_is_stopped(answer):
-    stop = Stop()
+    cancellation = Cancellation()
     transport = Transport(Timeouts(read_seconds=30))
-    Timer(0.2, stop.set).start()
+    Timer(0.2, cancellation.cancel).start()
     started = time.monotonic()
 
-    with stop.governs(), socket.create_server(("127.0.0.1", 0)) as server:
+    with cancellation.scope(), socket.create_server(("127.0.0.1", 0)) as server:
         url = "http://{}:{}/".format(*server.getsockname())
         accepted: list[socket.socket] = []
 

@@ -16,7 +16,7 @@ from soci.oci import media_types
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
-from soci.places.cancel import Stop, current_stop
+from soci.places.cancellation import Cancellation, current_cancellation
 from soci.places.ports import ArtifactSink, ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
@@ -75,10 +75,10 @@ def index_layers(
     layers = tuple(layers)
     contents = {_content_of(layer): layer for layer in layers}
     unique = sorted(contents.values(), key=lambda layer: -layer.descriptor.size)
-    stop = Stop()
+    cancellation = Cancellation()
 
     def index(layer: PlannedLayer) -> LayerResult:
-        with stop.governs():
+        with cancellation.scope():
             result = index_layer(source, layer, settings, sink=sink, progress=progress, known=known)
             if isinstance(result.outcome, IndexedLayer) and result.reused is None:
                 known.record(layer, result.outcome, result.recompressed)
@@ -90,7 +90,7 @@ def index_layers(
             for task in as_completed(tasks):
                 task.result()
         except BaseException:
-            stop.set()
+            cancellation.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
             abort_uploads(task.result() for task in tasks if not task.cancelled() and not task.exception())
             raise
@@ -182,9 +182,9 @@ def _build(
 
 def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     """Pass chunks on and report their sizes, until the run is cancelled."""
-    stop = current_stop()
+    cancellation = current_cancellation()
     for chunk in chunks:
-        stop.check()
+        cancellation.check()
         yield chunk
         progress.advance(layer, len(chunk))
 

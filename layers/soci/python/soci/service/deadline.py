@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from soci.errors import RegistryUnavailable, Stopped
-from soci.places.cancel import for_at_most
+from soci.places.cancellation import cancel_after
 
 MARGIN_SECONDS = 15.0
 """For a connection that is being made when time is up, which nothing cuts short, and for the answer."""
@@ -22,7 +22,7 @@ def in_time(milliseconds_left: int) -> Iterator[None]:
     left = milliseconds_left / 1000
     seconds = left - min(MARGIN_SECONDS, left / 4)
     try:
-        with for_at_most(seconds):
+        with cancel_after(seconds):
             yield
     except Stopped:
         raise RegistryUnavailable(f"the registry did not answer within {seconds:.0f} seconds") from None

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from soci.places.cancel import current_stop
+from soci.places.cancellation import current_cancellation
 from soci.places.registry.http_messages import Operation
 from soci.places.registry.retry import Clock
 
@@ -69,7 +69,7 @@ class RateLimiter:
         """Wait until a request of this kind may be sent; it is under way until the block ends."""
         slot = self._slots.get(operation)
         while slot and not slot.acquire(timeout=_CHECK_EVERY_SECONDS):
-            current_stop().check()
+            current_cancellation().check()
         try:
             self._wait(operation)
             yield

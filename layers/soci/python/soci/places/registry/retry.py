@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from soci.errors import RegistryError
-from soci.places.cancel import pause
+from soci.places.cancellation import cancellable_sleep
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
@@ -30,7 +30,7 @@ class Clock:
     """Time, as the client sees it; tests bring their own."""
 
     now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = pause
+    sleep: Callable[[float], None] = cancellable_sleep
     random: Callable[[], float] = random.random
 
 

@@ -26,7 +26,7 @@ from itertools import chain
 
 from soci.errors import BlobMissing, InvalidOption, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
-from soci.places.cancel import Stop, current_stop
+from soci.places.cancellation import Cancellation, current_cancellation
 from soci.places.registry.answers import NOT_FOUND, check_given_digest, fetch_error
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.http_messages import BodyStream, Operation, Request, origin
@@ -187,13 +187,13 @@ class BlobReader:
     @contextmanager
     def _ahead(self, start: int, settings: StreamSettings) -> Iterator[Iterator[bytes]]:
         """Fetch ranges on threads, in a window that moves on when the reader is done with its first range."""
-        stop = Stop()
+        cancellation = Cancellation()
         pool = ThreadPoolExecutor(settings.parallel_ranges, thread_name_prefix="range")
         starts = iter(range(start, self._blob.size, settings.range_size_bytes))
         pending: deque[Future[deque[bytes]]] = deque()
 
         def load(begin: int) -> deque[bytes]:
-            with stop.governs():
+            with cancellation.scope():
                 end = min(begin + settings.range_size_bytes, self._blob.size)
                 return deque(self._fetch(begin, end, None, is_ahead=True))
 
@@ -208,7 +208,7 @@ class BlobReader:
                 try:
                     chunks = pending.popleft().result()
                 except _WholeGivenError:
-                    stop.set()
+                    cancellation.cancel()
                     yield from self._fetch(position, self._blob.size, None)
                     return
                 while chunks:
@@ -216,13 +216,13 @@ class BlobReader:
                     yield chunks.popleft()
                 submit_next()
 
-        with current_stop().on_set(stop.set):
+        with current_cancellation().on_cancel(cancellation.cancel):
             try:
                 for _ in range(settings.parallel_ranges):
                     submit_next()
                 yield read()
             finally:
-                stop.set()
+                cancellation.cancel()
                 pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -29,7 +29,7 @@ from urllib3.exceptions import (
 
 from soci import __version__
 from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable
-from soci.places.cancel import current_stop
+from soci.places.cancellation import current_cancellation
 from soci.places.registry.connections import POOLS, Exchange, Overdue
 from soci.places.registry.http_messages import (
     BodyStream,
@@ -103,13 +103,13 @@ class Transport:
     @contextmanager
     def open(self, request: Request) -> Iterator[BodyStream]:
         """Send a request; the body of the answer is read inside the block. Raises as `send` does."""
-        stop = current_stop()
-        stop.check()
+        cancellation = current_cancellation()
+        cancellation.check()
         exchange = Exchange(
             silence_seconds=self._timeouts.read_seconds, head_seconds=self._timeouts.piece_seconds
         )
         proxy = proxy_for(request.url)
-        with closing(exchange), stop.on_set(exchange.cut):
+        with closing(exchange), cancellation.on_cancel(exchange.cut):
             with transport_errors(request, proxy), exchange.is_current():
                 answer = self._ask(request, proxy)
             with closing(_Answer(request, answer, exchange, self._timeouts.piece_seconds)) as stream:

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, SociError
 from soci.oci.digest import Digest
-from soci.places.cancel import for_at_most
+from soci.places.cancellation import cancel_after
 from soci.places.registry.answers import NOT_FOUND
 from soci.places.registry.blob_existence import has_blob
 from soci.places.registry.client import RegistryClient
@@ -136,7 +136,7 @@ class Uploads:
     def cancel(self, location: str) -> None:
         """Give an upload up. A registry that does not know how, or is away, forgets it after a while."""
         request = Request(method="DELETE", url=location, operation=Operation.FINISH_UPLOAD, repeatable=False)
-        with suppress(SociError), for_at_most(CANCEL_SECONDS):
+        with suppress(SociError), cancel_after(CANCEL_SECONDS):
             self._client.send(request, self._scopes, expect=range(_OK, _LAST_STATUS))
 
     def _begin(self, digest: Digest, *, attempts: Attempts | None = None) -> Begun:

@@ -14,7 +14,7 @@ from soci.build.reuse import check_as_made, read_spans
 from soci.errors import InvalidZtoc
 from soci.image.indexed import fetch_ztoc
 from soci.oci.descriptor import Descriptor
-from soci.places.cancel import threads_of_caller
+from soci.places.cancellation import cancellable_threads
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings, Optimization
 from soci.ztoc.decode import decode_compression_info, decode_needs_xattrs
@@ -51,7 +51,7 @@ def for_each(
     large = [pair for pair in each if pair.ztoc.size + span_size_bytes > LARGE_BYTES]
     small = each[len(large) :]
     done = {pair: work(pair) for pair in large}
-    with threads_of_caller(AT_A_TIME) as pool:
+    with cancellable_threads(AT_A_TIME) as pool:
         return done | dict(zip(small, pool.map(work, small), strict=True))
 
 

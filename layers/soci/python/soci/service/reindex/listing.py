@@ -19,7 +19,7 @@ from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
 from soci.oci.manifest import ImageIndex
-from soci.places.cancel import threads_of_caller
+from soci.places.cancellation import cancellable_threads
 from soci.places.ports import ImageOpener
 from soci.places.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
 from soci.service.filter.rules import matches
@@ -95,7 +95,7 @@ class Lister:
         names = sorted(repositories)
         if place is None:
             self._check_named(request, names)
-        with threads_of_caller(_AT_A_TIME) as pool:
+        with cancellable_threads(_AT_A_TIME) as pool:
             search = _Search(
                 api=self._api,
                 request=request,
