@@ -13,7 +13,7 @@ side_by_side := -n 2 --dist loadfile # what a file sets up once stays with it
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv layers demo test test-all check lint types synth mutants bench lock clean system-packages
+.PHONY: help venv layers demo docs test test-all check lint types synth mutants bench lock clean system-packages
 
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
@@ -57,6 +57,9 @@ types: venv ## Check the types.
 
 synth: layers ## Write the CloudFormation template to cdk.out; needs no credentials.
 	$(node) CDK_DISABLE_CLI_TELEMETRY=true npx cdk synth --quiet --no-notices
+
+docs: venv ## Write the generated parts of docs/: the tables of settings, the picture of the dashboard.
+	$(python) -m docs.generate
 
 mutants: venv ## List small changes of a module that its tests miss: MODULE=soci.build.plan; ARGS="--sample 20 --jobs 2".
 	@$(python) -m bench.mutants $(MODULE) $(ARGS)

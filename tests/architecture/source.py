@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "layers/soci/python"
-SOURCE_FOLDERS = [CORE, *(ROOT / name for name in ("infra", "lambdas", "local", "bench"))]
+SOURCE_FOLDERS = [CORE, *(ROOT / name for name in ("infra", "lambdas", "local", "bench", "docs"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
-"""A picture of the dashboard's layout for the manual, drawn from the dashboard's own document.
+"""A picture of the dashboard's layout, drawn from the dashboard's own document.
 
-`python -m infra.dashboard_picture` writes it anew; a test compares. Lines in the widgets stand for their series, in
-their colours, not for numbers.
+Each line in a widget stands for a series and has its colour. The curves are not data.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from infra.alarms import alarms
 from infra.dashboard import COLUMNS, dashboard
 from infra.watched import Watched, WatchedFunction
 
-PICTURE = Path(__file__).parent.parent / "docs" / "dashboard.svg"
+PICTURE = Path(__file__).parents[1] / "dashboard.svg"
 
 CELL = 40
-"""Pixels of a column, and of a row."""
+"""The width of a column and the height of a row, in pixels."""
 GAP = 6
 _FONT = "font-family='sans-serif'"
 _PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b")
@@ -27,14 +26,14 @@ _FOUND = {
     "skipped": ("image-too-small", "already-indexed", "own-artifact"),
     "failed": ("BlobMissing", "States.Timeout"),
 }
-"""What searches may find, by their ids."""
+"""Sample results of the search expressions, by their ids."""
 
 Json = Any
 Box = tuple[float, float, float, float]
 
 
 def sample() -> Watched:
-    """Return names as a stack might have them."""
+    """Return the names of a sample stack."""
     names = ("ImageFilter", "IndexLayer", "PublishIndex", "ImageLister", "OutcomeRecorder")
     return Watched(
         stack="soci-index-builder",
@@ -141,7 +140,7 @@ def _legend(properties: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
 
 
 def _curve(box: Box, number: int, color: str) -> str:
-    """Draw a line that goes up and down somehow, always in the same way."""
+    """Draw a made-up curve, the same for the same number."""
     x, y, width, height = box
     points = []
     for step in range(25):
@@ -155,7 +154,3 @@ def _text(x: float, y: float, text: str, *, size: int, weight: str = "normal", c
         f"<text x='{x:g}' y='{y:g}' {_FONT} font-size='{size}' font-weight='{weight}' "
         f"fill='{color}'>{escape(text)}</text>"
     )
-
-
-if __name__ == "__main__":
-    PICTURE.write_text(picture())

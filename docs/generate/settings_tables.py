@@ -1,7 +1,4 @@
-"""The tables of docs/settings.md, made from the declarations of the settings.
-
-`python -m infra.configuration_table` writes them between their markers. A test compares.
-"""
+"""The tables of docs/settings.md, made from the declarations of the settings."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ from infra.config import Deployment
 from soci.service.settings.configuration import Configuration
 from soci.service.settings.schema import describe, markdown_table
 
-SETTINGS_PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+SETTINGS_PAGE = Path(__file__).parents[1] / "settings.md"
 SECTIONS = {"settings": Configuration, "deployment": Deployment}
 
 
 def with_tables(text: str) -> str:
-    """Return a text with the table of each section between its markers.
+    """Return the text with the table of each section between its markers.
 
     Raises:
         ValueError: a marker is missing.
@@ -29,7 +26,3 @@ def with_tables(text: str) -> str:
             raise ValueError(f"no {begin.strip()} or no {end.strip()} in the text")
         text = f"{before}{begin}\n{markdown_table(describe(section, name))}\n{end}{after}"
     return text
-
-
-if __name__ == "__main__":
-    SETTINGS_PAGE.write_text(with_tables(SETTINGS_PAGE.read_text()))
