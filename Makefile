@@ -64,8 +64,8 @@ docs: venv ## Write the generated parts of docs/: the tables of settings, the pi
 mutants: venv ## List small changes of a module that its tests miss: MODULE=soci.build.plan; ARGS="--sample 20 --jobs 2".
 	@$(python) -m bench.mutants $(MODULE) $(ARGS)
 
-bench: venv ## Measure the engine and the CLI against their floors, on layers of real packages.
-	$(python) -m bench
+bench: venv ## Measure the engine and the CLI against their floors, or AGAINST=REVISION, on layers of real packages.
+	$(python) -m bench $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 lock: ## Make the lock files again; ARGS=--upgrade takes newer versions.
 	@test -x $(VENV)/bin/uv || $(MAKE) venv

@@ -6,24 +6,25 @@
     memory   peak of that process, less the zTOC's size
 
 Times of a machine mean nothing elsewhere, so the table gives ratios: the median over rounds in which both take turns.
+`make bench AGAINST=REVISION` compares the command with that of another revision instead (`bench/against.py`).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from isal import isal_zlib
 from rich.console import Console
 from rich.table import Table
 
-from bench.layers import BenchLayer, bench_layers
+from bench.against import compare
+from bench.layers import TIMED, BenchLayer, bench_layers
+from bench.turns import by_turns, run
 from soci.layer.worker import switch_threads_often
 from soci.oci.compression import Compression
 from soci.settings import DEFAULT_BUILD_TOOL_IDENTIFIER, DEFAULT_SPAN_SIZE_BYTES
@@ -37,21 +38,23 @@ BYTES_PER_MIB = 1 << 20
 SOCI_INDEX = Path(sys.executable).with_name("soci-index")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two things measured by turns: seconds of each round."""
-
-    ours: tuple[float, ...]
-    floor: tuple[float, ...]
-
-    @property
-    def ratio(self) -> float:
-        """How many times the floor's time ours takes, in the median round."""
-        return statistics.median(a / b for a, b in zip(self.ours, self.floor, strict=True))
-
-
 def main() -> None:
-    """Measure all layers and print the table."""
+    """Measure against the floors, or against another revision."""
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--against", metavar="REVISION", help="compare the command with another revision's")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--layers", nargs="+", choices=TIMED, default=TIMED)
+    arguments = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if arguments.against:
+        layers = bench_layers(arguments.layers)
+        console.print(compare(layers, arguments.against, rounds=arguments.rounds))
+    else:
+        measure(console, arguments.rounds)
+
+
+def measure(console: Console, rounds: int) -> None:
+    """Measure all layers against their floors and print the table."""
     switch_threads_often()  # as the command does
     layers = bench_layers()
     table = Table(title="Ratios of time: lower is better, 1.00 is the floor")
@@ -66,22 +69,22 @@ def main() -> None:
         "peak MiB",
     ):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    console = Console(width=None if sys.stdout.isatty() else 120)
     with console.status("measuring"):
         for layer in layers:
-            table.add_row(*_measure(layer))
+            table.add_row(*_measure(layer, rounds))
     console.print(table)
     console.print(
-        f"{ROUNDS} rounds, {os.cpu_count()} cores; peak is without the zTOC itself", highlight=False
+        f"{rounds} rounds, {os.cpu_count()} cores; peak is without the zTOC itself", highlight=False
     )
 
 
-def _measure(layer: BenchLayer) -> tuple[str, ...]:
+def _measure(layer: BenchLayer, rounds: int) -> tuple[str, ...]:
     data = layer.path.read_bytes()
-    engine = _by_turns(lambda: _index(data), lambda: _inflate(data))
+    engine = by_turns(lambda: _index(data), lambda: _inflate(data), rounds=rounds)
     indexed = _index(data)
     ztoc_command = [str(SOCI_INDEX), "ztoc", str(layer.path)]
-    command = _by_turns(lambda: _run(ztoc_command), lambda: _run(["gzip", "-dc", str(layer.path)]))
+    unpack_command = ["gzip", "-dc", str(layer.path)]
+    command = by_turns(lambda: run(ztoc_command), lambda: run(unpack_command), rounds=rounds)
     peak_bytes = _peak_bytes(ztoc_command) - len(indexed.ztoc)
     return (
         layer.name,
@@ -93,20 +96,6 @@ def _measure(layer: BenchLayer) -> tuple[str, ...]:
         f"{command.ratio:.2f}",
         f"{peak_bytes / BYTES_PER_MIB:.0f}",
     )
-
-
-def _by_turns(ours: Callable[[], object], floor: Callable[[], object]) -> Pair:
-    ours_seconds, floor_seconds = [], []
-    for _ in range(ROUNDS):
-        ours_seconds.append(_seconds(ours))
-        floor_seconds.append(_seconds(floor))
-    return Pair(ours=tuple(ours_seconds), floor=tuple(floor_seconds))
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
 
 
 def _index(data: bytes) -> IndexedLayer:
@@ -130,10 +119,6 @@ def _inflate(data: bytes) -> None:
         inflater.decompress(view[at : at + PIECE_BYTES])
     if not inflater.eof:
         raise SystemExit("igzip did not reach the end of a layer")
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 def _peak_bytes(command: list[str]) -> int:

@@ -47,6 +47,7 @@ from soci.places.registry.upload import Uploads
 from soci.settings import IndexSettings, ZstdLayers
 from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of
+from tests.e2e.fault_table import Head, fault_table
 from tests.recipes import Watcher
 from tests.registries import open_repository
 
@@ -115,8 +116,6 @@ SOME_FAULTS = (
 Removing reads lists of tags and referrers besides, which have no digest: a wrong byte in those shows to nobody.
 """
 
-OUTCOMES = ("recovered", "refused", "wrong")
-
 
 class OneLogin:
     """The login that the registry wants."""
@@ -134,25 +133,30 @@ class Row:
     refused: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        numbers = (self.recovered, len(self.refused), len(self.wrong))
-        kinds = sorted({error.partition(":")[0] for error in self.refused})
-        return _line(self.name, sum(numbers), *numbers) + "  " + ", ".join(kinds)
+    @property
+    def counts(self) -> tuple[int, ...]:
+        outcomes = (self.recovered, len(self.refused), len(self.wrong))
+        return (sum(outcomes), *outcomes)
+
+    @property
+    def words(self) -> str:
+        return ", ".join(sorted({error.partition(":")[0] for error in self.refused}))
 
 
-def _line(name: str, *columns: object) -> str:
-    return f"{name:36}" + "".join(f"{column!s:>11}" for column in columns)
+HEAD = Head(
+    name="fault of one request",
+    counts=("runs", "recovered", "refused", "wrong"),
+    words="errors",
+    name_width=44,
+    count_width=11,
+)
 
 
 @pytest.fixture(scope="module")
 def table(printed) -> Iterator[list[Row]]:
     """The rows of the module's tests, printed at the end."""
-    rows: list[Row] = []
-    yield rows
-    totals = [sum(len(getattr(row, kind)) for row in rows) for kind in ("refused", "wrong")]
-    recovered = sum(row.recovered for row in rows)
-    printed += ["", _line("fault of one request", "runs", *OUTCOMES) + "  errors", *map(str, rows)]
-    printed.append(_line("all", recovered + sum(totals), recovered, *totals))
+    with fault_table(HEAD, printed) as rows:
+        yield rows
 
 
 @pytest.fixture

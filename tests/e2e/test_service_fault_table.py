@@ -22,6 +22,7 @@ from local.system.record import Status
 from local.system.system import LocalSystem
 from local.system.template import REGION
 from tests.docs.terminal import Terminal, terminal
+from tests.e2e.fault_table import Head, fault_table
 from tests.e2e.faults import (
     ANYTHING,
     DECIDING,
@@ -71,26 +72,33 @@ class Row:
     seen: str = ""
     remedy: str = "none needed"
 
-    def __str__(self) -> str:
-        counts = (self.images, self.at_once, self.after_remedy, self.wrong)
-        return _line(self.fault, *counts) + f"  {self.remedy:32}  {self.seen}"
+    @property
+    def name(self) -> str:
+        return self.fault
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return (self.images, self.at_once, self.after_remedy, self.wrong)
+
+    @property
+    def words(self) -> str:
+        return f"{self.remedy:32}  {self.seen}"
 
 
-def _line(name: str, *columns: object) -> str:
-    return f"{name:66}" + "".join(f"{column!s:>14}" for column in columns)
+HEAD = Head(
+    name="fault",
+    counts=("images", "right at once", "after remedy", "wrong"),
+    words=f"{'remedy':32}  what was seen at once",
+    name_width=66,
+    count_width=14,
+)
 
 
 @pytest.fixture(scope="module")
 def table(printed) -> Iterator[list[Row]]:
     """The rows of the module's tests, printed at the end."""
-    rows: list[Row] = []
-    yield rows
-    head = _line("fault", "images", "right at once", "after remedy", "wrong")
-    printed += ["", f"{head}  {'remedy':32}  what was seen at once", *map(str, rows)]
-    totals = [
-        sum(getattr(row, name) for row in rows) for name in ("images", "at_once", "after_remedy", "wrong")
-    ]
-    printed.append(_line(f"all: {len(rows)} faults", *totals))
+    with fault_table(HEAD, printed) as rows:
+        yield rows
 
 
 def seen_in(scene: Scene) -> str:
