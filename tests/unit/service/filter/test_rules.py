@@ -11,9 +11,6 @@ from soci.service.filter.rules import (
     evaluate_platform,
     image_size_bytes,
     matches,
-    original_tag,
-    promised_tag,
-    why_not_promised,
 )
 from soci.service.messages import ImageRequest, Origin
 from soci.service.outcomes import ImageReason
@@ -118,70 +115,3 @@ def test_system_architecture_and_size_decide_on_a_platform(one, reason):
 
 def test_a_layer_that_occurs_twice_counts_once_for_the_size():
     assert image_size_bytes(image("linux/amd64", 60, 60, 1).manifest) == 61
-
-
-@pytest.mark.parametrize(
-    ("tag", "copy", "original"),
-    [
-        ("1.4", "1.4-soci", None),
-        ("1.4-soci", None, "1.4"),
-        ("1-soci.2", None, None),
-        ("1-soci-lazy", None, None),
-        ("feature-social-login", "feature-social-login-soci", None),
-        ("-soci", None, None),
-        ("1.4-soci-soci", None, "1.4-soci"),
-        (None, None, None),
-    ],
-)
-def test_tags_and_their_copies_tell_of_each_other(tag, copy, original):
-    assert promised_tag(request(tag=tag), settings()) == copy
-    assert original_tag(request(tag=tag), settings()) == original
-
-
-@pytest.mark.parametrize(
-    ("suffix", "tag", "copy"),
-    [
-        (".0", "1.03", "1.03.0"),
-        (".0", "1.0.3", None),  # may be the copy of a copy
-        ("soci", "1-social", None),
-        ("soci", "1", "1soci"),
-    ],
-)
-def test_a_suffix_counts_where_it_may_have_been_put_on(suffix, tag, copy):
-    others = settings(tagging={"suffix": suffix})
-
-    assert promised_tag(request(tag=tag), others) == copy
-    assert bool(why_not_promised(request(tag=tag), others)) is (copy is None)
-
-
-@pytest.mark.parametrize(
-    "suffixes",
-    [
-        ["-soci"],
-        ["-soci", "-lazy"],
-        ["soci", "lazy"],
-        ["-soci", "lazy"],
-        ["-a", "a", "-a-a"],
-        ["-soci", "-soci-v2"],
-        [".0", "-0", "0"],
-        ["-", "a"],
-        ["-a", ".b", "c"],
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("tag", ["1", "1.0.3", "feature-social-login"])
-def test_copies_of_copies_come_to_an_end_whatever_suffixes_several_stacks_have(tag, suffixes):
-    stacks = [settings(tagging={"suffix": suffix}) for suffix in suffixes]
-    new, seen = {tag}, {tag}
-    while new:
-        new = {promised_tag(request(tag=one), stack) for one in new for stack in stacks} - {None} - seen
-        seen |= new
-        assert len(seen) < 100
-
-
-@pytest.mark.parametrize("policy", ["replace", "digest-only"])
-def test_there_are_no_copies_under_other_policies(policy):
-    others = settings(tagging={"policy": policy})
-
-    assert promised_tag(request(), others) is None
-    assert original_tag(request(tag="1.4-soci"), others) is None

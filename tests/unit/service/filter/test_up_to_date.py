@@ -8,14 +8,14 @@ import zstandard
 
 from local.registry import Answer
 from soci.build.plan import plan_layers
-from soci.build.recipe import convert
 from soci.errors import RegistryUnavailable
 from soci.image.documents import Platforms, choose_images, fetch_image
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
-from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2, is_conversion_of
+from soci.service.filter.platforms import PlannedImage
+from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.settings.configuration import Configuration
 from tests.builders import (
     Image,
@@ -31,7 +31,6 @@ from tests.builders import (
     with_soci_index,
     with_soci_v1_index,
 )
-from tests.recipes import run
 from tests.unit.service.places import Place, by_hand, configuration, index
 
 BASE = gzip_of(tar_of(file("base", text(200_000, "base"))))
@@ -69,43 +68,6 @@ IMAGES = {
     "two platforms": multi_platform(AMD, ARM),
     "a layer twice": image_of(BASE, APP, BASE),
 }
-
-
-@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
-@pytest.mark.parametrize("span_size", [65_536, 131_072])
-def test_a_conversion_is_known_by_its_image_whatever_its_settings(place, image, span_size):
-    settings = configuration(index={"min_layer_size_bytes": 500, "span_size_bytes": span_size})
-
-    indexed(place, image, settings)
-
-    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(place("app", "1.4")))
-
-
-def test_a_conversion_with_gzip_copies_of_zstd_layers_is_that_of_its_image(place):
-    settings = configuration(index={"zstd_layers": "recompress"})
-
-    indexed(place, image_of(BASE, ZSTD), settings)
-
-    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(place("app", "1.4")))
-
-
-def test_a_conversion_with_its_platforms_in_another_order_is_that_of_its_image(place):
-    place.put("app", IMAGES["two platforms"], "1.4")
-    store = place("app", "1.4")
-    run(convert, store, store, platforms=["linux/arm64", "linux/amd64"], tag="1.4-soci")
-
-    assert is_conversion_of(place("app", "1.4-soci"), fetch_image(store))
-
-
-def test_what_is_no_conversion_of_an_image_is_told_apart(place):
-    indexed(place, multi_platform(AMD, ARM), configuration())
-    image = fetch_image(place("app", "1.4"))
-    place.put("app", multi_platform(AMD, image_of(APP, platform="linux/arm64")), "other")
-    index(place, by_hand("app", "other"), configuration())
-
-    assert not is_conversion_of(place("app", "1.4"), image)
-    assert not is_conversion_of(place("app", "none"), image)
-    assert not is_conversion_of(place("app", "other-soci"), image)
 
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])

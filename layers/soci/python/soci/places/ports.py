@@ -6,7 +6,7 @@ An OCI layout and a repository of a registry are both; an archive is the first. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
@@ -149,3 +149,7 @@ class ImageOpener(Protocol):
 
     def __call__(self, repository: str, reference: str) -> ImageStore:
         """Open a repository at a tag or a digest. Whether that is there shows in `fetch_root`."""
+
+
+SourceOpener = Callable[[str, str], ImageSource]
+"""As `ImageOpener`, for registries that may be read only: takes a repository, and a tag or a digest."""

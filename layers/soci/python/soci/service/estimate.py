@@ -18,7 +18,7 @@ from soci.places.ports import ImageSource
 from soci.service import prices
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes, gb_seconds, invocations, transitions
 from soci.service.filter.decide import decide
-from soci.service.filter.rules import promised_tag
+from soci.service.filter.promised_tag import promised_tag
 from soci.service.layer_messages import LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, Work
 from soci.service.outcomes import ImageReason

@@ -1,22 +1,21 @@
-"""Whether an image has an index already that was made with the same settings. Nothing of a layer is read for that.
+"""Whether an image already has an index that was made with the same settings. No layer is read.
 
-Version 2: the documents of the SOCI-enabled image are made once more from the image and the SOCI indexes that are
-there. Only if the very same root comes out does the tag name the conversion of this very image, attestations and all.
-Version 1: one of the manifest's referrers will do.
+Version 2: the image is converted again, with the SOCI indexes of the output. If the result has the same root, then the
+output is the conversion of this image, with its attestations.
+Version 1: one suitable referrer of the manifest is enough.
 
-Each SOCI index has to say that the settings made it: build tool, span size, and a zTOC for exactly the layers that are
-planned, in their order. What a manifest does not tell counts as different if it changes what a container reads, and
-indexing again does no harm: the same bytes come out.
+A SOCI index must show that the settings made it: the build tool, the span size, and a zTOC for each planned layer, in
+order, and no other. Some settings change what a container reads but do not show in the manifest. An index with these
+counts as out of date. Indexing again does no harm: it gives the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from soci.build.plan import PlannedLayer
 from soci.errors import BlobMissing, IntegrityError, NotInImage
-from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
+from soci.image.documents import Image, PlatformImage, fetch_image
 from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
@@ -30,91 +29,37 @@ from soci.oci.annotations import (
     SOCI_INDEX_DIGEST,
     SOCI_SPAN_SIZE,
 )
-from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.places.ports import ImageSource, ReferrerSource
 from soci.reasons import LeftOut
+from soci.service.filter.platforms import PlannedImage
 from soci.settings import IndexSettings, IndexVersion, Optimization
 
-_NOT_AS_IT_SHOULD_BE = (NotInImage, BlobMissing, IntegrityError)
-"""What a place says of documents that are missing or broken. All else (no answer, no access) is an error here too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedImage:
-    """One platform's image that is to be indexed, with a decision for each of its layers."""
-
-    image: PlatformImage
-    layers: tuple[PlannedLayer, ...]
+MISSING_OR_CORRUPT = (NotInImage, BlobMissing, IntegrityError)
+"""Errors for missing or corrupt documents. Other errors (no answer, no access) are raised."""
 
 
 def has_v2(
     output: ImageSource, image: Image, planned: Sequence[PlannedImage], settings: IndexSettings
 ) -> bool:
-    """Tell whether a place holds the SOCI-enabled image that would be made of an image.
+    """Tell whether a place holds the SOCI-enabled image that these settings make of an image.
 
-    Raises `SourceError` when the place cannot be asked.
+    Raises `SourceError` when the place cannot be read.
     """
     try:
         return _is_conversion(output, image, planned, settings)
-    except _NOT_AS_IT_SHOULD_BE:
+    except MISSING_OR_CORRUPT:
         return False
 
 
 def has_v1(source: ImageSource, planned: Sequence[PlannedImage], settings: IndexSettings) -> bool:
     """Tell whether each planned image has an index of version 1 that refers to it.
 
-    Zstd layers do not count: version 1 leaves an image as it is. Raises `SourceError` when the place cannot be asked.
+    Zstd layers do not count: version 1 does not change an image. Raises `SourceError` when the place cannot be read.
     """
     return all(_has_referrer(source, one, settings) for one in planned)
-
-
-def is_conversion_of(output: ImageSource, image: Image) -> bool:
-    """Tell whether a place holds a SOCI-enabled image of this very image, whole, with whatever settings it was made.
-
-    Raises `SourceError` when the place cannot be asked.
-    """
-    try:
-        converted = fetch_image(output, limits=LIMITS)
-        manifests = {one.descriptor.digest: one.manifest for one in image.images}
-        indexes = []
-        for one in choose_images(image, Platforms.ALL):
-            twin = _find_twin(one, converted)
-            if twin is None or not is_same_content(one.manifest, twin.manifest):
-                return False
-            if SOCI_INDEX_DIGEST not in twin.manifest.annotations:
-                continue
-            index = _fetch_named_index(output, converted, twin)
-            if index is None:
-                return False
-            digest = one.descriptor.digest
-            manifests[digest] = replace(one.manifest, layers=twin.manifest.layers)
-            indexes.append(PlatformIndex(image_manifest=digest, platform=one.platform, index=index))
-        order = [entry.digest for entry in (converted.index.manifests if converted.index else None) or ()]
-        indexes.sort(key=lambda made: order.index(made.index.descriptor.digest))  # as they were asked for
-        return bool(indexes) and _remake_root(image, manifests, indexes) == converted.root.digest
-    except _NOT_AS_IT_SHOULD_BE:
-        return False
-
-
-def is_same_content(original: ImageManifest, converted: ImageManifest) -> bool:
-    """Tell whether a manifest has the config and layers of another one; gzip copies may stand for zstd layers."""
-    wanted, there = original.layers or (), converted.layers or ()
-    return (
-        original.config.digest == converted.config.digest
-        and len(wanted) == len(there)
-        and all(
-            layer.digest == other.digest or _is_gzip_copy(layer, other)
-            for layer, other in zip(wanted, there, strict=True)
-        )
-    )
-
-
-def _is_gzip_copy(layer: Descriptor, copy: Descriptor) -> bool:
-    is_zstd = media_types.compression_of(layer.media_type) is Compression.ZSTD
-    return is_zstd and copy.media_type == media_types.as_gzip(layer.media_type)
 
 
 def _is_conversion(
@@ -124,9 +69,9 @@ def _is_conversion(
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
     indexes = []
     for one in planned:
-        twin = _find_twin(one.image, converted)
-        layers = _layers_in(one, twin) if twin else None
-        index = _fetch_named_index(output, converted, twin) if twin else None
+        counterpart = find_counterpart(one.image, converted)
+        layers = _layers_in(one, counterpart) if counterpart else None
+        index = fetch_named_index(output, converted, counterpart) if counterpart else None
         if (
             layers is None
             or index is None
@@ -136,18 +81,19 @@ def _is_conversion(
         digest = one.image.descriptor.digest
         manifests[digest] = replace(one.image.manifest, layers=tuple(layer for layer, _ in layers))
         indexes.append(PlatformIndex(image_manifest=digest, platform=one.image.platform, index=index))
-    return _remake_root(image, manifests, indexes) == converted.root.digest
+    return converted_root(image, manifests, indexes) == converted.root.digest
 
 
-def _remake_root(
+def converted_root(
     image: Image, manifests: Mapping[Digest, ImageManifest], indexes: Sequence[PlatformIndex]
 ) -> Digest:
+    """Convert an image and return the digest of its new root; `manifests` may have recompressed layers."""
     base = image.index or index_of_single(image.root, image.images[0].platform)
     return convert_image(base, manifests, indexes).root.descriptor.digest
 
 
-def _find_twin(one: PlatformImage, converted: Image) -> PlatformImage | None:
-    """Find the image of the same platform and config in a SOCI-enabled image."""
+def find_counterpart(one: PlatformImage, converted: Image) -> PlatformImage | None:
+    """Find the image with the same platform and config in a SOCI-enabled image."""
     return next(
         (
             other
@@ -159,12 +105,12 @@ def _find_twin(one: PlatformImage, converted: Image) -> PlatformImage | None:
     )
 
 
-def _layers_in(one: PlannedImage, twin: PlatformImage) -> list[tuple[Descriptor, bool]] | None:
-    """Return the layers that the conversion has to have, and which of them are to be indexed.
+def _layers_in(one: PlannedImage, counterpart: PlatformImage) -> list[tuple[Descriptor, bool]] | None:
+    """Return the layers that the conversion must have, each with whether it is to be indexed.
 
-    A gzip copy of a zstd layer is taken as it is: its tar was compared with the config when it was made.
+    A recompressed layer is not checked: its tar was compared with the config when it was made.
     """
-    there = twin.manifest.layers or ()
+    there = counterpart.manifest.layers or ()
     if len(there) != len(one.layers):
         return None
     found = []
@@ -177,9 +123,9 @@ def _layers_in(one: PlannedImage, twin: PlatformImage) -> list[tuple[Descriptor,
     return found
 
 
-def _fetch_named_index(output: ImageSource, converted: Image, twin: PlatformImage) -> Document | None:
+def fetch_named_index(output: ImageSource, converted: Image, counterpart: PlatformImage) -> Document | None:
     """Fetch the SOCI index that an image manifest names."""
-    named = Digest.parse(twin.manifest.annotations.get(SOCI_INDEX_DIGEST, ""))
+    named = Digest.parse(counterpart.manifest.annotations.get(SOCI_INDEX_DIGEST, ""))
     entries = (converted.index.manifests if converted.index else None) or ()
     entry = next((entry for entry in entries if entry.digest == named), None)
     if entry is None:
@@ -213,14 +159,14 @@ def _fetch_those_there(source: ImageSource, documents: Sequence[Descriptor]) -> 
     for document in documents:
         try:
             yield source.fetch_manifest(document)
-        except _NOT_AS_IT_SHOULD_BE:
+        except MISSING_OR_CORRUPT:
             continue
 
 
 def _is_as_planned(
     data: bytes, layers: Sequence[tuple[Descriptor, bool]], settings: IndexSettings, version: IndexVersion
 ) -> bool:
-    """Tell whether an index manifest was made with the settings and has a zTOC for each planned layer, no other."""
+    """Tell whether an index manifest was made with the settings, with a zTOC for each planned layer and no other."""
     try:
         index = ImageManifest.parse(data, "SOCI index")
     except IntegrityError:
@@ -237,7 +183,7 @@ def _is_as_planned(
         and index.annotations.get(SOCI_BUILD_TOOL_IDENTIFIER) == settings.build_tool_identifier
         and [_facts_of(entry.annotations) for entry in ztocs] == expected
         and disables_xattrs is (Optimization.XATTR in settings.optimizations)
-        # Which files were asked for does not show, so an index with prefetch artifacts is made again.
+        # The manifest does not show which files to prefetch, so an index with prefetch artifacts is made again.
         and len(ztocs) == len(entries)
         and not settings.prefetch_patterns
     )

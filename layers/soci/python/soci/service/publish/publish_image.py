@@ -26,7 +26,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageOpener, ImageStore
 from soci.reasons import LeftOut
-from soci.service.filter.rules import promised_tag
+from soci.service.filter.promised_tag import promised_tag
 from soci.service.messages import (
     Action,
     ImageRequest,

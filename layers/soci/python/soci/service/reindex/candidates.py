@@ -15,8 +15,9 @@ from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex
 from soci.places.ports import ImageOpener, ImageSource, ReferrerSource
 from soci.places.registry.ecr_api import EcrImage
+from soci.service.filter.promised_tag import original_tag, promised_tag
 from soci.service.filter.requests import LISTED_FIELD
-from soci.service.filter.rules import evaluate_names, evaluate_platform, original_tag, promised_tag
+from soci.service.filter.rules import evaluate_names, evaluate_platform
 from soci.service.messages import ImageRequest
 from soci.service.settings.configuration import Configuration
 

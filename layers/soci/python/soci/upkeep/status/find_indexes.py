@@ -16,9 +16,8 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
-from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
-from soci.service.filter.decide import SourceOpener
-from soci.service.filter.up_to_date import is_same_content
+from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource, SourceOpener
+from soci.service.filter.conversion import is_same_content
 from soci.settings import IndexVersion
 
 IndexV1Finder = Callable[[ImageSource, Digest], Digest | None]

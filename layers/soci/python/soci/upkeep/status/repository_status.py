@@ -16,9 +16,11 @@ from soci.image.documents import Image, fetch_image
 from soci.index.classify import is_soci_enabled
 from soci.oci import media_types
 from soci.oci.digest import Digest
-from soci.places.ports import ImageSource
-from soci.service.filter.decide import SourceOpener, decide, plan_platforms
-from soci.service.filter.rules import image_size_bytes, original_tag
+from soci.places.ports import ImageSource, SourceOpener
+from soci.service.filter.decide import decide
+from soci.service.filter.platforms import plan_platforms
+from soci.service.filter.promised_tag import original_tag
+from soci.service.filter.rules import image_size_bytes
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason

@@ -15,9 +15,12 @@ from soci.errors import BlobMissing, IntegrityError, InvalidOption, NotInImage, 
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import is_soci_enabled
 from soci.oci.digest import Digest
+from soci.places.ports import SourceOpener
 from soci.places.registry.retry import Clock
-from soci.service.filter.decide import SourceOpener, decide, plan_platforms
-from soci.service.filter.up_to_date import PlannedImage, has_v1, has_v2, is_conversion_of
+from soci.service.filter.conversion import is_conversion_of
+from soci.service.filter.decide import decide
+from soci.service.filter.platforms import PlannedImage, plan_platforms
+from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, ImageRequest
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration, TagPolicy
