@@ -248,6 +248,16 @@ def test_an_index_of_version_1_goes_for_all_tags_of_its_image_and_they_are_named
     assert place.manifests() == before
 
 
+def test_a_version_1_index_of_the_converted_image_is_deleted_with_it(place):
+    before = place.manifests()
+    place.index("1.0", convert)
+    place.index("1.0-soci", create_index)
+
+    assert place.remove("1.0").is_done
+
+    assert place.manifests() == before
+
+
 def test_an_image_converted_under_its_own_tag_gets_documents_without_index(place, tmp_path):
     place.index("1.0", convert, to="1.0")
     place.index("1.0", convert, to="other")  # the same again
