@@ -18,7 +18,7 @@ from soci.oci.platform import Platform
 from soci.oci.reference import RegistryRef, parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_sink, open_source, open_store
-from soci.places.registry.upload import parts_of
+from soci.places.registry.blob_upload import parts_of
 from soci.verify import verify_image
 from tests.builders import describe, file, gzip_of, image_of, layout_of, multi_platform, noise, tar_of, text
 from tests.image_files import GOLDEN_IMAGES, skopeo, skopeo_copy

@@ -15,7 +15,7 @@ from soci.oci.reference import RegistryRef, parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from soci.places.registry.streaming import StreamSettings
+from soci.places.registry.blob_reader import StreamSettings
 from tests.builders import noise
 from tests.image_files import GOLDEN_IMAGES, Image, skopeo_copy, write_layout
 from tests.registries import REGISTRIES, open_repository, running_registry

@@ -35,15 +35,15 @@ from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.reference import RegistryRef
 from soci.places.layout.oci_layout import OciLayout
+from soci.places.registry.blob_reader import StreamSettings
+from soci.places.registry.blob_upload import Uploads
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.connect import base_url
 from soci.places.registry.credentials import Login
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import Clock, RetryPolicy
-from soci.places.registry.scopes import Scopes
-from soci.places.registry.streaming import StreamSettings
+from soci.places.registry.token_scopes import Scopes
 from soci.places.registry.transport import Timeouts, Transport
-from soci.places.registry.upload import Uploads
 from soci.settings import IndexSettings, ZstdLayers
 from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from tests.builders import Image, file, gzip_of, image_of, layout_of, noise, tar_of

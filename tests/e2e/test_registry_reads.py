@@ -19,7 +19,7 @@ from soci.oci.digest import digest_of
 from soci.oci.reference import parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_source
-from soci.places.registry.streaming import StreamSettings
+from soci.places.registry.blob_reader import StreamSettings
 from soci.verify import verify_image
 from soci.ztoc.decode import decode_ztoc
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of

@@ -5,7 +5,7 @@ import pytest
 from soci.errors import BlobMissing
 from soci.oci import media_types
 from soci.oci.manifest import ImageManifest
-from soci.places.counting import CountedSource
+from soci.places.counting import CountingSource
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
 from tests.builders import MemorySource, file, gzip_of, image_of, layout_of, tar_of, with_soci_v1_index
@@ -32,7 +32,7 @@ def read_all(source: ImageSource) -> int:
     ids=["root", "manifest", "range", "range over the end", "has", "whole"],
 )
 def test_a_read_is_one_request_of_as_many_bytes_as_came(read, size_bytes):
-    source = CountedSource(MemorySource(IMAGE))
+    source = CountingSource(MemorySource(IMAGE))
 
     read(source)
 
@@ -40,7 +40,7 @@ def test_a_read_is_one_request_of_as_many_bytes_as_came(read, size_bytes):
 
 
 def test_what_is_not_read_to_its_end_counts_as_far_as_it_came():
-    source = CountedSource(MemorySource(IMAGE))
+    source = CountingSource(MemorySource(IMAGE))
 
     with source.open_blob(LAYER):
         pass
@@ -50,7 +50,7 @@ def test_what_is_not_read_to_its_end_counts_as_far_as_it_came():
 
 def test_everything_is_passed_on(tmp_path):
     layout = OciLayout(layout_of(tmp_path, IMAGE), tag="latest")
-    source = CountedSource(layout)
+    source = CountingSource(layout)
     [referrer] = layout.fetch_referrers(IMAGE.root.digest, media_types.SOCI_INDEX_V1)
 
     assert source.fetch_root() == layout.fetch_root()
@@ -61,7 +61,7 @@ def test_everything_is_passed_on(tmp_path):
 
 
 def test_a_source_that_can_do_less_can_do_less_when_it_is_counted():
-    source = CountedSource(MemorySource(IMAGE))
+    source = CountingSource(MemorySource(IMAGE))
 
     assert isinstance(source, DescriptorSource)
     assert isinstance(source, ReferrerSource)

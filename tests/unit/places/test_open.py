@@ -5,8 +5,8 @@ import pytest
 from soci.errors import InvalidReference, StorageError
 from soci.oci.digest import digest_of
 from soci.oci.reference import parse_reference
-from soci.places.layout.archive import OciArchive
 from soci.places.layout.docker_archive import DockerArchive
+from soci.places.layout.oci_archive import OciArchive
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_sink, open_source, open_store
 from soci.places.registry.repository import RegistryRepository

@@ -12,8 +12,8 @@ from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageManifest
-from soci.places.layout.archive import OciArchive
 from soci.places.layout.docker_archive import DockerArchive, open_docker_archive
+from soci.places.layout.oci_archive import OciArchive
 from tests.image_files import Image, describe, entry_of, layout_files, tar_of
 
 LAYERS = (tar_of({"a": b"1"}), tar_of({"b": b"2"}))

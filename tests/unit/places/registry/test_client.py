@@ -19,12 +19,12 @@ from local.registry import (
     request_to,
 )
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.places.registry.answers import ERROR_LIMIT_BYTES
 from soci.places.registry.client import MAX_REDIRECTS, RegistryClient
 from soci.places.registry.connect import FirstLogin
 from soci.places.registry.credentials import DockerConfig, Login, NoLogins
 from soci.places.registry.ecr import EcrLogins
 from soci.places.registry.http_messages import Operation, Request
+from soci.places.registry.responses import ERROR_LIMIT_BYTES
 from soci.places.registry.retry import RetryPolicy
 from soci.places.registry.transport import Timeouts, Transport
 from tests.fake_time import FakeTime

@@ -15,11 +15,11 @@ from soci.errors import (
     Unauthorized,
 )
 from soci.oci.reference import RegistryRef, parse_reference
+from soci.places.registry.blob_reader import StreamSettings
 from soci.places.registry.connect import FirstLogin, connect, rate_limiter_of, stream_settings
 from soci.places.registry.credentials import Login, NoLogins
 from soci.places.registry.ecr import EcrLogins
 from soci.places.registry.retry import SHORT_RETRIES, RetryPolicy
-from soci.places.registry.streaming import StreamSettings
 from tests.aws_environment import as_aws
 from tests.fake_time import FakeTime
 from tests.registries import open_repository

@@ -16,7 +16,7 @@ from soci.places.registry.ecr import (
     EcrHost,
     EcrLogins,
     boto3_client,
-    error_of_aws,
+    error_from_aws,
     parse_ecr_host,
 )
 from tests.aws_environment import as_aws
@@ -246,7 +246,7 @@ def test_whether_a_call_may_succeed_later_shows_in_the_kind_of_its_error(code, s
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
 
-    made = error_of_aws("a call", ClientError(response, "DescribeImages"), with_text=True)
+    made = error_from_aws("a call", ClientError(response, "DescribeImages"), with_text=True)
 
     assert type(made) is error
     assert (str(made), made.status) == (f"a call: {code}: more", status)

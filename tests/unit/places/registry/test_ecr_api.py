@@ -69,7 +69,7 @@ def test_images_have_what_the_api_says_of_them(registry):
     app.tags["1"] = digest
     index = app.put_manifest(b'{"schemaVersion": 2, "manifests": []}', OCI_INDEX, pushed_at=1_700_000_000)
 
-    page = EcrApi(registry.host).fetch_images("app", only_tagged=False, mark=None)
+    page = EcrApi(registry.host).fetch_images("app", only_tagged=False, page_token=None)
 
     assert page is not None
     assert {image.digest: image for image in page.images} == {
@@ -97,24 +97,24 @@ def test_images_come_in_pages_that_a_mark_continues(registry):
     app.put_manifest(manifest(-1))
     api = EcrApi(registry.host)
 
-    first = api.fetch_images("app", only_tagged=True, mark=None)
+    first = api.fetch_images("app", only_tagged=True, page_token=None)
     assert first is not None
-    second = api.fetch_images("app", only_tagged=True, mark=first.next_mark)
+    second = api.fetch_images("app", only_tagged=True, page_token=first.next_token)
     assert second is not None
 
-    assert (len(first.images), len(second.images), second.next_mark) == (MAX_PER_PAGE, 1, None)
+    assert (len(first.images), len(second.images), second.next_token) == (MAX_PER_PAGE, 1, None)
 
 
 def test_a_repository_that_is_not_there_has_no_images(registry):
-    page = EcrApi(registry.host).fetch_images("none", only_tagged=True, mark=None)
+    page = EcrApi(registry.host).fetch_images("none", only_tagged=True, page_token=None)
 
-    assert page == ImagePage(images=(), next_mark=None)
+    assert page == ImagePage(images=(), next_token=None)
 
 
 def test_a_mark_that_is_not_known_any_longer_gives_nothing(registry):
     registry.repository("app")
 
-    assert EcrApi(registry.host).fetch_images("app", only_tagged=True, mark="of yesterday") is None
+    assert EcrApi(registry.host).fetch_images("app", only_tagged=True, page_token="of yesterday") is None
 
 
 class Archived:
@@ -132,7 +132,7 @@ class Archived:
 
 
 def test_images_that_cannot_be_pulled_now_are_left_out():
-    page = EcrApi("registry", lambda _: Archived()).fetch_images("app", only_tagged=True, mark=None)
+    page = EcrApi("registry", lambda _: Archived()).fetch_images("app", only_tagged=True, page_token=None)
 
     assert page is not None
     assert [str(image.digest) for image in page.images] == [digest_of(b"ACTIVE")]
@@ -147,7 +147,7 @@ def test_they_are_told_apart_if_asked_for():
 
     client = SimpleNamespace(describe_images=describe_images)
     page = EcrApi("registry", lambda _: client).fetch_images(
-        "app", only_tagged=True, mark=None, with_archived=True
+        "app", only_tagged=True, page_token=None, with_archived=True
     )
 
     assert page is not None
@@ -161,7 +161,7 @@ def test_a_referrer_names_its_subject(registry):
     described = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}
     app.put_manifest(json.dumps(json.loads(manifest(2)) | {"subject": described}).encode())
 
-    page = EcrApi(registry.host).fetch_images("app", only_tagged=False, mark=None)
+    page = EcrApi(registry.host).fetch_images("app", only_tagged=False, page_token=None)
 
     assert page is not None
     assert {one.subject for one in page.images} == {None, Digest.parse(subject)}
@@ -176,11 +176,11 @@ def test_what_the_api_refuses_for_good_is_an_error_that_says_which_call(registry
     registry.fail(Answer(fault), where=action("DescribeImages"), times=None)
 
     with pytest.raises(error, match="DescribeImages of app: "):
-        EcrApi(registry.host).fetch_images("app", only_tagged=True, mark=None)
+        EcrApi(registry.host).fetch_images("app", only_tagged=True, page_token=None)
 
 
 def test_an_answer_without_a_digest_is_not_understood():
     odd = SimpleNamespace(describe_images=lambda **_: {"imageDetails": [{}]})
 
     with pytest.raises(InvalidResponse, match="imageDigest"):
-        EcrApi("registry", lambda _: odd).fetch_images("app", only_tagged=True, mark=None)
+        EcrApi("registry", lambda _: odd).fetch_images("app", only_tagged=True, page_token=None)

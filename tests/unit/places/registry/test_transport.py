@@ -15,7 +15,7 @@ import urllib3.exceptions
 
 from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable, Stopped
 from soci.places.cancellation import Cancellation
-from soci.places.registry.http_messages import Operation, Request, beginning, whole
+from soci.places.registry.http_messages import Operation, Request, read_body, read_start
 from soci.places.registry.transport import Timeouts, Transport, proxy_for, transport_errors
 from tests.raw_server import Drip, Slow, http, raw_server
 
@@ -137,7 +137,7 @@ def test_an_answer_that_is_read_as_a_whole_has_its_own_time():
         TRANSPORT.open(get(server.url)) as stream,
         pytest.raises(RegistryUnavailable, match="the answer comes too slowly"),
     ):
-        whole(stream, LIMIT, within_seconds=0.2)
+        read_body(stream, LIMIT, within_seconds=0.2)
 
 
 def test_of_an_error_the_status_is_enough(monkeypatch):
@@ -147,7 +147,7 @@ def test_of_an_error_the_status_is_enough(monkeypatch):
         raw_server(Drip(beginning=http(503, Content_Length="999"), every_seconds=0.02)) as server,
         TRANSPORT.open(get(server.url)) as stream,
     ):
-        assert beginning(stream, LIMIT).status == 503
+        assert read_start(stream, LIMIT).status == 503
 
 
 def test_a_request_may_take_its_time_as_long_as_it_gets_on():

@@ -16,7 +16,7 @@ from soci.image.filesystem import Node, shown
 from soci.image.indexed import open_image
 from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
-from soci.places.counting import CountedSource
+from soci.places.counting import CountingSource
 from soci.places.open import open_source
 
 _PlatformOption = Annotated[
@@ -72,7 +72,7 @@ def cat(
 
     With --json, say instead what was read: path, size, SHA-256, layer, bytes read.
     """
-    source = CountedSource(open_source(parse_reference(image)))
+    source = CountingSource(open_source(parse_reference(image)))
     opened = open_image(source, None if platform is None else Platform.parse(platform))
     files = open_image_files(source, opened)
     node = files.tree.lookup(path.encode("utf-8", "surrogateescape"))

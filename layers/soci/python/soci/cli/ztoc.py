@@ -18,7 +18,7 @@ from soci.cli.reports import indexed_document, reason_document
 from soci.cli.terminal import byte_bar, count_text, print_error, print_json, print_lines, size_text
 from soci.errors import DamagedLayer, SizeMismatch, StorageError
 from soci.oci.compression import Compression, detect_compression
-from soci.places.layout.atomic import write_atomically
+from soci.places.layout.atomic_files import write_atomically
 from soci.places.layout.extents import CHUNK_BYTES, storage_errors
 from soci.reasons import LeftOut, Reason
 from soci.settings import (

@@ -19,7 +19,7 @@ from soci.build.plan import PlannedLayer
 from soci.build.reuse import KnownZtoc, ReuseKey, check_again, reuse_key
 from soci.errors import IntegrityError
 from soci.oci.digest import digest_of
-from soci.places.layout.atomic import write_atomically
+from soci.places.layout.atomic_files import write_atomically
 from soci.places.layout.extents import storage_errors
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings

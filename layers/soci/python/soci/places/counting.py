@@ -11,7 +11,7 @@ from soci.oci.digest import Digest
 from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
 
 
-class CountedSource:
+class CountingSource:
     """Passes everything on to another source; `bytes_read` and `requests` grow meanwhile."""
 
     def __init__(self, source: ImageSource) -> None:

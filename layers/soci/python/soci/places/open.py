@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from soci.errors import InvalidReference
 from soci.oci.reference import DockerArchiveRef, OciArchiveRef, OciLayoutRef, Reference, RegistryRef
-from soci.places.layout.archive import OciArchive
 from soci.places.layout.docker_archive import open_docker_archive
 from soci.places.layout.extents import storage_errors
+from soci.places.layout.oci_archive import OciArchive
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageSource, ImageStore
 

@@ -117,13 +117,15 @@ class Inventory:
         if self._api is None:
             yield from self._fetch_by_tags(repository)
             return
-        mark: str | None = None
+        page_token: str | None = None
         while True:
             page = self._api.fetch_images(
-                repository, only_tagged=only_tagged, mark=mark, with_archived=with_archived
+                repository, only_tagged=only_tagged, page_token=page_token, with_archived=with_archived
             )
             if page is None:
-                raise InvalidResponse(f"DescribeImages of {repository}: the mark of its next page is refused")
+                raise InvalidResponse(
+                    f"DescribeImages of {repository}: the token of its next page is refused"
+                )
             for one in page.images:
                 yield Listed(
                     digest=one.digest,
@@ -134,8 +136,8 @@ class Inventory:
                     pushed_at=one.pushed_at,
                     is_archived=one.is_archived,
                 )
-            mark = page.next_mark
-            if mark is None:
+            page_token = page.next_token
+            if page_token is None:
                 return
 
     def _fetch_by_tags(self, repository: str) -> Iterator[Listed]:

@@ -25,10 +25,10 @@ from soci.oci.fields import Fields
 from soci.oci.image_config import CONFIG_LIMIT_BYTES, ImageConfig
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageManifest
 from soci.oci.reference import full_image_name
-from soci.places.layout.archive import OciArchive
-from soci.places.layout.entries import INDEX_JSON
 from soci.places.layout.extents import Extent, ExtentSource
+from soci.places.layout.index_json import INDEX_JSON
 from soci.places.layout.layout_source import OCI_LAYOUT
+from soci.places.layout.oci_archive import OciArchive
 from soci.places.layout.tar_members import TarMembers
 
 MANIFEST_JSON = "manifest.json"

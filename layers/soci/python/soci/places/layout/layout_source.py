@@ -19,8 +19,8 @@ from soci.oci.manifest import (
     ImageManifest,
     sniff_media_type,
 )
-from soci.places.layout.entries import INDEX_JSON, choose_entry
 from soci.places.layout.extents import Extent, ExtentSource
+from soci.places.layout.index_json import INDEX_JSON, choose_entry
 
 OCI_LAYOUT = "oci-layout"
 LAYOUT_VERSION = "1.0.0"

@@ -15,8 +15,9 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.integrity import checked
 from soci.oci.manifest import INDEX_LIMIT_BYTES
-from soci.places.layout.atomic import PendingFile, fsync_directory, locked_directory, write_atomically
-from soci.places.layout.entries import (
+from soci.places.layout.atomic_files import PendingFile, fsync_directory, locked_directory, write_atomically
+from soci.places.layout.extents import Extent, storage_errors
+from soci.places.layout.index_json import (
     EMPTY_INDEX_JSON,
     INDEX_JSON,
     ref_name,
@@ -24,7 +25,6 @@ from soci.places.layout.entries import (
     without_root,
     without_tag,
 )
-from soci.places.layout.extents import Extent, storage_errors
 from soci.places.layout.layout_source import LAYOUT_VERSION, OCI_LAYOUT, LayoutSource
 from soci.places.layout.reachable import reachable_from
 from soci.places.ports import EntryPoint

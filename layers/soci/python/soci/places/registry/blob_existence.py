@@ -11,9 +11,9 @@ import re
 from collections.abc import Collection
 
 from soci.oci.digest import Digest
-from soci.places.registry.answers import NOT_FOUND, OK, check_given_digest
 from soci.places.registry.client import REDIRECTS, RegistryClient
 from soci.places.registry.http_messages import BodyStream, Operation, Request
+from soci.places.registry.responses import NOT_FOUND, OK, check_content_digest
 from soci.places.registry.retry import Attempts
 
 _PARTIAL = 206
@@ -38,7 +38,7 @@ def has_blob(
     answer = client.send(head, scopes, expect=(OK, NOT_FOUND, *REDIRECTS), attempts=attempts)
     if answer.status == NOT_FOUND:
         return False
-    check_given_digest(answer, digest)
+    check_content_digest(answer, digest)
     if answer.status == OK:
         return answer.headers.get("content-length", "") in ("", str(size_bytes))
     if "docker-content-digest" in answer.headers:
@@ -48,7 +48,7 @@ def has_blob(
     with client.open(get, scopes, expect=(OK, _PARTIAL, NOT_FOUND), attempts=attempts) as stream:
         if stream.status == NOT_FOUND:
             return False
-        check_given_digest(stream, digest)
+        check_content_digest(stream, digest)
         return _size_of(stream) == str(size_bytes)
 
 

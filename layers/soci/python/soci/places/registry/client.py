@@ -16,22 +16,22 @@ from typing import TypeVar
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES
-from soci.places.registry.answers import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_of, fetch_error
-from soci.places.registry.auth import TOKEN_LIMIT_BYTES
+from soci.places.registry.authorization import TOKEN_LIMIT_BYTES
+from soci.places.registry.authorizer import Authorizer
 from soci.places.registry.credentials import LoginSource, NoLogins
 from soci.places.registry.http_messages import (
     DOCUMENT_SECONDS,
     BodyStream,
     Request,
     Response,
-    beginning,
-    redirected,
-    whole,
+    read_body,
+    read_start,
 )
 from soci.places.registry.rate_limit import RateLimiter
+from soci.places.registry.responses import ERROR_LIMIT_BYTES, UNAUTHORIZED, error_from, read_error
 from soci.places.registry.retry import Attempts, RetryPolicy
-from soci.places.registry.session import Session
 from soci.places.registry.transport import Transport
+from soci.places.registry.urls import redirected
 
 ANSWER_LIMIT_BYTES = MANIFEST_LIMIT_BYTES
 MAX_REDIRECTS = 5
@@ -61,7 +61,7 @@ class RegistryClient:
         self.retries = retries or RetryPolicy()
         self._transport = transport or Transport()
         self._rate_limiter = rate_limiter or RateLimiter({}, self.retries.clock)
-        self._session = Session(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
+        self._session = Authorizer(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
 
     def send(
         self,
@@ -89,7 +89,7 @@ class RegistryClient:
                 scopes,
                 expect=expect,
                 attempts=attempts,
-                read=lambda stream: whole(
+                read=lambda stream: read_body(
                     stream, limit_bytes, within_seconds=min(DOCUMENT_SECONDS, attempts.seconds_left())
                 ),
             )
@@ -124,7 +124,7 @@ class RegistryClient:
                 stream = stack.enter_context(self._logged_in(request, scopes))
                 if stream.status in expect:
                     return read(stream)
-                error = fetch_error(request, stream)
+                error = read_error(request, stream)
             except (RegistryUnavailable, Throttled) as failure:
                 error = failure
             stack.close()
@@ -140,9 +140,9 @@ class RegistryClient:
                 if not refused:
                     yield stream
                     return
-                answer = beginning(stream, ERROR_LIMIT_BYTES)
+                answer = read_start(stream, ERROR_LIMIT_BYTES)
             if not login.renew(answer):
-                error = error_of(request, answer)
+                error = error_from(request, answer)
                 raise type(error)(f"{error}; {self._session.explain_refusal()}", status=error.status)
 
     @contextmanager
@@ -159,7 +159,7 @@ class RegistryClient:
                 if request.method != "GET" or stream.status not in REDIRECTS:
                     yield stream
                     return
-                beginning(stream, ERROR_LIMIT_BYTES)
+                read_start(stream, ERROR_LIMIT_BYTES)
                 target = stream.headers.get("location", "")
             request = replace(request, url=redirected(request.url, target))
         raise InvalidResponse(f"{request}: more than {MAX_REDIRECTS} redirects")

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 from soci.errors import InvalidDocument, InvalidOption, InvalidReference
 from soci.oci.digest import Digest
 from soci.oci.reference import DOCKER_HUB, RegistryRef
+from soci.places.registry.blob_reader import StreamSettings
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.credentials import DockerConfig, Login, LoginAdvisor, LoginSource
 from soci.places.registry.ecr import EcrLogins, parse_ecr_host
-from soci.places.registry.http_messages import is_loopback
 from soci.places.registry.rate_limit import ECR_RATES_PER_SECOND, RateLimiter, shared_rate_limiter
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import Clock, RetryPolicy
-from soci.places.registry.streaming import StreamSettings
 from soci.places.registry.transport import Timeouts, Transport
+from soci.places.registry.urls import is_loopback
 
 PARALLEL_RANGES_VARIABLE = "SOCI_PARALLEL_RANGES"
 RANGE_SIZE_VARIABLE = "SOCI_RANGE_SIZE_MIB"

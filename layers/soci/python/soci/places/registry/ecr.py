@@ -141,7 +141,7 @@ def _fetch(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -
             "no credentials of AWS are found, neither in the environment nor in ~/.aws"
         ) from None
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        raise error_of_aws(where, error) from None
+        raise error_from_aws(where, error) from None
     except (KeyError, IndexError, ValueError):  # the answer is a secret and stays out of the message
         raise Unauthorized(f"{where}: the answer has no token") from None
     return Login(username=username, password=password), expires_at
@@ -186,7 +186,7 @@ def _watch_loggers() -> None:
             logging.getLogger(name).addFilter(_SECRECY)
 
 
-def error_of_aws(where: str, error: Exception, *, with_text: bool = False) -> RegistryError:
+def error_from_aws(where: str, error: Exception, *, with_text: bool = False) -> RegistryError:
     """Make ours of an error of boto3: of its kind, its code, and its text if that holds no secret."""
     import botocore.exceptions  # noqa: PLC0415 - see `_fetch`
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from soci.errors import InvalidDocument, InvalidResponse
 from soci.oci.digest import Digest
-from soci.places.registry.ecr import EcrHost, boto3_client, error_of_aws, parse_ecr_host
+from soci.places.registry.ecr import EcrHost, boto3_client, error_from_aws, parse_ecr_host
 
 MAX_PER_PAGE = 1_000
 """Of both lists."""
@@ -55,10 +55,10 @@ class EcrRepository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePage:
-    """Part of a repository's images, and the mark of the next part."""
+    """Part of a repository's images, and the page_token of the next part."""
 
     images: tuple[EcrImage, ...]
-    next_mark: str | None
+    next_token: str | None
 
 
 def _repository(described: Mapping[str, Any]) -> EcrRepository:
@@ -95,13 +95,13 @@ class EcrApi:
         repository: str,
         *,
         only_tagged: bool,
-        mark: str | None,
+        page_token: str | None,
         limit: int = MAX_PER_PAGE,
         with_archived: bool = False,
     ) -> ImagePage | None:
-        """Return a page of a repository's images, without those that are archived unless asked; no mark: the first.
+        """Return a page of a repository's images, the first without a token. Archived ones only if asked.
 
-        A repository that is not there has no images. None: the mark is not, or no longer, one of this list.
+        A repository that is not there has no images. None: the page_token is not, or no longer, one of this list.
 
         Raises:
             RegistryError: the API cannot be asked.
@@ -115,22 +115,22 @@ class EcrApi:
             chosen["imageStatus"] = "ANY"
         if chosen:
             arguments["filter"] = chosen
-        if mark is not None:
-            arguments["nextToken"] = mark
+        if page_token is not None:
+            arguments["nextToken"] = page_token
         with self._errors(where):
             try:
                 answer = self._client.describe_images(**arguments)
             except botocore.exceptions.ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
                 if code == "RepositoryNotFoundException":
-                    return ImagePage(images=(), next_mark=None)
-                if code == "InvalidParameterException" and mark is not None:
+                    return ImagePage(images=(), next_token=None)
+                if code == "InvalidParameterException" and page_token is not None:
                     return None
                 raise
         images = (_parse(one, where) for one in answer.get("imageDetails", ()))
         return ImagePage(
             images=tuple(one for one in images if with_archived or not one.is_archived),
-            next_mark=answer.get("nextToken"),
+            next_token=answer.get("nextToken"),
         )
 
     @cached_property
@@ -145,7 +145,7 @@ class EcrApi:
         try:
             yield
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            raise error_of_aws(where, error, with_text=True) from None
+            raise error_from_aws(where, error, with_text=True) from None
 
 
 def _parse(detail: dict[str, Any], where: str) -> EcrImage:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 from soci.errors import InvalidResponse, RegistryUnavailable
+from soci.places.registry.urls import redacted
 
 DOCUMENT_SECONDS = 60.0
 """How long an answer that is read as a whole may take: 4 MiB, the largest, at 70 KiB/s."""
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Operation(StrEnum):
@@ -80,7 +77,7 @@ class BodyStream(Protocol):
         """
 
 
-def whole(stream: BodyStream, limit_bytes: int, *, within_seconds: float = DOCUMENT_SECONDS) -> Response:
+def read_body(stream: BodyStream, limit_bytes: int, *, within_seconds: float = DOCUMENT_SECONDS) -> Response:
     """Read the body of an answer into memory.
 
     Raises `InvalidResponse` when it is larger than the limit, `RegistryUnavailable` as `BodyStream.chunks`.
@@ -95,7 +92,7 @@ def whole(stream: BodyStream, limit_bytes: int, *, within_seconds: float = DOCUM
     return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))
 
 
-def beginning(stream: BodyStream, limit_bytes: int) -> Response:
+def read_start(stream: BodyStream, limit_bytes: int) -> Response:
     """Read as much of an answer's body as comes, up to a limit: of an error the status says the most."""
     body = bytearray()
     try:
@@ -106,76 +103,3 @@ def beginning(stream: BodyStream, limit_bytes: int) -> Response:
     except RegistryUnavailable:
         pass  # it broke off, or the rest is not worth waiting for
     return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))
-
-
-def redacted(url: str) -> str:
-    """Return what of a URL may stand in a message: no user, no query (a signed one is a credential)."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: two URLs of one origin lead to the same server.
-
-    Raises:
-        InvalidResponse: it is no absolute HTTP URL.
-    """
-    parts = split_url(url)
-    return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
-
-
-def split_url(url: str) -> SplitResult:
-    """Split an absolute HTTP URL. Raises `InvalidResponse` when it is none."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and (parts.port is None or parts.port)
-    except ValueError:
-        usable = None
-    if not usable:
-        raise InvalidResponse(f"expected an absolute http or https URL, got {redacted_or_nothing(url)}")
-    return parts
-
-
-def redacted_or_nothing(url: str) -> str:
-    """Return what of a possibly malformed URL may stand in a message."""
-    try:
-        return repr(redacted(url)[:200])
-    except ValueError:
-        return "a malformed one"
-
-
-def is_private(url: str) -> bool:
-    """Tell whether nobody can listen: HTTPS, or a connection that does not leave this machine."""
-    scheme, host, _ = origin(url)
-    return scheme == "https" or is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host, without port and brackets, is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def joined(url: str, reference: str) -> str:
-    """Complete what a header refers to by where it came from. Raises `InvalidResponse` when it is no URL."""
-    try:
-        target = urljoin(url, reference)
-    except ValueError:
-        raise InvalidResponse(f"{redacted(url)}: a header with a malformed URL") from None
-    split_url(target)
-    return target
-
-
-def redirected(url: str, location: str) -> str:
-    """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
-    if not location:
-        raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
-    target = joined(url, location)
-    if origin(url)[0] == "https" and origin(target)[0] != "https":
-        raise InvalidResponse(f"{redacted(url)}: a redirect from HTTPS to plain HTTP, {redacted(target)}")
-    return target

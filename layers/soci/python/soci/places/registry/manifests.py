@@ -18,18 +18,19 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import sniff_media_type
-from soci.places.registry.answers import (
+from soci.places.registry.client import REDIRECTS, RegistryClient
+from soci.places.registry.http_messages import Operation, Request, Response
+from soci.places.registry.responses import (
     NOT_FOUND,
     OK,
-    check_given_digest,
+    check_content_digest,
     content_type_of,
     describe_errors,
-    error_of,
+    error_from,
 )
-from soci.places.registry.client import REDIRECTS, RegistryClient
-from soci.places.registry.http_messages import Operation, Request, Response, redacted
 from soci.places.registry.retry import Attempts
-from soci.places.registry.scopes import Scopes
+from soci.places.registry.token_scopes import Scopes
+from soci.places.registry.urls import redacted
 
 TAG_SECONDS = 45.0
 """How long a tag is tried: one time-out of an answer, and another attempt."""
@@ -105,14 +106,14 @@ class Manifests:
         answer = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND, *REDIRECTS))
         if answer.status == NOT_FOUND:
             return False
-        check_given_digest(answer, digest)
+        check_content_digest(answer, digest)
         return answer.status == OK or self.fetch(digest) is not None
 
     def put(self, descriptor: Descriptor, data: bytes) -> Mapping[str, str]:
         """Write a manifest under its digest, which may be done twice; return the headers of the answer."""
         request = self._put_request(descriptor.digest, descriptor, data)
         response = self._client.send(request, self._scopes.push, expect=(_CREATED, OK))
-        check_given_digest(response, descriptor.digest, data)
+        check_content_digest(response, descriptor.digest, data)
         return response.headers
 
     def put_tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
@@ -143,7 +144,7 @@ class Manifests:
             if response.status in _REFUSALS:
                 raise _refusal(request, response, tag)
             try:
-                check_given_digest(response, descriptor.digest, data)
+                check_content_digest(response, descriptor.digest, data)
             except InvalidResponse as error:
                 # Unlike a digest, a tag takes whatever arrives: if that was something else it must not stay.
                 attempts.wait(error)
@@ -169,7 +170,7 @@ class Manifests:
         request = self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT)
         response = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND), attempts=attempts)
         if response.status == NOT_FOUND and content_type_of(response) == _WEB_PAGE:
-            raise error_of(request, response)  # of a proxy, or of a server that is no registry
+            raise error_from(request, response)  # of a proxy, or of a server that is no registry
         return response
 
     def _request(
@@ -195,7 +196,7 @@ class Manifests:
         digest = digest_of(response.body, asked.algorithm if asked else "sha256")
         if asked is not None and digest != asked:
             raise DigestMismatch(f"{where}: the manifest's digest is {digest}")
-        check_given_digest(response, digest, response.body)
+        check_content_digest(response, digest, response.body)
         media_type = sniff_media_type(response.body, where)
         given = content_type_of(response)
         if given != media_type and given not in _NO_MEDIA_TYPE:
@@ -218,4 +219,4 @@ def _refusal(request: Request, response: Response, tag: str) -> RegistryError:
     says = describe_errors(response)
     if "immutable" in says.lower():  # no code of its own: TAG_INVALID is also a tag that is none
         return TagImmutable(f"{request}: tag {tag} may not be moved: {says}", status=response.status)
-    return error_of(request, response)
+    return error_from(request, response)

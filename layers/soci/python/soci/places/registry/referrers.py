@@ -24,10 +24,10 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
 from soci.places.registry.client import RegistryClient
-from soci.places.registry.http_messages import redacted
 from soci.places.registry.manifests import Manifests
-from soci.places.registry.paging import fetch_pages
-from soci.places.registry.scopes import Scopes
+from soci.places.registry.pagination import fetch_pages
+from soci.places.registry.token_scopes import Scopes
+from soci.places.registry.urls import redacted
 
 REFERRERS_LIMIT_BYTES = 4 * MANIFEST_LIMIT_BYTES
 """Of all pages of one list: some ten thousand referrers. Nobody has as many to one manifest."""

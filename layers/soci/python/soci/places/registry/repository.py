@@ -23,14 +23,14 @@ from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef
 from soci.places.ports import EntryPoint, ImageSource
 from soci.places.registry.blob_existence import has_blob
+from soci.places.registry.blob_reader import BlobReader, StreamSettings
+from soci.places.registry.blob_upload import StreamedUpload, Uploads
 from soci.places.registry.client import ANSWER_LIMIT_BYTES, RegistryClient
-from soci.places.registry.http_messages import redacted
 from soci.places.registry.manifests import Manifests
-from soci.places.registry.paging import fetch_pages
+from soci.places.registry.pagination import fetch_pages
 from soci.places.registry.referrers import Referrers, describe_referrer, is_fallback_tag
-from soci.places.registry.scopes import Scopes
-from soci.places.registry.streaming import BlobReader, StreamSettings
-from soci.places.registry.upload import StreamedUpload, Uploads
+from soci.places.registry.token_scopes import Scopes
+from soci.places.registry.urls import redacted
 
 TAGS_PER_PAGE = 1_000
 TAGS_AT_ONCE = 8

@@ -31,16 +31,8 @@ from soci import __version__
 from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable
 from soci.places.cancellation import current_cancellation
 from soci.places.registry.connections import POOLS, Exchange, Overdue
-from soci.places.registry.http_messages import (
-    BodyStream,
-    Request,
-    Response,
-    is_loopback,
-    redacted,
-    redacted_or_nothing,
-    split_url,
-    whole,
-)
+from soci.places.registry.http_messages import BodyStream, Request, Response, read_body
+from soci.places.registry.urls import is_loopback, redacted, redacted_or_nothing, split_url
 
 CHUNK_BYTES = 256 << 10
 """What is read at a time. When a connection breaks, what has come of the current chunk is lost with it."""
@@ -98,7 +90,7 @@ class Transport:
             InvalidResponse: the answer is no HTTP, or its body larger than the limit.
         """
         with self.open(request) as stream:
-            return whole(stream, limit_bytes)
+            return read_body(stream, limit_bytes)
 
     @contextmanager
     def open(self, request: Request) -> Iterator[BodyStream]:

@@ -157,11 +157,11 @@ class Lister:
         mark: str | None = None
         indexes: list[Digest] = []
         while True:
-            page = self._api.fetch_images(repository, only_tagged=False, mark=mark)
+            page = self._api.fetch_images(repository, only_tagged=False, page_token=mark)
             if page is None:
                 raise _mark_refused(repository)
             indexes += [one.digest for one in page.images if media_types.is_index(one.media_type)]
-            mark = page.next_mark
+            mark = page.next_token
             if mark is None:
                 return indexes
 
@@ -212,14 +212,14 @@ class _Search:
             page = self.api.fetch_images(
                 place.repository,
                 only_tagged=not self._takes_untagged,
-                mark=place.mark,
+                page_token=place.mark,
                 limit=MAX_PER_PAGE if self.request.is_narrow else MAX_IMAGES,
             )
             if page is None:
                 place = _begun_anew(place)
                 continue
             if place.after is None:
-                place = replace(place, next_mark=page.next_mark)
+                place = replace(place, next_mark=page.next_token)
             stopped_at = self._search_page(place, self._candidates(page, place))
             if stopped_at is not None:
                 return stopped_at

@@ -8,7 +8,7 @@ from soci.errors import InvalidDocument, NotInImage
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex
-from soci.places.layout.entries import EMPTY_INDEX_JSON, choose_entry, with_root
+from soci.places.layout.index_json import EMPTY_INDEX_JSON, choose_entry, with_root
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"

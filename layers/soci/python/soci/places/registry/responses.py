@@ -14,8 +14,9 @@ from soci.errors import (
     Unauthorized,
 )
 from soci.oci.digest import Digest, digest_of
-from soci.places.registry.http_messages import BodyStream, Request, Response, beginning, redacted
+from soci.places.registry.http_messages import BodyStream, Request, Response, read_start
 from soci.places.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
+from soci.places.registry.urls import redacted
 
 OK = 200
 UNAUTHORIZED = 401
@@ -27,12 +28,12 @@ MAX_DETAIL_CHARACTERS = 300
 ERROR_LIMIT_BYTES = 1 << 20
 
 
-def fetch_error(request: Request, stream: BodyStream) -> RegistryError:
+def read_error(request: Request, stream: BodyStream) -> RegistryError:
     """Make the error for an answer that is none of those expected, and whose body is still to be read."""
-    return error_of(request, beginning(stream, ERROR_LIMIT_BYTES))
+    return error_from(request, read_start(stream, ERROR_LIMIT_BYTES))
 
 
-def error_of(request: Request, response: Response) -> RegistryError:
+def error_from(request: Request, response: Response) -> RegistryError:
     """Make the error for an answer that is none of those expected."""
     status = response.status
     message = f"{request}: status {status}"
@@ -57,7 +58,7 @@ def content_type_of(answer: Response) -> str:
     return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_given_digest(answer: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
+def check_content_digest(answer: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
     """Compare what an answer says the digest of its content is, if it does, with what it is.
 
     One by another algorithm is compared where the data is at hand. Raises `InvalidResponse`.

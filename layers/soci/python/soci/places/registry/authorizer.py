@@ -6,16 +6,17 @@ import threading
 from collections.abc import Callable, Collection
 
 from soci.errors import Unauthorized
-from soci.places.registry.auth import Authorization, authorize
+from soci.places.registry.authorization import Authorization, authorize
 from soci.places.registry.credentials import LoginAdvisor, LoginSource
-from soci.places.registry.http_messages import Request, Response, origin
+from soci.places.registry.http_messages import Request, Response
 from soci.places.registry.retry import Clock
+from soci.places.registry.urls import origin
 
 _EARLY = 0.9
 """A token is renewed after this part of its life: it has to last for the request that it goes with."""
 
 
-class Session:
+class Authorizer:
     """Keeps authorizations by scope. Shared by threads: where several are refused, one of them logs in."""
 
     def __init__(
@@ -99,7 +100,7 @@ class Session:
 class LoginAttempt:
     """The authorizations tried for one request: the kept one, the login there is, and that login renewed."""
 
-    def __init__(self, session: Session, scopes: frozenset[str]) -> None:
+    def __init__(self, session: Authorizer, scopes: frozenset[str]) -> None:
         self._session = session
         self._scopes = scopes
         self.header = session.current(scopes)

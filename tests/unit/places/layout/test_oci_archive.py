@@ -4,7 +4,7 @@ import pytest
 
 from soci.errors import NotInImage, SizeMismatch, SourceError
 from soci.oci.integrity import checked
-from soci.places.layout.archive import OciArchive
+from soci.places.layout.oci_archive import OciArchive
 from tests.image_files import Image, describe, entry_of, layout_files, tar_of
 
 IMAGE = Image(layers=(tar_of({"a": b"1" * 3_000_000}),))

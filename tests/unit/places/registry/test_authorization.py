@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.places.registry.auth import Authorization, authorize
+from soci.places.registry.authorization import Authorization, authorize
 from soci.places.registry.credentials import Login
 from soci.places.registry.http_messages import Request, Response
 

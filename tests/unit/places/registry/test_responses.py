@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
-from soci.places.registry.answers import MAX_DETAIL_CHARACTERS, describe_errors, error_of
 from soci.places.registry.http_messages import Operation, Request, Response
+from soci.places.registry.responses import MAX_DETAIL_CHARACTERS, describe_errors, error_from
 
 REQUEST = Request(method="GET", url="https://h/v2/a/tags/list?n=1", operation=Operation.LIST)
 
@@ -32,7 +32,7 @@ def answer(status: int, body: bytes | Mapping[str, object]) -> Response:
     ],
 )
 def test_each_status_has_its_error(status, kind, retryable):
-    error = error_of(REQUEST, answer(status, b""))
+    error = error_from(REQUEST, answer(status, b""))
 
     assert type(error) is kind
     assert (error.status, error.retryable) == (status, retryable)
@@ -42,14 +42,14 @@ def test_each_status_has_its_error(status, kind, retryable):
 def test_a_registry_that_takes_nothing_may_be_read_only():
     request = Request(method="POST", url=REQUEST.url, operation=Operation.START_UPLOAD)
 
-    assert str(error_of(request, answer(405, b""))).endswith("status 405; the registry may be read-only")
+    assert str(error_from(request, answer(405, b""))).endswith("status 405; the registry may be read-only")
 
 
 def test_the_registry_s_own_words_are_in_the_message():
     body = {"errors": [{"code": "DENIED", "message": "go\naway"}, {"code": "TWO"}, {"message": "x"}]}
 
     assert describe_errors(answer(403, body)) == "DENIED: go away; TWO; : x"
-    assert str(error_of(REQUEST, answer(403, body))).endswith("status 403, DENIED: go away; TWO; : x")
+    assert str(error_from(REQUEST, answer(403, body))).endswith("status 403, DENIED: go away; TWO; : x")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from local.registry import Answer, Behaviour, Harm, Registry, request_to
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable
 from soci.oci.digest import digest_of
+from soci.places.registry.blob_upload import MAX_PART_BYTES, StreamedUpload, Uploads, parts_of
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.retry import RetryPolicy
 from soci.places.registry.transport import Timeouts, Transport
-from soci.places.registry.upload import MAX_PART_BYTES, StreamedUpload, Uploads, parts_of
 from tests.builders import noise
 from tests.fake_time import FakeTime
 from tests.raw_server import http, raw_server
@@ -234,7 +234,7 @@ def test_a_registry_that_keeps_what_is_given_up_is_left_alone(registry, fault):
 
 
 def test_a_registry_that_hangs_is_not_waited_for_when_an_upload_is_given_up(registry, monkeypatch):
-    monkeypatch.setattr("soci.places.registry.upload.CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr("soci.places.registry.blob_upload.CANCEL_SECONDS", 0.2)
     registry.fail(Harm.HANG, where=request_to("DELETE"))
     client = RegistryClient(f"http://{registry.host}", registry.host)
     started = time.monotonic()
@@ -257,8 +257,8 @@ def test_an_upload_that_was_begun_instead_of_a_mount_is_gone_on_with(content):
 
 
 def test_parts_are_as_large_as_the_registry_wants_them():
-    begun = http(202, Location="/u", OCI_Chunk_Min_Length="25")
-    answers = [begun, http(202, Location="/u"), http(202, Location="/u"), http(201)]
+    session = http(202, Location="/u", OCI_Chunk_Min_Length="25")
+    answers = [session, http(202, Location="/u"), http(202, Location="/u"), http(201)]
     content = noise(40, "content")
     with raw_server(answers) as server:
         uploads_to(server.url.removeprefix("http://")).push(digest_of(content), [content], part_bytes=10)
@@ -268,8 +268,11 @@ def test_parts_are_as_large_as_the_registry_wants_them():
 
 
 def test_a_registry_that_wants_parts_that_no_memory_holds_is_refused():
-    begun = http(202, Location="/u", OCI_Chunk_Min_Length=str(MAX_PART_BYTES + 1))
-    with raw_server(begun) as server, pytest.raises(InvalidResponse, match="wants parts of 104857601 bytes"):
+    session = http(202, Location="/u", OCI_Chunk_Min_Length=str(MAX_PART_BYTES + 1))
+    with (
+        raw_server(session) as server,
+        pytest.raises(InvalidResponse, match="wants parts of 104857601 bytes"),
+    ):
         uploads_to(server.url.removeprefix("http://")).start()
 
 

@@ -27,10 +27,11 @@ from itertools import chain
 from soci.errors import BlobMissing, InvalidOption, InvalidResponse, RegistryUnavailable, SizeMismatch
 from soci.oci.descriptor import Descriptor
 from soci.places.cancellation import Cancellation, current_cancellation
-from soci.places.registry.answers import NOT_FOUND, check_given_digest, fetch_error
 from soci.places.registry.client import RegistryClient
-from soci.places.registry.http_messages import BodyStream, Operation, Request, origin
+from soci.places.registry.http_messages import BodyStream, Operation, Request
+from soci.places.registry.responses import NOT_FOUND, check_content_digest, read_error
 from soci.places.registry.retry import Attempts
+from soci.places.registry.urls import origin
 
 PROGRESS_BYTES = 64 << 10
 """Attempts and their deadline are counted anew when as much has come: fewer bytes between two breaks, again and
@@ -159,7 +160,7 @@ class BlobReader:
             if stream.status not in _REFUSALS or (stream.status == NOT_FOUND and not is_elsewhere):
                 self._found_at = stream.url if is_elsewhere else None
                 return stream
-            error = fetch_error(request, stream)
+            error = read_error(request, stream)
             stack.close()
             if not is_elsewhere:
                 raise error
@@ -172,7 +173,7 @@ class BlobReader:
             raise BlobMissing(f"{self._what} is not there")
         if stream.status == _RANGE_NOT_SATISFIABLE:
             raise SizeMismatch(f"{self._what} ends before byte {start}, want {self._blob.size} bytes")
-        check_given_digest(stream, self._blob.digest)
+        check_content_digest(stream, self._blob.digest)
         if stream.status == _OK:
             length = stream.headers.get("content-length")
         else:

@@ -29,16 +29,9 @@ from soci.oci import gojson
 from soci.oci.fields import Fields
 from soci.places.registry.challenge import Challenge, parse_challenges
 from soci.places.registry.credentials import Login
-from soci.places.registry.http_messages import (
-    Operation,
-    Request,
-    Response,
-    is_loopback,
-    is_private,
-    origin,
-    redacted,
-)
+from soci.places.registry.http_messages import Operation, Request, Response
 from soci.places.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
+from soci.places.registry.urls import is_loopback, is_private, origin, redacted
 
 CLIENT_ID = "soci-index"
 DEFAULT_TOKEN_SECONDS = 60

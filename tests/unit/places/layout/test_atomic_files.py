@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from soci.errors import StorageError
-from soci.places.layout.atomic import fsync_directory, locked_directory, write_atomically
+from soci.places.layout.atomic_files import fsync_directory, locked_directory, write_atomically
 
 
 def test_a_file_appears_whole_and_replaces_an_older_one(tmp_path):
@@ -48,7 +48,7 @@ def test_a_directory_that_is_not_there_is_a_storage_error(tmp_path):
 def test_another_process_waits_for_the_lock(tmp_path):
     program = (
         "import pathlib, sys\n"
-        "from soci.places.layout.atomic import locked_directory\n"
+        "from soci.places.layout.atomic_files import locked_directory\n"
         "print('ready', flush=True)\n"
         "with locked_directory(pathlib.Path(sys.argv[1])):\n"
         "    print(pathlib.Path(sys.argv[1], 'f').exists())\n"

@@ -25,11 +25,12 @@ from urllib.parse import urlencode
 from soci.errors import InvalidResponse, RegistryError, RegistryUnavailable, SociError
 from soci.oci.digest import Digest
 from soci.places.cancellation import cancel_after
-from soci.places.registry.answers import NOT_FOUND
 from soci.places.registry.blob_existence import has_blob
 from soci.places.registry.client import RegistryClient
-from soci.places.registry.http_messages import Operation, Request, Response, redacted, redirected
+from soci.places.registry.http_messages import Operation, Request, Response
+from soci.places.registry.responses import NOT_FOUND
 from soci.places.registry.retry import Attempts
+from soci.places.registry.urls import redacted, redirected
 
 PART_BYTES = 10 << 20
 """Amazon ECR takes parts of 5 to 10 MiB (the last may be smaller), at most 4,200."""
@@ -54,8 +55,8 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """An upload that was begun: where its bytes go, and how small its parts may be."""
+class UploadSession:
+    """An upload that was session: where its bytes go, and how small its parts may be."""
 
     location: str
     min_part_bytes: int = 0
@@ -68,7 +69,7 @@ class Uploads:
         self._client = client
         self._url = url
         self._scopes = scopes
-        self._begun: dict[Digest, Begun] = {}
+        self._mounting: dict[Digest, UploadSession] = {}
 
     def push(
         self, digest: Digest, chunks: Iterable[bytes | bytearray], *, part_bytes: int = PART_BYTES
@@ -92,7 +93,7 @@ class Uploads:
             upload.abort()
             raise
 
-    def start(self) -> PartsUpload:
+    def start(self) -> ChunkedUpload:
         """Begin an upload in parts, whose digest need not be known yet. Raises `RegistryError`."""
         return self._start(self.begin())
 
@@ -104,7 +105,7 @@ class Uploads:
         )
         answer = self._client.send(request, scopes, expect=(_CREATED, _ACCEPTED))
         if answer.status == _ACCEPTED:
-            self._begun[digest] = _begun_of(answer, request.url)
+            self._mounting[digest] = _session_of(answer, request.url)
         return answer.status == _CREATED
 
     def has(self, digest: Digest, size_bytes: int, *, attempts: Attempts | None = None) -> bool:
@@ -113,11 +114,11 @@ class Uploads:
             self._client, f"{self._url}/{digest}", digest, size_bytes, self._scopes, attempts=attempts
         )
 
-    def begin(self, *, attempts: Attempts | None = None) -> Begun:
+    def begin(self, *, attempts: Attempts | None = None) -> UploadSession:
         """Begin an upload. Raises `RegistryError`."""
         request = Request(method="POST", url=f"{self._url}/uploads/", operation=Operation.START_UPLOAD)
         answer = self._client.send(request, self._scopes, expect=(_ACCEPTED,), attempts=attempts)
-        return _begun_of(answer, request.url)
+        return _session_of(answer, request.url)
 
     def finish(self, location: str, digest: Digest, body: bytes, *, attempts: Attempts) -> None:
         """Send the last bytes of an upload, once. Raises `RegistryError`, and then it may have succeeded."""
@@ -139,19 +140,19 @@ class Uploads:
         with suppress(SociError), cancel_after(CANCEL_SECONDS):
             self._client.send(request, self._scopes, expect=range(_OK, _LAST_STATUS))
 
-    def _begin(self, digest: Digest, *, attempts: Attempts | None = None) -> Begun:
+    def _begin(self, digest: Digest, *, attempts: Attempts | None = None) -> UploadSession:
         """Begin the upload of a blob, or go on with the one that a registry made of the attempt to mount it."""
-        return self._begun.pop(digest, None) or self.begin(attempts=attempts)
+        return self._mounting.pop(digest, None) or self.begin(attempts=attempts)
 
-    def _start(self, begun: Begun) -> PartsUpload:
-        return PartsUpload(self, self._client, self._scopes, begun)
+    def _start(self, session: UploadSession) -> ChunkedUpload:
+        return ChunkedUpload(self, self._client, self._scopes, session)
 
     def _push_whole(self, digest: Digest, data: bytes) -> None:
         attempts = self._client.retries.start()
         while True:
-            begun = self._begin(digest, attempts=attempts)
+            session = self._begin(digest, attempts=attempts)
             try:
-                self.finish(begun.location, digest, data, attempts=attempts)
+                self.finish(session.location, digest, data, attempts=attempts)
             except RegistryError as error:
                 # Not found: the registry has forgotten the upload, as one that was started anew does.
                 if not isinstance(error, RegistryUnavailable) and error.status != NOT_FOUND:
@@ -159,24 +160,24 @@ class Uploads:
                 if self.has(digest, len(data), attempts=attempts):
                     return
                 if error.status != NOT_FOUND:
-                    self.cancel(begun.location)
+                    self.cancel(session.location)
                 attempts.wait(error)
             else:
                 return
 
 
-class PartsUpload:
+class ChunkedUpload:
     """An upload that goes on part by part. Every part but the last has the size that registries want."""
 
     def __init__(
-        self, uploads: Uploads, client: RegistryClient, scopes: Collection[str], begun: Begun
+        self, uploads: Uploads, client: RegistryClient, scopes: Collection[str], session: UploadSession
     ) -> None:
         self._uploads = uploads
         self._client = client
         self._scopes = scopes
-        self.min_part_bytes = begun.min_part_bytes
+        self.min_part_bytes = session.min_part_bytes
         """What the registry wants every part but the last to have; 0 when it does not say."""
-        self._location = begun.location
+        self._location = session.location
         self._size_bytes = 0
 
     def write(self, part: bytes) -> None:
@@ -274,7 +275,7 @@ class StreamedUpload:
     A blob that is there already is sent once more, since that shows with its digest, at the end only.
     """
 
-    def __init__(self, upload: PartsUpload, *, part_bytes: int = PART_BYTES) -> None:
+    def __init__(self, upload: ChunkedUpload, *, part_bytes: int = PART_BYTES) -> None:
         self._upload = upload
         self._part_bytes = max(part_bytes, upload.min_part_bytes)
         self._part = bytearray()
@@ -311,14 +312,14 @@ def parts_of(chunks: Iterable[bytes | bytearray], part_bytes: int) -> Iterator[b
         yield bytes(part)
 
 
-def _begun_of(response: Response, url: str) -> Begun:
+def _session_of(response: Response, url: str) -> UploadSession:
     text = response.headers.get("oci-chunk-min-length", "0").strip()
     min_part_bytes = int(text) if _NUMBER.fullmatch(text) else 0
     if min_part_bytes > MAX_PART_BYTES:
         raise InvalidResponse(
             f"{redacted(url)}: wants parts of {min_part_bytes} bytes, we send {MAX_PART_BYTES} at most"
         )
-    return Begun(location=_location_of(response, url), min_part_bytes=min_part_bytes)
+    return UploadSession(location=_location_of(response, url), min_part_bytes=min_part_bytes)
 
 
 def _location_of(response: Response, url: str) -> str:

@@ -18,9 +18,9 @@ from soci.errors import (
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.places.cancellation import Cancellation
+from soci.places.registry.blob_reader import PROGRESS_BYTES, BlobReader, StreamSettings
 from soci.places.registry.client import RegistryClient
 from soci.places.registry.retry import RetryPolicy
-from soci.places.registry.streaming import PROGRESS_BYTES, BlobReader, StreamSettings
 from soci.places.registry.transport import CHUNK_BYTES, Timeouts, Transport
 from tests.builders import noise
 from tests.fake_time import FakeTime

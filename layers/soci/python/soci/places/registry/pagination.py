@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 
 from soci.errors import InvalidResponse
 from soci.places.registry.client import RegistryClient
-from soci.places.registry.http_messages import Operation, Request, Response, joined, origin, redacted
+from soci.places.registry.http_messages import Operation, Request, Response
+from soci.places.registry.urls import joined, origin, redacted
 
 MAX_PAGES = 10_000
 _OK = 200
