@@ -102,7 +102,7 @@ def test_a_table_says_what_came_out_of_the_cache(soci_index, convert, tmp_path, 
 
     lines = soci_index("convert", f"oci:{path}:latest", *FLAGS, "--cache", cache).stdout.splitlines()
 
-    assert lines[2].endswith("out of the cache")
+    assert lines[2].endswith("from the cache")
 
 
 def test_a_kept_file_is_the_ztoc_as_it_is_and_lies_in_a_folder_of_its_layer(convert, cache):

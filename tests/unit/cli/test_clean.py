@@ -407,7 +407,7 @@ def test_where_no_times_are_told_tags_go_only_if_the_age_does_not_matter(soci_in
 
     for age in ((), ("--older-than", "3650d")):
         refused = soci_index(*asked, *age, status=2)
-        assert "does not tell when something was pushed" in refused.stderr
+        assert "does not say when an image was pushed" in refused.stderr
         assert "--older-than 0min" in refused.stderr
 
     assert snapshot(there) == before
@@ -469,7 +469,7 @@ def test_under_other_policies_there_are_no_tags_of_copies(clean, tmp_path):
         json.dumps({"context": {"settings": {"tagging": {"policy": "replace"}}}})
     )
 
-    assert "copies have no tag of their own" in clean("--tags", status=2).stderr
+    assert "converted images have no tag of their own" in clean("--tags", status=2).stderr
 
 
 def test_ages_are_told(clean, place, there):

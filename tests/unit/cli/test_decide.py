@@ -41,7 +41,7 @@ def test_without_an_image_the_rules_on_names_are_asked(soci_index):
     left_out = soci_index("decide", EVENTS / "push-empty-tag.json", "--json")
 
     assert passed.stdout == (
-        "team/app:1.4 passes the rules on names; the image itself decides: name one with --image\n"
+        "team/app:1.4 passes the rules on names; the rest depends on the image: name one with --image\n"
     )
     assert left_out.document["action"] == "skip"
     assert left_out.document["reason"] == "untagged"

@@ -119,7 +119,7 @@ def test_a_layer_that_no_call_could_finish_is_told(soci_index, image):
     result = soci_index("estimate", image, "--cpu-seconds-per-gb", 40_000_000)
 
     assert "its largest layer would take" in result.stderr
-    assert "a function has 900" in result.stderr
+    assert "a function has only 900" in result.stderr
 
 
 @pytest.mark.usefixtures("cdk")

@@ -219,7 +219,7 @@ def test_a_layer_that_can_be_read_only_in_part_is_told(soci_index, tmp_path):
     result = soci_index("ls", f"oci:{layout}")
 
     assert names(result) == ["before"]
-    assert "layer 0 could be read only in part: The tar holds an entry of a type" in result.stderr
+    assert "layer 0 was read only in part: The tar holds an entry of a type" in result.stderr
 
 
 def test_a_zstd_layer_is_read_whole(soci_index, tmp_path):

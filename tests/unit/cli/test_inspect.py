@@ -88,10 +88,10 @@ def test_a_ztoc_file_as_text_and_its_files_when_asked_for(soci_index, ztoc_file)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no zTOC: it is empty"),
-        (b"no flatbuffer", "is no zTOC: "),
-        (LAYER, "is no zTOC: "),
-        (bytes(ZTOC.ztoc[:-100]), "is no zTOC: "),
+        (b"", "is not a zTOC: it is empty"),
+        (b"no flatbuffer", "is not a zTOC: "),
+        (LAYER, "is not a zTOC: "),
+        (bytes(ZTOC.ztoc[:-100]), "is not a zTOC: "),
     ],
     ids=["empty", "text", "layer", "cut short"],
 )

@@ -33,7 +33,7 @@ def test_a_size_is_bytes_or_has_a_binary_unit(text, size_bytes):
 )
 def test_anything_else_is_no_size(text):
     with pytest.raises(
-        typer.BadParameter, match="is no size; write bytes or a unit, such as 4194304, 4MiB or 512k"
+        typer.BadParameter, match="is not a size; write bytes or a unit, such as 4194304, 4MiB or 512k"
     ):
         parse_size(text)
 

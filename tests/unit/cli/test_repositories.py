@@ -75,7 +75,7 @@ def test_a_tag_that_may_not_move_is_an_error_and_the_image_is_there_by_its_diges
     result = soci_index("convert", f"{app}:1.0", f"{app}:taken", *FLAGS, "--json", status=1)
 
     assert (result.document["tag"], result.document["tag_left_alone"]) == (None, "immutable")
-    assert "tag taken is left alone: The tag exists already" in result.stderr
+    assert "tag taken was not moved: The tag exists already" in result.stderr
     assert registry.repository("app").tags["taken"] == stays
     assert result.document["digest"] in registry.repository("app").manifests
 

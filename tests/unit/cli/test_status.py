@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local.registry import Answer
-from soci.cli.status import age_text
+from soci.cli.terminal import age_text
 from soci.oci import media_types
 from soci.places.registry.ecr_api import EcrApi
 from soci.upkeep.status.states import IndexState

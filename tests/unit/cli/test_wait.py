@@ -110,9 +110,9 @@ def test_version_1_is_found_by_what_refers_to_the_image(soci_index, place, image
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("oci:somewhere:1.4",), "only an image that a registry knows by a tag"),
-        (("localhost:1/app@sha256:" + "7f" * 32,), "only an image that a registry knows by a tag"),
-        (("localhost:1/app:1.4", "--timeout", "soon"), "is no time"),
+        (("oci:somewhere:1.4",), "want an image in a registry, by its tag"),
+        (("localhost:1/app@sha256:" + "7f" * 32,), "want an image in a registry, by its tag"),
+        (("localhost:1/app:1.4", "--timeout", "soon"), "is not a time"),
         (("localhost:1/app:1.4", "--tag-policy", "digest-only"), "SOCI Index Created"),
     ],
     ids=["layout", "digest", "time", "digest-only"],
@@ -130,5 +130,5 @@ def test_times_are_seconds_or_have_a_unit(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "m", "-1s", "1d", "1 m 2 s", "٣m", "inf", "nan", "9" * 400])
 def test_no_other_times_are_read(text):
-    with pytest.raises(typer.BadParameter, match="is no time"):
+    with pytest.raises(typer.BadParameter, match="is not a time"):
         parse_duration(text)

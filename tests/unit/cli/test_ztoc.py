@@ -145,7 +145,7 @@ def test_a_layer_that_cannot_be_read_is_an_error(soci_index, tmp_path, layer, me
 def test_an_output_in_no_directory_is_refused_before_anything_is_read(soci_index, tmp_path):
     result = soci_index("ztoc", tmp_path / "no layer", "-o", tmp_path / "none" / "out", status=1)
 
-    assert f"there is no directory {tmp_path / 'none'}" in result.stderr
+    assert f"the directory {tmp_path / 'none'} does not exist" in result.stderr
 
 
 def test_an_output_that_is_a_directory_is_refused(soci_index, layer_file, tmp_path):
@@ -179,7 +179,7 @@ def test_an_empty_file_is_no_layer(soci_index, tmp_path):
     empty = Path(tmp_path / "empty")
     empty.touch()
 
-    assert "is empty: that is no layer" in soci_index("ztoc", empty, status=1).stderr
+    assert "is empty, so it is not a layer" in soci_index("ztoc", empty, status=1).stderr
 
 
 def test_a_zstd_layer_is_left_out_by_its_name(soci_index, tmp_path):

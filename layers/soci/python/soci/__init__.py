@@ -1,4 +1,4 @@
-"""SOCI indexes: tables of contents that let a container start before its image is downloaded."""
+"""SOCI indexes: with one, a container starts before its image is downloaded."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command `soci-index`: the recipes of the core, for a person at a terminal and for scripts."""
+"""The command `soci-index`, for people at a terminal and for scripts."""

@@ -1,6 +1,6 @@
-"""The commands of `soci-index`, each a few lines over the core.
+"""The command line `soci-index`.
 
-Exit status: 0 done, 1 refused or failed, 2 a usage error; 130 interrupted.
+Exit status: 0 done, 1 refused or failed, 2 a usage error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -92,17 +92,17 @@ class _Commands(Mapping[str, object]):
 def main() -> None:
     """Run the command with the arguments of this process, and exit with its status."""
     with Path(os.devnull).open("w") as nowhere:
-        sys.stdout = sys.stdout or nowhere  # None, if whoever started us closed it
+        sys.stdout = sys.stdout or nowhere  # None if the parent process closed it
         sys.stderr = sys.stderr or nowhere
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be foreign to the locale
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not fit the locale
         switch_threads_often()
         signal.signal(signal.SIGTERM, _end_on_signal)
         run(sys.argv[1:])
 
 
 def _end_on_signal(number: int, _: object) -> None:
-    """End as an error would, so that files half written are removed."""
+    """Exit as after an error: partial files are removed."""
     raise SystemExit(128 + number)
 
 
@@ -112,16 +112,16 @@ def run(arguments: list[str]) -> None:
         status = _status_of(arguments)
         sys.stdout.flush()
     except OSError as error:
-        # Python flushes again when it ends, and would complain once more.
+        # Python flushes again at its exit and would report the error twice.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
-        if not isinstance(error, BrokenPipeError):  # that one only says that the reader has enough
+        if not isinstance(error, BrokenPipeError):  # no error: the reader has closed its end
             print_error(str(error))
     sys.exit(status)
 
 
 def _status_of(arguments: list[str]) -> int:
-    """Run a command; turn what it raises into a message and an exit status."""
+    """Run a command; turn an error into a message and an exit status."""
     try:
         group = typer.main.get_group(app)
         group.commands = _Commands()  # type: ignore[assignment]  # it is only read

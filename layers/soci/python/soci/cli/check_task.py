@@ -1,4 +1,4 @@
-"""`soci-index check-task`: whether the containers of an ECS task would be loaded lazily on Fargate."""
+"""`soci-index check-task`: whether Fargate would load the images of an ECS task lazily."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ def check_task(
         Path,
         typer.Argument(
             metavar="TASK_DEFINITION.json",
-            help="What is registered with ECS, or what `aws ecs describe-task-definition` answers.",
+            help="A task definition, or the output of `aws ecs describe-task-definition`.",
         ),
     ],
     *,
     containers: Annotated[
         list[str] | None,
-        typer.Option("--container", metavar="NAME", help="Look at this one alone; may be repeated."),
+        typer.Option("--container", metavar="NAME", help="Check only this container; may be repeated."),
     ] = None,
     platform_version: Annotated[
-        str, typer.Option("--platform-version", metavar="VERSION", help="Of Fargate: LATEST, 1.4.0, ...")
+        str,
+        typer.Option("--platform-version", metavar="VERSION", help="Version of Fargate: LATEST, 1.4.0, ..."),
     ] = LATEST,
     account_has_v1: Annotated[
         bool,
@@ -47,9 +48,9 @@ def check_task(
     ecr_hosts: EcrHostOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Tell of each container of an ECS task definition whether Fargate would load its image lazily, and if not, why.
+    """Show for each container of an ECS task definition whether Fargate would load its image lazily, or why not.
 
-    The exit status is 1 if one would not be; --container names those that count.
+    The exit status is 1 if an image would not be loaded lazily. With --container only the named containers count.
     """
     if platform_version != LATEST and not _VERSION.fullmatch(platform_version):
         raise InvalidOption(

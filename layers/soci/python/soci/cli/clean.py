@@ -1,4 +1,4 @@
-"""`soci-index clean`: take away what indexing made for images that are gone."""
+"""`soci-index clean`: remove indexes whose image is gone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import typer
 from soci.cli import options
 from soci.cli.json_files import SettingsOption, read_settings
 from soci.cli.repositories import EcrHostOption, Inventories, RepositoriesArgument
-from soci.cli.status import age_text
-from soci.cli.terminal import count_text, print_error, print_json, print_lines, print_table, short
+from soci.cli.terminal import age_text, count_text, print_error, print_json, print_lines, print_table, short
 from soci.errors import InvalidOption
 from soci.service.settings.configuration import TagPolicy
 from soci.upkeep.clean import CleanResult, Orphan, Orphans, Wanted, find_orphans, remove_orphans
@@ -26,7 +25,7 @@ _SECONDS = {"min": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cleaned:
-    """A repository, what was found there, and what came of it; no result: a dry run."""
+    """The orphans of a repository, and the result of their removal; None after a dry run."""
 
     name: str
     orphans: Orphans
@@ -36,32 +35,36 @@ class _Cleaned:
 def clean(
     repositories: RepositoriesArgument,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed.")] = False,
     tags: Annotated[
         bool,
         typer.Option(
             "--tags",
-            help="Also SOCI-enabled copies by their tag, if the original tag and its image are gone.",
+            help="Also remove tagged converted images, if the original tag and its image are gone.",
         ),
     ] = False,
     untagged: Annotated[
         bool,
-        typer.Option("--untagged", help="Also SOCI-enabled copies without a tag, if their image is gone."),
+        typer.Option(
+            "--untagged", help="Also remove untagged converted images, if the original image is gone."
+        ),
     ] = False,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", help="Leave younger ones: 30min, 12h, 1d.")
+        str, typer.Option("--older-than", metavar="AGE", help="Keep younger ones: 30min, 12h, 1d.")
     ] = "1d",
     settings: SettingsOption = None,
     ecr_hosts: EcrHostOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Take away indexes whose image is gone: those of version 1, and of version 2 what nothing lists any longer.
+    """Remove indexes whose image is gone: of version 1, and of version 2 if no image lists them.
 
-    Images stay, also SOCI-enabled ones unless --tags or --untagged asks for them.
+    Images stay. --tags and --untagged remove converted images too.
     """
     tagging = read_settings(settings).tagging
     if tags and tagging.policy is not TagPolicy.SUFFIX:
-        raise InvalidOption(f"--tags: under the policy {tagging.policy} copies have no tag of their own")
+        raise InvalidOption(
+            f"--tags: under the policy {tagging.policy} converted images have no tag of their own"
+        )
     age = _parse_age(older_than)
     wanted = Wanted(
         suffix=tagging.suffix if tags else None,
@@ -93,8 +96,8 @@ def _refuse_without_times(inventories: Iterable[Inventory]) -> None:
     hosts = sorted({one.host for one in inventories if not one.has_api})
     if hosts:
         raise InvalidOption(
-            f"--tags: {', '.join(hosts)} does not tell when something was pushed, so what is being indexed right now "
-            "cannot be spared; --older-than 0min takes it all the same (of ECR by another name? --ecr-host says so)"
+            f"--tags: {', '.join(hosts)} does not say when an image was pushed, so images that are being indexed "
+            "cannot be kept. --older-than 0min removes them too. For ECR under another name add --ecr-host"
         )
 
 
@@ -171,7 +174,7 @@ def _problems(one: _Cleaned) -> Iterator[str]:
     if one.orphans.unreadable:
         yield (
             f"{one.name}: {count_text(len(one.orphans.unreadable), 'manifest')} cannot be read (archived, broken), "
-            "so indexes of version 2 that nothing else lists were left alone"
+            "so indexes of version 2 that no other image lists are kept"
         )
     for refusal in one.result.refused if one.result else ():
         yield f"{one.name}: manifest {refusal.digest} stays: {refusal.error}"

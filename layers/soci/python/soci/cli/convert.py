@@ -41,7 +41,7 @@ def create(
     options: IndexOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Index an image with version 1: an index manifest beside it that names it as its subject."""
+    """Index an image with version 1: write an index manifest that names the image as its subject."""
 
     def tag_of(places: Places, found: Image) -> str | None:
         return unchanged_tag(places, found.root)
@@ -56,7 +56,7 @@ def convert(
     options: IndexOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Index an image with version 2: a SOCI-enabled image beside it, tagged with -soci or as DEST says."""
+    """Index an image with version 2: write a SOCI-enabled image beside it, tagged TAG-soci or as DEST says."""
 
     def tag_of(places: Places, found: Image) -> str | None:
         return converted_tag(places, found.root, is_converted=is_converted(found))
@@ -105,7 +105,7 @@ def _index(
     if not as_json:
         print_lines(_published_lines(result, found, where=places.where))
     if result.tag_left_alone is not None:
-        print_error(f"tag {tag} is left alone: {result.tag_left_alone.sentence}")
+        print_error(f"tag {tag} was not moved: {result.tag_left_alone.sentence}")
         raise typer.Exit(1)
 
 
@@ -162,7 +162,7 @@ def _row(layer: LayerResult) -> tuple[str, ...]:
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
     result = f"indexed, gzip copy of {short(layer.recompressed.of)}" if layer.recompressed else "indexed"
-    result = "out of the cache" if layer.reused else result
+    result = "from the cache" if layer.reused else result
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
     return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", result)

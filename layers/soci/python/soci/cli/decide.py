@@ -1,4 +1,4 @@
-"""`soci-index decide`: what the deployed filter would say of an event, to try rules before they are deployed."""
+"""`soci-index decide`: what the deployed filter would do with an event. Tries settings before a deployment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration
 
 _ACTIONS: dict[Action | None, str] = {
-    None: "passes the rules on names; the image itself decides: name one with --image",
+    None: "passes the rules on names; the rest depends on the image: name one with --image",
     Action.INDEX: "would be indexed",
     Action.TAG: "would get the promised tag and no index",
     Action.SKIP: "would be skipped",
@@ -32,7 +32,7 @@ _ACTIONS: dict[Action | None, str] = {
 def decide(
     event: Annotated[
         Path,
-        typer.Argument(metavar="EVENT.json", help="An event of the registry, or a request by hand, as JSON."),
+        typer.Argument(metavar="EVENT.json", help="An event of the registry, or a manual request, as JSON."),
     ],
     *,
     settings: SettingsOption = None,
@@ -40,12 +40,12 @@ def decide(
         str | None,
         typer.Option(
             metavar="IMAGE",
-            help="Decide as if the event spoke of this image; without it only the rules on names are asked.",
+            help="Decide as if the event named this image. Without it only the rules on names apply.",
         ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Tell what the deployed filter would do about an event, and why."""
+    """Show what the deployed filter would do with an event, and why."""
     request = parse_request(read_json(event))
     configuration = read_settings(settings)
     if image is None:
@@ -63,17 +63,17 @@ def decide(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StandIn:
-    """A place whose image stands in for that of the event; other tags are looked up beside it."""
+    """Opens an image in place of the event's. Its other tags are read from the same place."""
 
     reference: Reference
     asked: str
     """How the event names its image: the tag, or the digest."""
 
     def __call__(self, repository: str, reference: str) -> ImageSource:
-        """Open the image that stands in for the event's, or another one beside it."""
+        """Open the given image for the event's reference; for any other, the image of that tag beside it."""
         if reference == self.asked:
             return open_source(self.reference)
-        if isinstance(self.reference, DockerArchiveRef):  # these have whole names for tags
+        if isinstance(self.reference, DockerArchiveRef):  # its tags are full image names
             return open_source(replace(self.reference, tag=f"{repository}:{reference}"))
         return open_source(replace(self.reference, tag=reference, digest=None))
 

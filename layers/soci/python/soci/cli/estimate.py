@@ -27,7 +27,7 @@ _rate = options.number_between(0.1, 1_000_000_000)
 
 _PushesOption = Annotated[
     int,
-    typer.Option("--pushes-per-month", min=1, max=10_000_000, help="How often each of them is pushed."),
+    typer.Option("--pushes-per-month", min=1, max=10_000_000, help="Pushes of each image."),
 ]
 _MonthsOption = Annotated[
     float,
@@ -44,7 +44,7 @@ _CpuOption = Annotated[
         "--cpu-seconds-per-gb",
         parser=_rate,
         metavar="NUMBER",
-        help="To index gzip, as `make bench` measures it.",
+        help="Processor time to index gzip, as `make bench` measures it.",
     ),
 ]
 _NetworkOption = Annotated[
@@ -59,7 +59,7 @@ _ReusedOption = Annotated[
         "--reused-percent",
         parser=options.number_between(0, _MAX_PERCENT),
         metavar="NUMBER",
-        help="Of the bytes, in layers indexed before.",
+        help="Share of the bytes in layers that were indexed before.",
     ),
 ]
 
@@ -72,9 +72,7 @@ class _Estimated:
 
 
 def estimate(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="as for `plan`; each may be of another kind")
-    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="as for `plan`")],
     *,
     settings: SettingsOption = None,
     pushes_per_month: _PushesOption = 1,
@@ -84,9 +82,9 @@ def estimate(
     reused_percent: _ReusedOption = 0.0,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Estimate what it takes the service to index images: calls, GB-seconds, states, requests, storage, dollars.
+    """Estimate what the service needs to index images: calls, GB-seconds, states, requests, storage, dollars.
 
-    Reads documents only. Prices are list prices of one region and change; docs/cost.md tells the model.
+    Reads no layer. Prices are list prices of one region and change; docs/cost.md explains the model.
     """
     configuration, sizes = read_settings(settings), read_sizes(settings)
     assumptions = replace(
@@ -114,7 +112,7 @@ def estimate(
         if one.estimate.longest_layer_seconds > _MAX_SECONDS:
             print_error(
                 f"{one.image}: its largest layer would take {one.estimate.longest_layer_seconds:.0f} seconds, "
-                f"a function has {_MAX_SECONDS}"
+                f"a function has only {_MAX_SECONDS}"
             )
 
 

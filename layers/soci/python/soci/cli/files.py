@@ -21,7 +21,9 @@ from soci.places.open import open_source
 
 _PlatformOption = Annotated[
     str | None,
-    typer.Option("--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Of an image with several."),
+    typer.Option(
+        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Choose a platform of a multi-platform image."
+    ),
 ]
 
 _LS_COLUMNS = ("TYPE", "MODE", "OWNER", "SIZE", "LAYER", "PATH")
@@ -34,11 +36,11 @@ def ls(
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")
     ] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Everything below as well.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="List subdirectories too.")] = False,
     platform: _PlatformOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List files as a container would see them: all layers merged, read through their indexes."""
+    """List files as a container sees them: all layers merged, read through their zTOCs."""
     source = open_source(parse_reference(image))
     opened = open_image(source, None if platform is None else Platform.parse(platform))
     files = open_image_files(source, opened)
@@ -50,7 +52,7 @@ def ls(
     else:
         print_lines([_line(node, recursive=recursive) for node in nodes])
     for number, left_out in files.left_out.items():
-        print_error(f"layer {number} could be read only in part: {left_out}")
+        print_error(f"layer {number} was read only in part: {left_out}")
 
 
 def _nodes(files: ImageFiles, path: str, *, recursive: bool) -> tuple[Node, ...]:
@@ -70,7 +72,7 @@ def cat(
 ) -> None:
     """Write a file's content to standard output, reading only the spans that hold it.
 
-    With --json, say instead what was read: path, size, SHA-256, layer, bytes read.
+    With --json print only what was read: path, size, SHA-256, layer, bytes read.
     """
     source = CountingSource(open_source(parse_reference(image)))
     opened = open_image(source, None if platform is None else Platform.parse(platform))

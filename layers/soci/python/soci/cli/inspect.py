@@ -1,4 +1,4 @@
-"""`soci-index inspect`: what an image, a SOCI index or a zTOC file consists of."""
+"""`soci-index inspect`: the parts of an image, a SOCI index or a zTOC file."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.model import MAX_ZTOC_BYTES
 
 Document = dict[str, Any]
-"""A JSON object; its keys are what `--json` promises."""
+"""A JSON object. Users of `--json` rely on its keys."""
 
 
 def inspect(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="An image, a SOCI index by digest, or a file with a zTOC.")
+        str, typer.Argument(metavar="TARGET", help="An image, a SOCI index by digest, or a zTOC file.")
     ],
     *,
     files: Annotated[bool, typer.Option("--files", help="List the files of a zTOC.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an image, a SOCI index or a zTOC file consists of."""
+    """Show the parts of an image, a SOCI index or a zTOC file."""
     if ":" not in target or Path(target).is_file():
         document = _ztoc_document(Path(target))
     else:
@@ -56,18 +56,18 @@ def inspect(
 
 
 def _ztoc_document(path: Path) -> Document:
-    """Return what a zTOC file says. Raises StorageError, InvalidZtoc."""
+    """Describe a zTOC file. Raises `StorageError`, `InvalidZtoc`."""
     with storage_errors(path):
         if path.stat().st_size > MAX_ZTOC_BYTES:
             raise InvalidZtoc(f"{path} has {path.stat().st_size} bytes, a zTOC at most {MAX_ZTOC_BYTES}")
         with path.open("rb") as file:
-            data = file.read(MAX_ZTOC_BYTES)  # what is no file has no size, and may never end
+            data = file.read(MAX_ZTOC_BYTES)  # a device has no size and may never end
     if not data:
-        raise InvalidZtoc(f"{path} is no zTOC: it is empty")
+        raise InvalidZtoc(f"{path} is not a zTOC: it is empty")
     try:
         ztoc = decode_ztoc(data)
     except InvalidZtoc as error:
-        raise InvalidZtoc(f"{path} is no zTOC: {error}") from None
+        raise InvalidZtoc(f"{path} is not a zTOC: {error}") from None
     return {
         "kind": "ztoc",
         "digest": str(digest_of(data)),
@@ -107,7 +107,7 @@ def _ztoc_document(path: Path) -> Document:
 
 
 def _reference_document(source: ImageSource) -> Document:
-    """Return what an image, an image index or a SOCI index consists of. Raises SourceError, IntegrityError."""
+    """Describe an image or a SOCI index. Raises `SourceError`, `IntegrityError`."""
     root = source.fetch_root()
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(source.fetch_manifest(root), f"manifest {root.digest}")
@@ -183,7 +183,7 @@ def _soci_index_document(root: Descriptor, manifest: ImageManifest) -> Document:
 
 
 def _print(document: Document, *, files: bool) -> None:
-    """Print one of the documents above as text."""
+    """Print a document as text."""
     match document["kind"]:
         case "ztoc":
             _print_ztoc(document, files=files)

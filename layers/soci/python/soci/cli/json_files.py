@@ -22,7 +22,7 @@ SettingsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A cdk.json or a settings document; without it ./cdk.json if there is one, else the defaults.",
+        help="A cdk.json or a settings document. Without it ./cdk.json if it exists, else the defaults.",
     ),
 ]
 
@@ -43,7 +43,7 @@ def read_settings(path: Path | None) -> Configuration:
     """Read the settings that a deployment would have.
 
     Raises:
-        InvalidOption: a value is not possible; names file and fields.
+        InvalidOption: a value is invalid; the message names file and fields.
     """
     if path is None and not DEFAULT_SETTINGS.is_file():
         return Configuration()
@@ -61,7 +61,7 @@ def read_sizes(path: Path | None) -> FunctionSizes:
     """Read the memory and processor of the functions that a deployment would have.
 
     Raises:
-        InvalidOption: a value is not possible; names file and field.
+        InvalidOption: a value is invalid; the message names file and field.
     """
     if path is None and not DEFAULT_SETTINGS.is_file():
         return DEFAULT_SIZES

@@ -1,4 +1,4 @@
-"""Arguments and flags that several commands share, with the owner's names where the owner has them."""
+"""Options that several commands share. Names are those of the snapshotter's own command where it has them."""
 
 from __future__ import annotations
 
@@ -37,20 +37,22 @@ def parse_size(text: str | int) -> int:
     """Read a size in bytes, or with a binary unit: 4194304, 4MiB, 4M. Raises typer.BadParameter."""
     match = _SIZE.fullmatch(str(text).strip())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write bytes or a unit, such as 4194304, 4MiB or 512k")
+        raise typer.BadParameter(
+            f"{text!r} is not a size; write bytes or a unit, such as 4194304, 4MiB or 512k"
+        )
     return int(match[1]) * _FACTORS[match[2][:1].lower()]
 
 
 def number_between(least: float, most: float) -> Callable[[str | float], float]:
-    """Return a parser of numbers within bounds: `nan` and `inf` are none. It raises typer.BadParameter."""
+    """Return a parser of numbers within bounds, without `nan` and `inf`. It raises typer.BadParameter."""
 
     def parse_number(text: str | float) -> float:
         try:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not least <= number <= most:  # as nan never is
-            raise typer.BadParameter(f"{str(text)[:40]!r} is no number from {least:,.10g} to {most:,.10g}")
+        if not least <= number <= most:  # nan is never between
+            raise typer.BadParameter(f"{str(text)[:40]!r} is not a number from {least:,.10g} to {most:,.10g}")
         return number
 
     return parse_number
@@ -69,18 +71,18 @@ DestinationArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="DEST",
-        help="where to write, [HOST/]NAME[:TAG] or oci:DIR[:TAG]; without it the source is written to",
+        help="where to write, [HOST/]NAME[:TAG] or oci:DIR[:TAG]; without it the result is written beside the source",
         show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 SpanSizeOption = Annotated[
     int,
-    typer.Option("--span-size", parser=parse_size, metavar="SIZE", help="Distance of checkpoints."),
+    typer.Option("--span-size", parser=parse_size, metavar="SIZE", help="Bytes between checkpoints."),
 ]
 MinLayerSizeOption = Annotated[
     int,
-    typer.Option("--min-layer-size", parser=parse_size, metavar="SIZE", help="Leave smaller layers out."),
+    typer.Option("--min-layer-size", parser=parse_size, metavar="SIZE", help="Leave out smaller layers."),
 ]
 BuildToolOption = Annotated[
     str, typer.Option("--build-tool", metavar="TEXT", help="Build tool identifier, part of every digest.")
@@ -89,7 +91,8 @@ MultiMemberOption = Annotated[
     MultiMember, typer.Option("--multi-member", help="What to do with gzip layers of several members.")
 ]
 ZstdOption = Annotated[
-    ZstdLayers, typer.Option("--zstd", help="What to do with zstd layers; convert can make gzip copies.")
+    ZstdLayers,
+    typer.Option("--zstd", help="What to do with zstd layers; convert can recompress them to gzip."),
 ]
 
 DEFAULT_JOBS = min(os.cpu_count() or 1, 4)
@@ -128,7 +131,8 @@ class IndexOptions(PlatformOptions):
     optimizations: Annotated[
         list[Optimization] | None,
         typer.Option(
-            "--optimizations", help="Say of layers without extended attributes that they have none."
+            "--optimizations",
+            help="Mark layers that have no extended attributes, so that the reader skips them.",
         ),
     ] = None
     prefetch_file: Annotated[
@@ -144,7 +148,12 @@ class IndexOptions(PlatformOptions):
     zstd: ZstdOption = ZstdLayers.LEAVE_OUT
     gzip_level: Annotated[
         int,
-        typer.Option("--gzip-level", min=1, max=MAX_GZIP_LEVEL, help="Of gzip copies, 9 is the smallest."),
+        typer.Option(
+            "--gzip-level",
+            min=1,
+            max=MAX_GZIP_LEVEL,
+            help="Compression of recompressed layers; 9 is the smallest.",
+        ),
     ] = DEFAULT_GZIP_LEVEL
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Layers to index at the same time.")
@@ -154,14 +163,14 @@ class IndexOptions(PlatformOptions):
         typer.Option(
             "--cache",
             metavar="DIR",
-            help="Keep zTOCs here, and use those that are: a layer is read once. Damage is found, but the directory is "
-            "trusted: who may write to it decides what an index says. Not for zstd layers.",
+            help="Keep zTOCs in this directory and reuse them: a layer is read once. Damage is found, but the "
+            "directory is trusted: whoever may write to it decides what an index says. Not for zstd layers.",
             file_okay=False,
         ),
     ] = None
 
     def settings(self) -> IndexSettings:
-        """Return what the options say of the index. Raises `InvalidOption`."""
+        """Return the settings of the index. Raises `InvalidOption`."""
         return IndexSettings(
             span_size_bytes=self.span_size,
             min_layer_size_bytes=self.min_layer_size,

@@ -31,7 +31,7 @@ def plan(
     zstd: ZstdOption = ZstdLayers.LEAVE_OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which layers would be indexed, and why the others would not. Reads documents only."""
+    """Show which layers would be indexed, and why the others would not. Reads no layer."""
     settings = IndexSettings(min_layer_size_bytes=min_layer_size, zstd_layers=zstd)
     found = fetch_image(open_source(parse_reference(image)))
     chosen = choose_images(found, platforms.platforms())
@@ -77,4 +77,4 @@ def _print(image: Image, plans: _Plans) -> None:
 def _decision_text(layer: PlannedLayer) -> str:
     if isinstance(layer.decision, LeftOut):
         return f"left out: {layer.decision.reason}"
-    return "to be copied as gzip and indexed" if layer.is_recompressed else "to be indexed"
+    return "to be recompressed and indexed" if layer.is_recompressed else "to be indexed"

@@ -1,4 +1,4 @@
-"""`soci-index remove`: take the index of an image away and leave the image."""
+"""`soci-index remove`: remove the index of an image and keep the image."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from soci.upkeep.remove import Removal, RemovalResult, TaggedSource, Target, fet
 def remove(
     image: options.ImageArgument,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Take the SOCI index of an image away, of either version, and leave the image.
+    """Remove the SOCI index of an image, of either version, and keep the image.
 
-    What another tag leads to stays. After an interruption the same call goes on where it ended.
+    Manifests that another tag leads to stay. After an interruption, run the same command again: it resumes.
     """
     target = open_target(open_places(image, None))
     removal = fetch_removal(target)
@@ -80,7 +80,7 @@ def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> It
     verb = "would remove" if result is None else "removed"
     stays = {one.digest for one in result.refused} if result else set()
     if removal.interrupted:
-        yield f"{'would go' if result is None else 'went'} on with a removal that was interrupted"
+        yield f"{'would resume' if result is None else 'resumed'} an interrupted removal"
     for tag in _tags_that_go(target, removal):
         yield f"{verb} tag {tag}"
     for manifest in removal.manifests:
@@ -89,12 +89,12 @@ def _lines(target: Target, removal: Removal, result: RemovalResult | None) -> It
     for digest, names in removal.still_referenced.items():
         yield f"manifest {digest} stays: {', '.join(names)} leads to it"
     if removal.shared_with:
-        yield f"the index of version 1 was also that of {', '.join(removal.shared_with)}"
+        yield f"{', '.join(removal.shared_with)} had the same index of version 1"
     if removal.replacement:
         name = f", tag {target.tag}" if target.tag else ""
         yield f"the image without its index: {removal.replacement[-1].descriptor.digest}{name}"
     if result is not None:
-        yield f"freed {result.blobs_freed} blobs; a registry frees zTOCs by itself"
+        yield f"freed {result.blobs_freed} blobs; a registry deletes zTOCs by itself"
 
 
 def _problems(image: str, result: RemovalResult) -> Iterator[str]:
@@ -105,4 +105,4 @@ def _problems(image: str, result: RemovalResult) -> Iterator[str]:
     for refusal in result.refused:
         yield f"manifest {refusal.digest} stays: {refusal.error}"
     if result.refused:
-        yield f"the same call goes on with what is left of {image}"
+        yield f"run the same command again to remove the rest of {image}"

@@ -1,4 +1,4 @@
-"""What several commands print: why a layer has no zTOC, and the parts of their JSON documents that are alike."""
+"""Output that several commands share: why a layer has no zTOC, and parts of their JSON documents."""
 
 from __future__ import annotations
 

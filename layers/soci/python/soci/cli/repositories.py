@@ -1,4 +1,4 @@
-"""From repositories on the command line to the registries that hold them."""
+"""The repositories that a command line names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from soci.places.registry.connect import connect
 from soci.upkeep.inventory import Inventory, RepositoryName
 
 RepositoriesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="REPOSITORY...",
-        help="HOST/NAME, without a tag; in ECR a name may have `*` and `?`",
+        help="HOST/NAME, without a tag; in ECR a name may contain `*` and `?`",
         show_default=False,
     ),
 ]
@@ -23,7 +24,7 @@ EcrHostOption = Annotated[
         "--ecr-host",
         metavar="HOST",
         envvar="SOCI_REGISTRY",
-        help="A registry of ECR under a name of its own; may be repeated.",
+        help="A host that is ECR under another name; may be repeated.",
     ),
 ]
 
@@ -38,17 +39,15 @@ class Inventories:
     def open(self, host: str) -> Inventory:
         """Open a registry. Nothing is asked yet."""
         if host not in self._opened:
-            from soci.places.registry.connect import connect  # noqa: PLC0415 - its HTTP client takes 100 ms to import
-
             self._opened[host] = Inventory(connect(host, is_ecr=host in self._ecr_hosts))
         return self._opened[host]
 
     def find(self, repositories: Iterable[str]) -> Iterator[tuple[Inventory, str]]:
-        """Yield the repositories that are named, each once, in the order of the command line.
+        """Yield the named repositories, each once, in the order of the command line.
 
         Raises:
             InvalidReference: a name does not parse.
-            NotInImage, RegistryError: there is no such repository, or the registry cannot be asked.
+            NotInImage, RegistryError: the repository does not exist, or the registry does not answer.
         """
         names = [RepositoryName.parse(text) for text in repositories]
         found = {

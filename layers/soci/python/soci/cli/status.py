@@ -1,4 +1,4 @@
-"""`soci-index status`: the images of repositories, and what there is of an index for each."""
+"""`soci-index status`: the images of repositories, and whether each has an index."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import typer
 from soci.cli import options
 from soci.cli.json_files import SettingsOption, read_settings
 from soci.cli.repositories import EcrHostOption, Inventories, RepositoriesArgument
-from soci.cli.terminal import count_text, print_json, print_lines, print_table, short, size_text
+from soci.cli.terminal import age_text, count_text, print_json, print_lines, print_table, short, size_text
 from soci.upkeep.status.repository_status import fetch_status
 from soci.upkeep.status.states import ImageStatus, IndexState
 
 _COLUMNS = ("REPOSITORY", "TAG", "STATE", "VERSION", "INDEX", "AGE", "SIZE", "REASON")
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def status(
@@ -26,14 +25,14 @@ def status(
     settings: SettingsOption = None,
     only: Annotated[
         list[IndexState] | None,
-        typer.Option("--only", metavar="STATE", help="Show images in this state alone; may be repeated."),
+        typer.Option("--only", metavar="STATE", help="Show only images in this state; may be repeated."),
     ] = None,
     ecr_hosts: EcrHostOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """List the images of repositories and what there is of an index for each, as the settings ask for it.
+    """List the images of repositories, and whether each has the index that the settings ask for.
 
-    In ECR its own API is asked, which tells when an image was pushed; elsewhere the tags are listed.
+    In ECR the list comes from its API, with the time of each push; in other registries from the tags.
     """
     configuration = read_settings(settings)
     images = [
@@ -80,16 +79,8 @@ def _reason(image: ImageStatus) -> str:
     return image.detail
 
 
-def age_text(seconds: float) -> str:
-    """Return an age for people: 3 d, 5 h, 12 min, now."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return "now"
-
-
 def _summary(shown: Sequence[ImageStatus], counts: Counter[IndexState]) -> list[str]:
-    """Count all states, and explain those that are shown, once each."""
+    """Count all states, and explain each state that is shown once."""
     told = ", ".join(f"{counts[state]} {state}" for state in IndexState if counts[state])
     lines = [f"{count_text(counts.total(), 'image')}" + (f": {told}" if told else "")]
     seen = {image.state for image in shown} - {IndexState.INDEXED}

@@ -1,4 +1,4 @@
-"""What a person sees: tables on standard output, progress and errors on standard error. Or one JSON document."""
+"""The output of commands: tables or one JSON document on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from soci.oci.descriptor import Descriptor
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+_AGE_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def print_json(document: Mapping[str, object]) -> None:
@@ -34,7 +36,7 @@ def print_lines(lines: Sequence[str]) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `right` are aligned right.
 
-    By hand: rich lays out some thousand rows a second, and the files of an image are ten times that.
+    Written by hand: rich lays out a few thousand rows a second, and an image has ten times as many files.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - loaded when something is shown, not at every start
     from rich.console import Console  # noqa: PLC0415
@@ -68,13 +70,21 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def age_text(seconds: float) -> str:
+    """Return an age for people: 3 d, 5 h, 12 min, now."""
+    for size, unit in _AGE_UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "now"
+
+
 def count_text(number: int, noun: str) -> str:
     """Return a number of things: 1 span, 1,024 spans."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def short(digest: object) -> str:
-    """Return the beginning of a digest, enough to tell it from others at sight."""
+    """Return the first 12 digits of a digest, without the algorithm."""
     return str(digest).partition(":")[2][:12]
 
 
@@ -90,7 +100,7 @@ def progress_bars() -> Iterator[Progress]:
 
 @contextmanager
 def byte_bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
-    """Show one bar on a terminal; gives what is to be called with the number of bytes done."""
+    """Show one bar on a terminal; yields a function to call with each number of bytes done."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -18,11 +18,11 @@ def verify(
     image: ImageArgument,
     *,
     files: Annotated[
-        bool, typer.Option("--files", help="Compare each file with the layer's own tar as well.")
+        bool, typer.Option("--files", help="Compare each file with the layer's tar too.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every digest, every rule of the lazy reader, and every span inflated from its checkpoint."""
+    """Check every digest and every rule of the lazy reader, and inflate every span from its checkpoint."""
     report = verify_image(open_source(parse_reference(image)), compare_files=files)
     if as_json:
         print_json(_document(report))
@@ -41,7 +41,7 @@ def _document(report: VerifyReport) -> dict[str, object]:
 
 
 def _print(report: VerifyReport) -> None:
-    """Print findings, one a line, and what was looked at."""
+    """Print the findings, one a line, and counts of what was checked."""
     print_lines([f"{finding.severity}: {finding.where}: {finding.what}" for finding in report.findings])
     counts = report.counts
     print_lines(

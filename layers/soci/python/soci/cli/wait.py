@@ -1,4 +1,4 @@
-"""`soci-index wait`: for pipelines, between the push of an image and its deployment."""
+"""`soci-index wait`: wait for the index of an image, in a pipeline between push and deployment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from soci.oci.digest import Digest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
+from soci.places.registry.retry import Clock
 from soci.service.settings.configuration import Configuration, TagPolicy
+from soci.upkeep.status.wait import Wait
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(|s|m|h)", re.ASCII | re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -28,7 +30,7 @@ def parse_duration(text: str | float) -> float:
     """Read seconds, or a number with a unit: 90, 90s, 10m, 1h. Raises typer.BadParameter."""
     match = _DURATION.fullmatch(str(text).strip())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no time; write seconds or a unit, such as 90s, 10m or 1h")
+        raise typer.BadParameter(f"{text!r} is not a time; write seconds or a unit, such as 90s, 10m or 1h")
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 
@@ -46,25 +48,22 @@ def wait(
     ] = DEFAULT_TIMEOUT_SECONDS,
     settings: SettingsOption = None,
     tag_policy: Annotated[
-        TagPolicy | None, typer.Option("--tag-policy", help="In place of the settings' own.")
+        TagPolicy | None, typer.Option("--tag-policy", help="Overrides the settings' policy.")
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option("--suffix", metavar="TEXT", help="Of the policy suffix, likewise.")
+        str | None, typer.Option("--suffix", metavar="TEXT", help="Overrides the settings' suffix.")
     ] = None,
     index_version: Annotated[
         Literal["v1", "v2", "both"] | None,
-        typer.Option("--index-version", help="Which version to wait for, likewise."),
+        typer.Option("--index-version", help="Overrides the settings' version."),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Wait until an image that was pushed has its index, then name what to deploy.
+    """Wait until a pushed image has its index, then print the image to deploy.
 
-    Exit status 0: it is there, or there was nothing to index and the promised tag names the image itself; 1: it is not,
-    and the message says why. With settings (--settings, or ./cdk.json) an image that they leave out is not waited for.
+    Exit status 0: the index exists, or nothing was to be indexed and the promised tag names the image itself; 1: it
+    does not, and the message says why. Images that the settings (--settings or ./cdk.json) leave out end the wait.
     """
-    from soci.places.registry.retry import Clock  # noqa: PLC0415 - its HTTP client takes 100 ms to import
-    from soci.upkeep.status.wait import Wait  # noqa: PLC0415
-
     place = _Place(reference=_parse(image))
     configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)
     asks_rules = settings is not None or DEFAULT_SETTINGS.is_file()
@@ -84,17 +83,17 @@ def wait(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """The repository of the image; other tags are looked up beside it."""
+    """Opens the image, and other tags of its repository."""
 
     reference: RegistryRef
 
     @property
     def tag(self) -> str:
-        """The image's own."""
+        """The tag of the image."""
         return self.reference.tag or DEFAULT_TAG
 
     def __call__(self, repository: str, reference: str) -> ImageSource:  # noqa: ARG002 - a `SourceOpener`
-        """Open the repository anew, at a tag or a digest: nothing that was read before is remembered."""
+        """Open the repository at a tag or a digest. Nothing read before is kept."""
         is_digest = ":" in reference
         place = replace(
             self.reference,
@@ -108,7 +107,7 @@ def _parse(image: str) -> RegistryRef:
     reference = parse_reference(image)
     if not isinstance(reference, RegistryRef) or reference.digest is not None:
         raise InvalidReference(
-            f"{image}: only an image that a registry knows by a tag gets its index meanwhile"
+            f"{image}: want an image in a registry, by its tag; others do not get an index while one waits"
         )
     return reference
 
@@ -119,7 +118,7 @@ def _changed(
     suffix: str | None,
     index_version: str | None,
 ) -> Configuration:
-    """Put flags in the place of settings. Raises `InvalidOption` for what does not go together."""
+    """Replace settings by flags. Raises `InvalidOption` if they contradict each other."""
     tagging = replace(
         settings.tagging,
         policy=tag_policy or settings.tagging.policy,

@@ -42,7 +42,8 @@ def ztoc(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the zTOC to this file.")
     ] = None,
     compression: Annotated[
-        Literal["gzip", "none"] | None, typer.Option(help="Of the layer; without it the first bytes tell.")
+        Literal["gzip", "none"] | None,
+        typer.Option(help="Compression of the layer. Without it the first bytes decide."),
     ] = None,
     span_size: SpanSizeOption = DEFAULT_SPAN_SIZE_BYTES,
     build_tool: BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER,
@@ -53,13 +54,13 @@ def ztoc(
     settings = IndexSettings(
         span_size_bytes=span_size, build_tool_identifier=build_tool, multi_member=multi_member
     )
-    if output is not None and not output.parent.is_dir():  # better said before a long run than after it
-        raise StorageError(f"{output}: there is no directory {output.parent}")
+    if output is not None and not output.parent.is_dir():  # found before a long run, not after it
+        raise StorageError(f"{output}: the directory {output.parent} does not exist")
     started = time.perf_counter()
     with _open_layer(layer) as chunks:
         first = next(chunks, b"")
         if not first:
-            raise SizeMismatch(f"{layer} is empty: that is no layer")
+            raise SizeMismatch(f"{layer} is empty, so it is not a layer")
         found = Compression(compression) if compression else detect_compression(first)
         outcome = (
             LeftOut(reason=Reason.ZSTD)
@@ -93,7 +94,7 @@ def _index(layer: Path, task: LayerTask, chunks: Iterator[bytes]) -> IndexedLaye
 
 
 def _write_file(path: Path, data: bytes | bytearray) -> None:
-    """Write a file whole or not at all; a link stays a link, and what is no file (/dev/null) stays that."""
+    """Write a file whole or not at all. Links are followed; a device such as /dev/null is written to."""
     with storage_errors(path):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
@@ -104,7 +105,7 @@ def _write_file(path: Path, data: bytes | bytearray) -> None:
 @contextmanager
 def _open_layer(path: Path) -> Iterator[Iterator[bytes]]:
     if path == STANDARD_INPUT:
-        if sys.stdin is None:  # Python's way to say that it was closed
+        if sys.stdin is None:  # Python's sign that it was closed
             raise StorageError("standard input is closed")
         yield _chunks(Path("standard input"), sys.stdin.buffer.read)
         return
