@@ -9,11 +9,13 @@ LAMBDA := --python-platform aarch64-manylinux_2_28 --python-version 3.13 # no ma
 python := $(VENV)/bin/python
 node := PATH="$(abspath $(VENV)/bin):$$PATH" # programs of npm, and the CDK, find the Node.js of the lock
 stamp := $(VENV)/.up-to-date
-side_by_side := -n 2 --dist loadfile # what a file sets up once stays with it
+# What a file sets up once stays with it. The files of tests/e2e come early, since they take longest; they wait now
+# and then, so there is one process more than a small machine has cores.
+side_by_side := -n 3 --dist loadfile --no-loadscope-reorder
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv layers demo docs test test-all check lint types synth mutants bench lock clean system-packages
+.PHONY: help venv layers demo docs test test-all check covered lint types synth mutants bench lock clean system-packages
 
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
@@ -43,10 +45,11 @@ test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs som
 test-all: layers system-packages ## Run the tests with every case of those of which `make test` runs a sample.
 	$(python) -m pytest -m "" $(or $(ARGS),$(side_by_side))
 
-check: lint types synth layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
-	@# Without a trace where it shows little and slows much: processes of their own, and layers byte by byte.
-	$(python) -m pytest tests/e2e tests/golden $(side_by_side)
-	$(python) -m pytest --ignore=tests/e2e --ignore=tests/golden $(side_by_side) --cov --cov-report=term-missing:skip-covered
+check: lint layers system-packages ## The gate: lint, format, types, synth, tests with branch coverage.
+	@$(MAKE) --no-print-directory --jobs=2 covered types synth # types and synth use what the tests leave idle
+
+covered: layers system-packages
+	$(python) -m pytest $(side_by_side) --cov --cov-report=term-missing:skip-covered
 
 lint: venv ## Lint, and check the format.
 	$(python) -m ruff check

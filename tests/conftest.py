@@ -147,6 +147,16 @@ def _is_here(host: str | int) -> bool:
         return False
 
 
+_WITHOUT_COVERAGE = (Path(__file__).parent / "e2e", Path(__file__).parent / "golden")
+"""Processes of their own, and layers by the byte: a trace shows little there and slows much."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in _WITHOUT_COVERAGE):
+            item.add_marker("no_cover")
+
+
 _PRINTED = pytest.StashKey[list[str]]()
 
 
