@@ -13,7 +13,7 @@ import zstandard
 from soci.build.recipe import convert
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SociError, TarError
 from soci.image.documents import Platforms
-from soci.index.convert import is_soci_index
+from soci.index.classify import is_soci_index
 from soci.index.manifest import EMPTY_CONFIG
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor

@@ -6,7 +6,7 @@ import pytest
 
 from soci.errors import InvalidDocument
 from soci.image.documents import fetch_image
-from soci.index.classify import Content, is_soci_enabled, recognise, recognise_manifest
+from soci.index.classify import Content, classify, classify_manifest, is_converted
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.manifest import ImageIndex, ImageManifest
@@ -44,7 +44,7 @@ def manifest(config: str = media_types.OCI_CONFIG, layer: str | None = None, **f
     ids=lambda value: value.name if isinstance(value, Content) else "",
 )
 def test_a_manifest_is_what_its_types_say(document, content):
-    assert recognise_manifest(document) is content
+    assert classify_manifest(document) is content
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -52,23 +52,23 @@ def test_the_index_manifest_that_indexing_pushes_is_ours(version):
     index, _ = soci_index_of(AMD, version=version)
     data = index.encode()
 
-    assert recognise(describe(data, media_types.OCI_MANIFEST), data) is Content.SOCI_INDEX
+    assert classify(describe(data, media_types.OCI_MANIFEST), data) is Content.SOCI_INDEX
 
 
 def test_an_index_is_one_of_images_unless_it_has_an_artifact_type():
     two = multi_platform(AMD)
     typed = ImageIndex(artifact_type="application/vnd.example", manifests=()).encode()
 
-    assert recognise(two.root, two.document) is Content.IMAGE
-    assert recognise(describe(typed, media_types.OCI_INDEX), typed) is Content.ARTIFACT
+    assert classify(two.root, two.document) is Content.IMAGE
+    assert classify(describe(typed, media_types.OCI_INDEX), typed) is Content.ARTIFACT
 
 
 def test_what_does_not_parse_is_an_error():
     with pytest.raises(InvalidDocument):
-        recognise(describe(b"{}", media_types.OCI_MANIFEST), b"{}")
+        classify(describe(b"{}", media_types.OCI_MANIFEST), b"{}")
 
 
-def test_an_image_is_soci_enabled_by_an_entry_or_by_an_annotation():
+def test_an_image_is_converted_by_an_entry_or_by_an_annotation():
     converted = with_soci_index(AMD)
     entries = ImageIndex.parse(converted.document).manifests or ()
     manifest_alone = replace(converted, root=replace(entries[0], annotations={}))
@@ -76,8 +76,8 @@ def test_an_image_is_soci_enabled_by_an_entry_or_by_an_annotation():
     marked = replace(AMD.root, annotations={SOCI_INDEX_DIGEST: str(AMD.root.digest)})
     entry_alone = multi_platform(extra=(marked,))
 
-    assert is_soci_enabled(fetch_image(MemorySource(converted)))
-    assert is_soci_enabled(fetch_image(MemorySource(manifest_alone)))
-    assert is_soci_enabled(fetch_image(MemorySource(entry_alone)))
-    assert not is_soci_enabled(fetch_image(MemorySource(AMD)))
-    assert not is_soci_enabled(fetch_image(MemorySource(copied_without_its_index)))
+    assert is_converted(fetch_image(MemorySource(converted)))
+    assert is_converted(fetch_image(MemorySource(manifest_alone)))
+    assert is_converted(fetch_image(MemorySource(entry_alone)))
+    assert not is_converted(fetch_image(MemorySource(AMD)))
+    assert not is_converted(fetch_image(MemorySource(copied_without_its_index)))

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from soci.index.convert import PlatformIndex, convert_image, index_of_single, is_soci_index
+from soci.index.classify import is_soci_index
+from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.document import document_of
 from soci.oci import media_types
 from soci.oci.manifest import ImageIndex, ImageManifest

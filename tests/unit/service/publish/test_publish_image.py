@@ -25,7 +25,7 @@ from soci.errors import (
 from soci.image.copy import copy_trees
 from soci.image.documents import fetch_image
 from soci.image.indexed import open_image
-from soci.index.convert import is_soci_index
+from soci.index.classify import is_soci_index
 from soci.oci import media_types
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest

@@ -13,7 +13,7 @@ import pytest
 from local.registry import OBJECTS, REGISTRY, Behaviour, Registry
 from soci.errors import BlobMissing, DigestMismatch, InvalidDocument, InvalidZtoc, SizeMismatch
 from soci.image.copy import copy_trees
-from soci.index.convert import is_soci_index
+from soci.index.classify import is_soci_index
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST
 from soci.oci.descriptor import Descriptor

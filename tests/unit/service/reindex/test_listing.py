@@ -520,6 +520,18 @@ def test_an_image_whose_index_was_left_behind_misses_it(memory):
     assert listed(memory, only_missing=True) == ["app:1"]
 
 
+def test_an_untagged_converted_image_whose_index_is_gone_does_not_count(memory):
+    settings = configuration(tagging={"policy": "digest-only"})
+    memory.put("app", small("a"), "1")
+    [converted] = index(memory, by_hand("app", "1"), settings).platforms
+    assert listed(memory, settings, only_missing=True) == []
+    assert converted.index is not None
+
+    del memory.registry.repository("app").manifests[str(converted.index.descriptor.digest)]
+
+    assert listed(memory, settings, only_missing=True) == ["app:1"]
+
+
 def test_the_soci_enabled_image_of_what_the_tag_named_before_does_not_count(memory):
     settings = configuration()
     memory.put("app", small("old"), "1")

@@ -25,7 +25,7 @@ from soci.cli.terminal import (
 )
 from soci.cli.ztoc_directory import CachedZtocs, ZtocDirectory
 from soci.image.documents import Image, PlatformImage, choose_images, fetch_image
-from soci.index.revert import is_converted
+from soci.index.classify import is_converted
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut
 from soci.settings import IndexSettings

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from soci.index.classify import is_soci_index
 from soci.index.document import Document, document_of
 from soci.oci import media_types
 from soci.oci.annotations import DOCKER_REFERENCE_DIGEST, SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST
@@ -81,14 +82,6 @@ def index_of_single(manifest: Descriptor, platform: Platform) -> ImageIndex:
         media_type=manifest.media_type, digest=manifest.digest, size=manifest.size, platform=platform
     )
     return ImageIndex(manifests=(entry,))
-
-
-def is_soci_index(entry: Descriptor) -> bool:
-    """Tell whether an entry of an image index is a SOCI index that an earlier conversion made.
-
-    Tools that do not know the artifact type of entries yet (skopeo 1.9) drop it when they copy an index.
-    """
-    return entry.artifact_type == media_types.SOCI_INDEX_V2 or SOCI_IMAGE_MANIFEST_DIGEST in entry.annotations
 
 
 def _rewrite(manifest: ImageManifest, index_digest: str | None) -> tuple[Document, Mapping[str, str]]:

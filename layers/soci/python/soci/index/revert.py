@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from soci.image.documents import Image
-from soci.index.convert import follow_manifests, is_soci_index
+from soci.index.classify import is_soci_index
+from soci.index.convert import follow_manifests
 from soci.index.document import Document, document_of
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
-
-
-def is_converted(image: Image) -> bool:
-    """Tell by its content whether an image is SOCI-enabled, by this tool or another."""
-    entries = (image.index.manifests if image.index else None) or ()
-    return any(map(is_soci_index, entries)) or any(
-        SOCI_INDEX_DIGEST in one.manifest.annotations for one in image.images
-    )
 
 
 def strip_index(image: Image) -> tuple[Document, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from soci.image.documents import Image, TooManyManifests, fetch_image
-from soci.index.classify import LIMITS, has_own_index, is_soci_enabled
+from soci.index.classify import LIMITS, has_own_index, is_converted
 from soci.places.ports import SourceOpener
 from soci.service.filter.find_image import GONE, FoundImage, find_image, names_digest
 from soci.service.filter.platforms import (
@@ -133,7 +133,7 @@ class _Filter:
             return True
         tag = self.configuration.output_tag(request.tag)
         if tag is None or tag == request.tag:  # only the image itself can be the output
-            return is_soci_enabled(image) and has_v2(found.source, image, planned, index.settings)
+            return is_converted(image) and has_v2(found.source, image, planned, index.settings)
         output = self.open_image(request.repository, tag)
         return has_v2(output, image, planned, index.settings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
-from soci.index.classify import Content, recognise
+from soci.index.classify import Content, classify
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageSource, SourceOpener
@@ -38,7 +38,7 @@ def find_image(request: ImageRequest, open_image: SourceOpener) -> FoundImage | 
     source = open_image(request.repository, request.tag or str(request.digest))
     try:
         root = source.fetch_root()
-        content = recognise(root, source.fetch_manifest(root))
+        content = classify(root, source.fetch_manifest(root))
     except InvalidDocument as error:
         return Rejection(reason=ImageReason.NOT_AN_IMAGE, detail=str(error)).skip(request)
     except GONE as error:

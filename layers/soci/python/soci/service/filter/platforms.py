@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from soci.build.plan import PlannedLayer, plan_layers
 from soci.errors import NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images
-from soci.index.classify import Content, recognise_manifest
+from soci.index.classify import Content, classify_manifest
 from soci.reasons import LeftOut
 from soci.service.filter.rules import Rejection, evaluate_platform
 from soci.service.layer_messages import LayerItem
@@ -117,7 +117,7 @@ def describe_platforms(
 
 
 def _evaluate(one: PlatformImage, configuration: Configuration) -> EvaluatedPlatform:
-    if recognise_manifest(one.manifest) is not Content.IMAGE:
+    if classify_manifest(one.manifest) is not Content.IMAGE:
         return EvaluatedPlatform(image=one, rejection=Rejection(reason=ImageReason.NOT_AN_IMAGE))
     if rejection := evaluate_platform(one, configuration.rules):
         return EvaluatedPlatform(image=one, rejection=rejection)

@@ -15,7 +15,8 @@ from soci.build.assemble import (
 from soci.build.plan import plan_layers
 from soci.image.documents import Image, PlatformImage
 from soci.image.indexed import fetch_ztoc
-from soci.index.convert import ConvertedImage, is_soci_index
+from soci.index.classify import is_soci_index
+from soci.index.convert import ConvertedImage
 from soci.index.document import Document
 from soci.index.manifest import LayerZtoc
 from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST

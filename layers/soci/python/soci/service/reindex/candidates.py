@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
 from soci.image.documents import Image, TooManyManifests, fetch_image
-from soci.index.classify import LIMITS, Content, has_own_index, recognise
-from soci.index.convert import is_soci_index
+from soci.index.classify import LIMITS, Content, classify, has_own_index, is_converted
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex
@@ -98,7 +97,7 @@ class Examiner:
         source = self.open_image(candidate.repository, str(candidate.image.digest))
         try:
             root = source.fetch_root()
-            if recognise(root, source.fetch_manifest(root)) is not Content.IMAGE:
+            if classify(root, source.fetch_manifest(root)) is not Content.IMAGE:
                 return False
             image = fetch_image(source, root, limits=LIMITS)
         except (NotInImage, BlobMissing):
@@ -163,16 +162,19 @@ class Examiner:
 
 
 def converted_configs(source: ImageSource) -> frozenset[Digest]:
-    """Return the configs of a SOCI-enabled image; none if an image index is none, or is gone or broken.
+    """Return the configs of a converted image that has its index; of an image index that is none, no configs.
 
-    Raises `SourceError` when the place cannot be read.
+    An image index that is gone or broken has no configs either.
+
+    Raises `SourceError` when the source cannot be read.
     """
     try:
         root = source.fetch_root()
-        entries = ImageIndex.parse(source.fetch_manifest(root), f"index {root.digest}").manifests or ()
-        if not any(map(is_soci_index, entries)):
-            return frozenset()
-        return _configs(fetch_image(source, root, limits=LIMITS))
+        index = ImageIndex.parse(source.fetch_manifest(root), f"index {root.digest}")
+        if not is_converted(Image(root=root, index=index, images=())):
+            return frozenset()  # conversion annotates the entries too, so no manifest need be fetched
+        image = fetch_image(source, root, limits=LIMITS)
+        return _configs(image) if has_own_index(image, source) else frozenset()
     except (NotInImage, BlobMissing, IntegrityError):
         return frozenset()
 

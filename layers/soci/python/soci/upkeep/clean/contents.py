@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
-from soci.index.convert import is_soci_index
+from soci.index.classify import is_soci_index
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.digest import Digest

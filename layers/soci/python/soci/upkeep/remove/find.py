@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from soci.errors import BlobMissing, InvalidDocument, NotInImage
 from soci.image.documents import Image, fetch_image
+from soci.index.classify import is_converted
 from soci.index.document import Document
-from soci.index.revert import is_converted, strip_index
+from soci.index.revert import strip_index
 from soci.oci import media_types
 from soci.oci.annotations import REF_NAME
 from soci.oci.descriptor import Descriptor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from soci.errors import BlobMissing, IntegrityError, InvalidDocument, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
 from soci.image.indexed import find_soci_index, ztocs_of
-from soci.index.classify import is_soci_enabled
+from soci.index.classify import is_converted
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
@@ -95,7 +95,7 @@ def find_converted(open_image: SourceOpener, repository: str, reference: str) ->
         image = fetch_image(source)
     except (NotInImage, BlobMissing, IntegrityError):
         return None
-    if not is_soci_enabled(image):
+    if not is_converted(image):
         return None
     return ConvertedImage(
         tag=None if ":" in reference else reference,

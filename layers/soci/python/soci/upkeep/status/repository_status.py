@@ -13,7 +13,7 @@ from functools import cache
 
 from soci.errors import BlobMissing, IntegrityError, NotInImage
 from soci.image.documents import Image, fetch_image
-from soci.index.classify import is_soci_enabled
+from soci.index.classify import is_converted
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.places.ports import ImageSource, SourceOpener
@@ -80,13 +80,13 @@ class _Found:
     @property
     def index_tag(self) -> str | None:
         """The tag to deploy; None if there is no version 2 index, or only a digest leads to it."""
-        return self.converted.tag if self.converted else self.tag if is_soci_enabled(self.image) else None
+        return self.converted.tag if self.converted else self.tag if is_converted(self.image) else None
 
     @property
     def index_digest(self) -> Digest | None:
         """The digest of the SOCI-enabled image."""
         root = self.image.root.digest
-        return self.converted.digest if self.converted else root if is_soci_enabled(self.image) else None
+        return self.converted.digest if self.converted else root if is_converted(self.image) else None
 
     def versions_of(self, one: PlatformFacts) -> frozenset[IndexVersion]:
         """Return the versions of a platform: the image's own and those of its converted image."""
@@ -169,9 +169,9 @@ class _Survey:
         image = fetch_image(source)
         own = _Found(tag=tag, image=image, platforms=find_platforms(source, image, self.find_index_v1))
         tagging = self.configuration.tagging
-        if not is_soci_enabled(image) and tagging.policy is TagPolicy.DIGEST_ONLY:
+        if not is_converted(image) and tagging.policy is TagPolicy.DIGEST_ONLY:
             return self._with_untagged_converted(own, source, open_image)
-        if is_soci_enabled(image) or tagging.policy is not TagPolicy.SUFFIX:
+        if is_converted(image) or tagging.policy is not TagPolicy.SUFFIX:
             return own
         converted = find_converted(open_image, self.repository, tag + tagging.suffix)
         if converted is None:

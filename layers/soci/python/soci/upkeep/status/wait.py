@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from soci.errors import BlobMissing, IntegrityError, InvalidOption, NotInImage, SociError
 from soci.image.documents import Image, fetch_image
-from soci.index.classify import is_soci_enabled
+from soci.index.classify import is_converted
 from soci.oci.digest import Digest
 from soci.places.ports import SourceOpener
 from soci.places.registry.retry import Clock
@@ -176,7 +176,7 @@ class Wait:
         if (
             tag != self.tag
             and self._fetch_digest(tag) == self.image.root.digest
-            and not is_soci_enabled(self.image)
+            and not is_converted(self.image)
         ):
             return Found(end=End.NOTHING_TO_INDEX, tag=tag, digest=self.image.root.digest)
         converted = find_converted(self.open_image, self.repository, tag)
