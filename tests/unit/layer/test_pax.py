@@ -123,7 +123,7 @@ def test_a_decimal_number_may_have_a_sign_and_leading_zeros(text, value):
     ids=lambda text: repr(text[:20]),
 )
 def test_anything_else_is_no_decimal_number(text):
-    with pytest.raises(TarError, match="pax record size is no 64-bit number"):
+    with pytest.raises(TarError, match="pax record size is not a 64-bit number"):
         parse_decimal(text, key=b"size")
 
 
@@ -229,7 +229,7 @@ def test_sparse_pairs_become_one_map():
 def test_sparse_pairs_must_come_in_turn(pairs):
     data = b"".join(record(b"GNU.sparse." + key, value) for key, value in pairs)
 
-    with pytest.raises(TarError, match="offset and numbytes must come in turn"):
+    with pytest.raises(TarError, match="offset and numbytes must alternate"):
         parse_records(data)
 
 

@@ -64,7 +64,7 @@ def test_the_first_span_must_begin_right_behind_a_header_that_go_reads(points, h
     start = points[0][0] - bool(points[0][2])
     assert reason_of(ztoc, head) == (
         Reason.UNREADABLE_SPANS,
-        f"the first span begins at byte {start}, not behind a gzip header",
+        f"the first span begins at byte {start}, not after a gzip header",
     )
 
 

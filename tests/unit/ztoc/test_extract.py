@@ -151,7 +151,7 @@ def test_two_readings_at_once_do_not_disturb_each_other():
 def test_a_range_outside_the_layer_is_refused(range_):
     reader, fetch, _ = reader_of(LAYERS["usual"])
 
-    with pytest.raises(InvalidZtoc, match="do not lie within"):
+    with pytest.raises(InvalidZtoc, match="lie outside its"):
         list(reader.read_range(*range_))
     assert fetch.ranges == []
 

@@ -117,7 +117,7 @@ def test_what_is_absent_is_empty_but_an_absent_table_is_an_error():
     table = TableReader.root(write([], []))
 
     assert (table.string(7), bytes(table.view(7)), table.references(7)) == (b"", b"", [])
-    with pytest.raises(InvalidZtoc, match="lacks the table of slot 7"):
+    with pytest.raises(InvalidZtoc, match="has no table in slot 7"):
         table.table(7)
 
 

@@ -1,51 +1,51 @@
 """Every error this package raises on purpose, in one tree.
 
     SociError                     root; `retryable` says whether the same call may succeed later
-    ├── InputError                the caller asked for something that cannot be: mend the request
+    ├── InputError                the request is wrong: mend it
     │   ├── InvalidReference      an image reference does not parse
     │   ├── InvalidOption         a setting or flag is out of its range
-    │   ├── InvalidRequest        an event or a request by hand is not what the functions take
-    │   └── NotInImage            a tag, platform or path that the image does not have
+    │   ├── InvalidRequest        an event or a manual request has wrong fields
+    │   └── NotInImage            the image has no such tag, platform or path
     ├── SourceError               a place that holds images could not be read or written
     │   ├── BlobMissing           the place lacks a blob or manifest that a document names
     │   ├── StorageError          the file system refused (permission, space, a file in the way)
     │   └── RegistryError         a registry refused or failed; `status` is its HTTP status, if it answered
-    │       ├── Unauthorized      no login, or one that does not allow this
-    │       ├── TagImmutable      the tag exists already and may not be moved
-    │       ├── DeletionRefused   the registry keeps a manifest or a tag that was to be deleted
-    │       │   └── TagNotDeletable   the registry deletes manifests only, no tag by itself
+    │       ├── Unauthorized      no login, or the login does not allow the request
+    │       ├── TagImmutable      the tag exists and may not be moved
+    │       ├── DeletionRefused   the registry refuses to delete a manifest or a tag
+    │       │   └── TagNotDeletable   the registry deletes manifests, but no single tag
     │       ├── InvalidResponse   the answer contradicts the protocol or itself
-    │       ├── Throttled         too many requests, for longer than we wait (retryable)
-    │       └── RegistryUnavailable  no connection, a time-out or an error of the server (retryable)
-    ├── IntegrityError            bytes are not what their digest, size or format promises
+    │       ├── Throttled         too many requests, even after all our waiting (retryable)
+    │       └── RegistryUnavailable  no connection, a time-out or a server error (retryable)
+    ├── IntegrityError            bytes contradict their digest, size or format
     │   ├── DigestMismatch        content hashes to another digest
     │   ├── SizeMismatch          content is longer or shorter than declared
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
-    ├── EventRefused              the event bus does not take what is to be told
+    ├── EventRefused              the event bus refuses an event
     │   └── EventBusUnavailable   no connection, a time-out, or too many at once (retryable)
     ├── ImagesFailed              images of a re-index failed twice; a redrive tries them again
-    ├── Stopped                   given up because other work failed or was ended: nobody waits for it
+    ├── Stopped                   cancelled, because other work failed or the user ended the run
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
-        ├── ZstdError             the zstd stream: damaged, not zstd, or in need of too large a window
+        ├── ZstdError             the zstd stream: damaged, not zstd, or too large a window
         ├── GzipError             the gzip stream: truncated, bad checksum, trailing garbage, not gzip
         └── TarError              the tar stream: bad header, cut short, not a tar
 
-A layer that is sound but cannot be loaded lazily is no error: it is a result with a reason (`soci.reasons`).
-Messages say what, where, got and want; none holds a credential.
+A sound layer that cannot be loaded lazily is not an error, but a result with a reason (`soci.reasons`).
+Messages say what, where, got and want. No message holds a credential.
 """
 
 from __future__ import annotations
 
 
 class SociError(Exception):
-    """Root of the tree. The message is one line fit for a log and for a terminal."""
+    """Root of the tree. The message is one line, for a log or a terminal."""
 
     retryable = False
 
 
 class InputError(SociError):
-    """The request cannot be met as it stands; repeating it is of no use."""
+    """The request is wrong. Repeating it does not help."""
 
 
 class InvalidReference(InputError):
@@ -57,7 +57,7 @@ class InvalidOption(InputError):
 
 
 class InvalidRequest(InputError):
-    """An event or a request by hand is not what the functions take; the message names every bad field."""
+    """An event or a manual request has wrong fields. The message names all of them."""
 
 
 class NotInImage(InputError):
@@ -69,7 +69,7 @@ class SourceError(SociError):
 
 
 class BlobMissing(SourceError):
-    """A blob or manifest that a document names is not where the document lies."""
+    """A document names a blob or manifest, and the document's place does not have it."""
 
 
 class StorageError(SourceError):
@@ -77,7 +77,7 @@ class StorageError(SourceError):
 
 
 class RegistryError(SourceError):
-    """A registry refused a request or failed; the message holds what it says of that, in one line."""
+    """A registry refused a request or failed. The message holds the registry's own words, in one line."""
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None
@@ -86,55 +86,55 @@ class RegistryError(SourceError):
         self.status = status
         """The HTTP status of the answer; None when there was none."""
         self.retry_after_seconds = retry_after_seconds
-        """How long the registry wants to be left alone; None when it does not say."""
+        """The wait that the registry asks for; None when it asks for none."""
 
 
 class Unauthorized(RegistryError):
-    """The registry wants a login that we do not have, or the one we have does not allow the request."""
+    """We have no login for the registry, or our login does not allow the request."""
 
 
 class TagImmutable(RegistryError):
-    """The tag names another manifest already, and the registry does not let it move."""
+    """The tag names another manifest, and the registry does not allow to move it."""
 
 
 class DeletionRefused(RegistryError):
-    """The registry keeps a manifest or a tag, because something refers to it or because it deletes nothing."""
+    """The registry refuses a deletion: something refers to the manifest, or the registry never deletes."""
 
 
 class TagNotDeletable(DeletionRefused):
-    """The registry does not delete this tag by itself; deleting the manifest deletes its tags."""
+    """The registry deletes no single tag. Deleting the manifest deletes its tags."""
 
 
 class InvalidResponse(RegistryError):
-    """The answer contradicts the protocol or itself; nothing of it is used."""
+    """The answer contradicts the protocol or itself. No part of the answer is used."""
 
 
 class Throttled(RegistryError):
-    """The registry still answers "too many requests" after all the waiting that we do."""
+    """The registry still answers "too many requests" after all our waiting."""
 
     retryable = True
 
 
 class RegistryUnavailable(RegistryError):
-    """No connection, a time-out or an error of the server, and still so after several attempts."""
+    """Several attempts all ended with no connection, a time-out or a server error."""
 
     retryable = True
 
 
 class IntegrityError(SociError):
-    """Bytes are not what their digest, size or format promises."""
+    """Bytes contradict their digest, size or format."""
 
 
 class DigestMismatch(IntegrityError):
-    """Content hashes to another digest than the one it was asked for by."""
+    """The content has another digest than the one requested."""
 
 
 class SizeMismatch(IntegrityError):
-    """Content is longer or shorter than its descriptor says."""
+    """The content is longer or shorter than its descriptor says."""
 
 
 class InvalidDocument(IntegrityError):
-    """A JSON document lacks the required shape; the message names the path of the bad field."""
+    """A JSON document does not have the required shape. The message names the path of the bad field."""
 
 
 class InvalidZtoc(IntegrityError):
@@ -142,34 +142,34 @@ class InvalidZtoc(IntegrityError):
 
 
 class EventRefused(SociError):
-    """The event bus does not take what came of an image: no right, or not what it takes."""
+    """The event bus refuses the event of an image's outcome: no permission, or a wrong event."""
 
 
 class EventBusUnavailable(EventRefused):
-    """The event bus did not answer, or had no room, and still so after several attempts."""
+    """Several attempts all ended with no answer of the event bus, or with too many events at once."""
 
     retryable = True
 
 
 class ImagesFailed(SociError):
-    """Images of a re-index failed twice; the message counts all of its images by outcome and reason."""
+    """Images of a re-index failed twice. The message counts its images by outcome and reason."""
 
 
 class Stopped(SociError):
-    """Work that was given up because other work failed, or the user ended it; that is what there is to tell."""
+    """The work was cancelled: other work failed, which is the error to report, or the user ended the run."""
 
 
 class DamagedLayer(SociError):
-    """A layer's bytes are broken; no part of its image may be indexed."""
+    """A layer's bytes are broken. No part of its image may be indexed."""
 
 
 class ZstdError(DamagedLayer):
-    """The zstd stream is damaged, is no zstd or needs too large a window."""
+    """The zstd stream is damaged, is not zstd or needs too large a window."""
 
 
 class GzipError(DamagedLayer):
-    """The gzip stream is truncated, fails its own checksum, is followed by garbage or is no gzip."""
+    """The gzip stream is truncated, fails its own checksum, is followed by garbage or is not gzip."""
 
 
 class TarError(DamagedLayer):
-    """The tar stream has a bad header, is cut short or is no tar."""
+    """The tar stream has a bad header, is cut short or is not a tar."""

@@ -1,7 +1,7 @@
-"""The closed list of reasons why a layer gets no zTOC, one sentence each.
+"""All reasons why a layer gets no zTOC, with one sentence for each.
 
-A reason is a result, not an error: the layer's bytes are sound, a reader just cannot load them lazily
-(formats.md 2, 5.1, 8.3) or our settings leave them out. The values are stable: they stand in `--json` output.
+A reason is not an error. The layer's bytes are sound, but a reader cannot load them lazily (formats.md 2, 5.1, 8.3)
+or our settings leave the layer out. The values are stable, since they stand in `--json` output.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a layer was left out; `reason.sentence` explains it to a person."""
+    """Why a layer is left out. `reason.sentence` explains it to a person."""
 
     BELOW_MIN_SIZE = "below-min-size"
     NOT_A_LAYER = "not-a-layer"
@@ -41,12 +41,12 @@ _SENTENCES = {
     Reason.NOT_A_LAYER: "The media type is not that of a file system layer.",
     Reason.FOREIGN: "The layer's bytes lie outside the image's repository, where no lazy reader looks for them.",
     Reason.ENCRYPTED: "The layer is encrypted, so its bytes cannot be read in part.",
-    Reason.ZSTD: "The layer is compressed with zstd, which no lazy reader supports.",
-    Reason.UNKNOWN_COMPRESSION: "The media type names a compression that no lazy reader supports.",
+    Reason.ZSTD: "The layer is compressed with zstd, which no SOCI reader loads lazily.",
+    Reason.UNKNOWN_COMPRESSION: "The media type names a compression that no SOCI reader supports.",
     Reason.MULTI_MEMBER_GZIP: "The layer has several gzip members, which readers before v0.14 read wrongly.",
     Reason.EMPTY_FIRST_BLOCK: "The gzip stream begins with an empty block, which a lazy reader refuses.",
     Reason.GLOBAL_PAX_HEADER: "The tar has a global pax header (as `git archive` writes), which a zTOC cannot express.",
-    Reason.SPARSE_FILE: "The tar holds a sparse file, whose packed bytes a lazy reader would take for its content.",
+    Reason.SPARSE_FILE: "The tar holds a sparse file: a lazy reader would take its packed bytes for its content.",
     Reason.UNSUPPORTED_ENTRY_TYPE: "The tar holds an entry of a type that a zTOC cannot express.",
     Reason.SIZE_ON_LINK: "A link, directory or device in the tar has a size, which shifts every later file.",
     Reason.HARD_LINK_TO_NOTHING: "A hard link points to a name that does not come before it in the same layer.",
@@ -58,7 +58,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A layer without a zTOC: the reason, and what in this layer led to it (an entry's name, a size)."""
+    """Why a layer has no zTOC: the reason, and a detail of this layer (an entry's name, a size)."""
 
     reason: Reason
     detail: str = ""

@@ -1,4 +1,4 @@
-"""How to index: one frozen value, checked as a whole, so that every bad field is named at once."""
+"""How to index, as one value. Its check names all bad fields at once."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ DEFAULT_MIN_LAYER_SIZE_BYTES = 10 << 20
 DEFAULT_GZIP_LEVEL = 6
 MAX_GZIP_LEVEL = 9
 DEFAULT_BUILD_TOOL_IDENTIFIER = "SOCI Index Builder v1"
-"""Part of every digest: it names the family of outputs and must not change with a release."""
+"""A part of every digest. It names the family of outputs and must not change with a release."""
 
 MIN_SPAN_SIZE_BYTES = 64 << 10
-"""A checkpoint takes 32 KiB: with smaller spans the zTOC outgrows what it saves."""
+"""A checkpoint takes 32 KiB. With smaller spans the zTOC costs more than it saves."""
 
 MAX_SPAN_SIZE_BYTES = 1 << 30
 
 
 class Optimization(StrEnum):
-    """What the format's owner calls optimizations; each is an annotation that lets the reader skip work."""
+    """The optimizations of the format's owner. Each is an annotation that spares the reader some work."""
 
     XATTR = "xattr"
-    """Say of layers without extended attributes that they have none (formats.md 5.2)."""
+    """Mark layers that have no extended attributes (formats.md 5.2)."""
 
 
 class IndexVersion(StrEnum):
@@ -38,22 +38,22 @@ class IndexVersion(StrEnum):
 
 
 class MultiMember(StrEnum):
-    """What becomes of gzip layers with several members (docs/adr/0006)."""
+    """What to do with gzip layers of several members (docs/adr/0006)."""
 
     INDEX = "index"
     LEAVE_OUT = "leave-out"
 
 
 class ZstdLayers(StrEnum):
-    """What becomes of zstd layers, which no lazy reader supports (docs/adr/0012)."""
+    """What to do with zstd layers, which no SOCI reader loads lazily (docs/adr/0012)."""
 
     LEAVE_OUT = "leave-out"
     RECOMPRESS = "recompress"
-    """The converted image gets a gzip copy of the layer, and the copy is indexed."""
+    """The converted image gets the layer recompressed to gzip, and that is indexed."""
 
 
 def is_printable(text: str) -> bool:
-    """Tell whether a text shows on one line: something beside spaces, and nothing that is invisible or breaks it."""
+    """Tell whether a text is printable in one line and is not blank."""
     return text.isprintable() and bool(text.strip())
 
 
@@ -62,20 +62,20 @@ class IndexSettings:
     """Everything besides the image that decides the bytes of an index.
 
     Raises:
-        InvalidOption: naming every field that is out of its range.
+        InvalidOption: fields are out of their range; the message names all of them.
     """
 
     span_size_bytes: int = DEFAULT_SPAN_SIZE_BYTES
     min_layer_size_bytes: int = DEFAULT_MIN_LAYER_SIZE_BYTES
-    """A layer of exactly this size is indexed; 0 indexes all."""
+    """A layer of exactly this size is indexed. 0 indexes every layer."""
     build_tool_identifier: str = DEFAULT_BUILD_TOOL_IDENTIFIER
     optimizations: frozenset[Optimization] = frozenset()
     prefetch_patterns: tuple[str, ...] = ()
-    """Paths or globs of files whose spans a reader fetches before the container starts."""
+    """Paths or globs of files. A reader fetches their spans before the container starts."""
     multi_member: MultiMember = MultiMember.INDEX
     zstd_layers: ZstdLayers = ZstdLayers.LEAVE_OUT
     gzip_level: int = DEFAULT_GZIP_LEVEL
-    """Of gzip copies, 1 (fast) to 9 (small)."""
+    """For recompressed layers: 1 (fast) to 9 (small)."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())

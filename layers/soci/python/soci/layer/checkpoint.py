@@ -1,4 +1,4 @@
-"""Where inflating can start in the midst of a gzip layer."""
+"""A point in a gzip layer from which inflating can start."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Checkpoint(NamedTuple):
-    """A deflate block boundary, and what is needed to inflate from there."""
+    """The boundary of a deflate block, and all that inflating from there needs."""
 
     compressed: int
-    """Bytes consumed, the last one perhaps in part."""
+    """Bytes consumed so far. A partly consumed byte counts."""
     uncompressed: int
-    """Bytes produced."""
+    """Bytes produced so far."""
     bits: int
-    """Unread bits of the last byte consumed, 0 to 7."""
+    """Unread bits of the last consumed byte, 0 to 7."""
     window: bytes | memoryview
-    """The 32 KiB produced before."""
+    """The last 32 KiB produced."""

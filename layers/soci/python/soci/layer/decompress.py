@@ -1,4 +1,4 @@
-"""A whole layer, decompressed: gzip, zstd or plain, by its first bytes."""
+"""Decompress a whole layer: gzip, zstd or plain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_CHECKPOINTS = 1 << 62
 
 
 def decompress_layer(pieces: Iterable[bytes]) -> Iterator[Chunk]:
-    """Yield a layer's uncompressed bytes. A chunk is good until the next one is asked for.
+    """Yield the uncompressed bytes of a layer. A chunk is valid until the next one.
 
     Raises:
         GzipError, ZstdError: the compressed stream is damaged.

@@ -1,8 +1,8 @@
 """gzip in, uncompressed chunks and checkpoints out (formats.md 3.2, 3.3).
 
-A checkpoint is due at the first block boundary that lies more than a span behind the last one. So inflate
-runs freely up to the span's end, by bounding its room, and stops at block boundaries only from there on: a
-few calls per span instead of one per deflate block, with the same checkpoints.
+A checkpoint is due at the first block boundary that lies more than a span behind the last checkpoint. Inflate
+runs without a stop up to the end of the span, since its output room is bounded. Only from there on does it stop at
+block boundaries. That takes a few calls per span, not one per deflate block, and gives the same checkpoints.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from soci.layer.inflate import (
 )
 
 _MAX_BOUNDARIES_AT_START = 2
-"""The format has a checkpoint at each boundary before the first output, and its readers refuse more than one.
+"""Checkpoints kept before the first output.
 
-A second one shows that. Noting them all would let five bytes, an empty block, cost a window of 32 KiB.
+The format has one at each boundary there, and its readers refuse more than one. Two are enough to show that. If
+all were kept, an empty block of five bytes would cost a window of 32 KiB.
 """
 
 
@@ -38,13 +39,13 @@ _HALF_FULL = WINDOW_BYTES + CHUNK_BYTES // 2
 
 
 class GzipReader:
-    """Inflates a gzip layer of any number of members and notes its checkpoints.
+    """Inflates a gzip layer of any number of members and collects its checkpoints.
 
-    `feed(data)` yields full chunks, `finish()` the last one; every chunk goes back by `ring.give_back`.
-    `checkpoints` grows meanwhile; the caller takes what it needs and may clear it.
+    `feed(data)` yields full chunks, `finish()` yields the last one. The caller gives every chunk back with
+    `ring.give_back`. `checkpoints` grows meanwhile. The caller may empty it.
 
     Raises:
-        GzipError: the stream is no gzip, damaged, cut short or followed by anything but another member.
+        GzipError: the stream is not gzip, is damaged or cut short, or bytes that are no member follow.
     """
 
     def __init__(self, *, span_size_bytes: int, engine: Engine, ring: Ring) -> None:
@@ -65,7 +66,7 @@ class GzipReader:
         self._member_at = 0
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
-        """Inflate the next piece of the layer; yields a chunk when one is full, or well filled at a checkpoint."""
+        """Inflate the next piece of the layer. Yields each full chunk, or half full ones at a checkpoint."""
         stream = self._inflater.stream
         stream.next_in = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
         stream.avail_in = remaining = len(data)
@@ -85,14 +86,14 @@ class GzipReader:
                 continue
             if status not in (OK, BUF_ERROR):
                 raise self._error(status)
-            # If all bits up to a boundary were read before, reaching it is no progress, hence a BUF_ERROR.
+            # At a boundary whose bits were all read before, inflate makes no progress: a BUF_ERROR.
             if stream.data_type & (BLOCK_BOUNDARY | LAST_BLOCK) == BLOCK_BOUNDARY:
                 self._note_boundary(stream.data_type & UNUSED_BITS)
             if not remaining and (status == BUF_ERROR or stream.avail_out):
                 break
 
     def finish(self) -> Iterator[Chunk]:
-        """Yield what is left, after a check that the last member is whole."""
+        """Check that the last member is complete, then yield the last chunk."""
         if self._in_member or not self.members:
             raise GzipError(f"gzip stream is cut short after {self.compressed_bytes} bytes")
         if self._end > WINDOW_BYTES:
@@ -124,7 +125,7 @@ class GzipReader:
                 return
         self._last_checkpoint_at = self.uncompressed_bytes
         if self._end > _HALF_FULL:
-            self._turn_at = self._end  # a stop here anyway: one less elsewhere
+            self._turn_at = self._end  # inflate stops here anyway, which saves a stop elsewhere
         window = bytes(memoryview(self._buffer)[self._end - WINDOW_BYTES : self._end])
         self.checkpoints.append(Checkpoint(self.compressed_bytes, self.uncompressed_bytes, bits, window))
 

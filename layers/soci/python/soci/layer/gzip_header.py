@@ -1,4 +1,4 @@
-"""The header of a gzip member, as far as Go's reader takes it.
+"""The header of a gzip member, as Go's reader accepts it.
 
 The layout is that of RFC 1952, 2.3:
 
@@ -18,17 +18,17 @@ from soci.oci.compression import GZIP_MAGIC
 
 FIXED_BYTES = 10
 MAX_TEXT_BYTES = 512
-"""Go refuses a longer name or comment (its NUL included); zlib does not."""
+"""The longest name or comment, NUL included. Go refuses longer ones, zlib does not."""
 
 MAX_BYTES = FIXED_BYTES + 2 + 65_535 + 2 * MAX_TEXT_BYTES + 2
-"""10 + 2 + 65,535 + 1,024 + 2: no header that a lazy reader accepts is longer."""
+"""10 + 2 + 65,535 + 1,024 + 2: the longest header that a lazy reader accepts."""
 
 _HEADER_CHECKSUM, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
 _UINT16 = struct.Struct("<H")
 
 
 def gzip_header_bytes(data: bytes) -> int | None:
-    """Return the length of the header that `data` begins with; None when a lazy reader would refuse it."""
+    """Return the length of the header at the start of `data`; None if a lazy reader refuses it."""
     if len(data) < FIXED_BYTES or data[:3] != GZIP_MAGIC + b"\x08":
         return None
     flags, at = data[3], FIXED_BYTES

@@ -1,7 +1,7 @@
-"""Inflate by way of ctypes, with the stop at block boundaries that Python's own zlib module cannot make.
+"""Inflate through ctypes, with stops at block boundaries, which Python's own zlib module cannot do.
 
-Two engines export the same functions: zlib-ng (inside the wheel of that name, twice as fast) and the system's
-`libz.so.1`. Which one runs makes no difference to any byte of output (docs/adr/0001).
+Two engines export the same functions: zlib-ng (in the wheel `zlib-ng`, twice as fast) and the system's
+`libz.so.1`. Both give the same output, to the byte (docs/adr/0001).
 
 The stream structure, native alignment on 64-bit Linux (zlib.h, zlib-ng.h):
 
@@ -10,7 +10,7 @@ The stream structure, native alignment on 64-bit Linux (zlib.h, zlib-ng.h):
     8       4      avail_in   | 56      8      state
     16      8      total_in   | 64      24     zalloc, zfree, opaque
     24      8      next_out   | 88      4      data_type: unused bits 0-7, 64 last block, 128 block boundary
-    32      4      avail_out  | 92            checksum and padding, not looked at: 104 bytes in all
+    32      4      avail_out  | 92            checksum and padding, not used: 104 bytes in all
     40      8      total_out  |               for zlib-ng, 112 for zlib
 """
 
@@ -24,23 +24,26 @@ from typing import Any
 
 NO_FLUSH = 0
 BLOCK = 5
-"""Stop at the next deflate block boundary (Z_BLOCK)."""
+"""Z_BLOCK: stop at the next boundary of a deflate block."""
 
 OK = 0
 STREAM_END = 1
 BUF_ERROR = -5
-"""No progress was possible: the call needs more input or more room."""
+"""No progress: the call needs more input or more room."""
 
 LAST_BLOCK = 64
 BLOCK_BOUNDARY = 128
 UNUSED_BITS = 7
 
-_GZIP_ONLY = 15 + 16
-"""Window bits: 32 KiB window, gzip header required (a zlib header is an error for every tar reader)."""
+GZIP_WINDOW_BITS = 15 + 16
+"""A window of 32 KiB, and a gzip header. inflate then refuses a zlib header, as every tar reader does."""
+
+RAW_WINDOW_BITS = -15
+"""A window of 32 KiB, and no header."""
 
 
 class ZStream(ctypes.Structure):
-    """`z_stream` and `zng_stream`: alike up to `data_type`, the larger one's size."""
+    """`z_stream` and `zng_stream`. Both are equal up to `data_type`. The size is that of the larger one."""
 
     _fields_ = (
         ("next_in", ctypes.c_void_p),
@@ -61,7 +64,7 @@ class ZStream(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """One inflate implementation: its name and version for `--version`, and its entry points."""
+    """An inflate library: its name and version for `--version`, and its functions."""
 
     name: str
     version: str
@@ -111,7 +114,7 @@ def open_zlib_ng() -> Engine:
 
     Raises:
         ImportError: the package is not installed.
-        OSError, AttributeError: its library cannot be loaded or lacks a function.
+        OSError, AttributeError: the library cannot be loaded or lacks a function.
     """
     spec = importlib.util.find_spec("zlib_ng.zlib_ng")
     if spec is None or spec.origin is None:
@@ -124,14 +127,14 @@ def open_zlib_ng() -> Engine:
 
 @functools.cache
 def open_libz() -> Engine:
-    """Load the system's zlib. Raises OSError where there is none."""
+    """Load the system's zlib. Raises OSError if there is none."""
     library = ctypes.CDLL("libz.so.1")
     return _engine(library, name="zlib", prefix="", version_function="zlibVersion", stream_bytes=112)
 
 
 @functools.cache
 def default_engine() -> Engine:
-    """Return zlib-ng, or the system's zlib where the wheel has no such platform."""
+    """Return zlib-ng, or the system's zlib if the wheel does not support this platform."""
     try:
         return open_zlib_ng()
     except (ImportError, OSError, AttributeError):
@@ -139,14 +142,14 @@ def default_engine() -> Engine:
 
 
 class Inflater:
-    """One inflate stream over a gzip file (or raw deflate data), with the raw fields of its `ZStream`.
+    """An inflate stream over gzip or raw deflate data, with the fields of its `ZStream`.
 
-    The caller sets `stream.next_in/avail_in/next_out/avail_out` and must keep the memory behind them alive.
+    The caller sets `stream.next_in`, `avail_in`, `next_out` and `avail_out`, and keeps their memory alive.
     """
 
     __slots__ = ("_engine", "_inflate", "_reference", "stream")
 
-    def __init__(self, engine: Engine, *, window_bits: int = _GZIP_ONLY) -> None:
+    def __init__(self, engine: Engine, *, window_bits: int = GZIP_WINDOW_BITS) -> None:
         self.stream = ZStream()
         self._reference = ctypes.byref(self.stream)
         self._engine = engine
@@ -158,21 +161,21 @@ class Inflater:
             raise MemoryError(f"{engine.name} cannot start to inflate: status {status}")
 
     def inflate(self, flush: int) -> int:
-        """Run until input or room is used up, or to the next block boundary; the GIL is free meanwhile."""
+        """Run until the input or the room is used up, or to the next block boundary. Frees the GIL meanwhile."""
         return int(self._inflate(self._reference, flush))
 
     def reset(self) -> None:
-        """Start over with the next gzip member."""
+        """Start again, for the next gzip member."""
         self._engine.inflate_reset(self._reference)
 
     def resume(self, window: bytes, *, bits: int, value: int) -> None:
-        """Set a raw stream up to continue in the middle: `bits` unread bits `value`, then the window."""
+        """Prepare a raw stream to start in the midst of data, with `bits` unread bits of `value` and a window."""
         if bits:
             self._engine.inflate_prime(self._reference, bits, value)
         self._engine.inflate_set_dictionary(self._reference, window, len(window))
 
     def message(self, status: int) -> str:
-        """Say in zlib's words why a call failed."""
+        """Return zlib's message on a failed call."""
         return self.stream.msg.decode("ascii", "replace") if self.stream.msg else f"status {status}"
 
     def __del__(self) -> None:

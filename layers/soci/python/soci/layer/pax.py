@@ -1,11 +1,11 @@
 r"""Numbers, times and records of tar headers (formats.md 2).
 
-All is read as Go's archive/tar reads it:
+The rules are those of Go's archive/tar:
 
-    octal     spaces and NULs stripped on both sides, cut at the first NUL inside, empty is 0
-    base-256  first bit set: two's complement, bit 6 the sign, at most 63 bits
-    record    "LEN key=value\n", LEN counting itself; split at the first "="
-    pax time  seconds, optionally "." and digits, of which nine count; "-" holds for the fraction as well
+    octal     without spaces and NULs on both sides, up to the first NUL inside; empty is 0
+    base-256  the first bit is set: two's complement, bit 6 is the sign, at most 63 bits
+    record    "LEN key=value\n"; LEN counts itself; the key ends at the first "="
+    pax time  seconds, optionally "." and digits, of which nine count; a "-" applies to the fraction, too
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from soci.errors import TarError
 
 _INT64 = 1 << 63
 _DECIMAL = re.compile(rb"([+-]?)0*([0-9]{1,19})")
-"""A 64-bit number behind any number of zeros; int() refuses more than some thousand digits."""
+"""A 64-bit number after any number of zeros. int() alone refuses some thousand digits."""
 
 _SPARSE_PAIRS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _TEXT_KEYS = (b"path", b"linkpath", b"uname", b"gname")
@@ -26,7 +26,7 @@ _NANOSECOND_DIGITS = 9
 
 
 def parse_octal(field: bytes) -> int:
-    """Return an octal field's value as a signed 64-bit number. Raises TarError."""
+    """Return the value of an octal field as a signed 64-bit number. Raises TarError."""
     text = field.strip(b" \0").split(b"\0", 1)[0]
     if not text:
         return 0
@@ -52,10 +52,10 @@ def parse_number(field: bytes) -> int:
 
 
 def parse_decimal(value: bytes, *, key: bytes) -> int:
-    """Return a pax record's decimal number. Raises TarError when it is none or exceeds 64 bits."""
+    """Return the decimal number of a pax record. Raises TarError unless it is a number of 64 bits."""
     number = _decimal(value)
     if number is None:
-        raise TarError(f"pax record {key.decode()} is no 64-bit number: {value[:40]!r}")
+        raise TarError(f"pax record {key.decode()} is not a 64-bit number: {value[:40]!r}")
     return number
 
 
@@ -72,7 +72,7 @@ def parse_time(value: bytes, *, key: bytes) -> tuple[int, int]:
     if not fraction:
         return seconds, 0
     if not fraction.isdigit():
-        raise TarError(f"pax record {key.decode()} is no time: {value[:40]!r}")
+        raise TarError(f"pax record {key.decode()} is not a time: {value[:40]!r}")
     nanoseconds = int(fraction[:_NANOSECOND_DIGITS].ljust(_NANOSECOND_DIGITS, b"0"))
     if whole.startswith(b"-") and nanoseconds:
         return seconds - 1, 1_000_000_000 - nanoseconds
@@ -80,7 +80,7 @@ def parse_time(value: bytes, *, key: bytes) -> tuple[int, int]:
 
 
 def parse_records(data: bytes) -> dict[bytes, bytes]:
-    """Return the records of a pax header, the last of equal keys; sparse 0.0 pairs folded into one map.
+    """Return the records of a pax header. The last of equal keys counts. Pairs of sparse 0.0 become one map.
 
     Raises:
         TarError: a record does not follow the format.
@@ -92,7 +92,7 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
         key, value, at = _parse_record(data, at)
         if key in _SPARSE_PAIRS:
             if key != _SPARSE_PAIRS[len(sparse_map) % 2] or b"," in value:
-                raise TarError(f"bad pax record {key.decode()}: offset and numbytes must come in turn")
+                raise TarError(f"bad pax record {key.decode()}: offset and numbytes must alternate")
             sparse_map.append(value)
         else:
             records[key] = value
@@ -115,7 +115,7 @@ def _parse_record(data: bytes, at: int) -> tuple[bytes, bytes, int]:
 
 
 def is_sparse(records: dict[bytes, bytes]) -> bool:
-    """Tell whether a pax header announces a sparse file, in any of the forms 0.0, 0.1 and 1.0."""
+    """Tell whether a pax header announces a sparse file of form 0.0, 0.1 or 1.0."""
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     if version in ((b"0", b"0"), (b"0", b"1"), (b"1", b"0")):
         return True

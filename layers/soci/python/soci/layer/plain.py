@@ -1,4 +1,4 @@
-"""Uncompressed layers: the same methods as in soci.layer.gzip; chunks are just the bytes that come in."""
+"""Uncompressed layers, read with the same methods as in soci.layer.gzip."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PlainReader:
 
     @property
     def uncompressed_bytes(self) -> int:
-        """As many as compressed ones, since nothing is compressed."""
+        """The same number, since nothing is compressed."""
         return self.compressed_bytes
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
-        """Take in the next piece of the layer; yields a chunk whenever one is full."""
+        """Take the next piece of the layer. Yields each full chunk."""
         rest = memoryview(data)
         while rest:
             if self._end == len(self._buffer):
@@ -34,7 +34,7 @@ class PlainReader:
             rest = rest[len(piece) :]
 
     def finish(self) -> Iterator[Chunk]:
-        """Yield what is left."""
+        """Yield the last chunk."""
         if self._end > WINDOW_BYTES:
             yield Chunk(self._buffer, self._end, self.compressed_bytes - (self._end - WINDOW_BYTES))
 

@@ -1,4 +1,4 @@
-"""Recompression as a stream: zstd in, gzip out. The tar inside stays the same."""
+"""Recompress a zstd layer to gzip while it streams. The tar inside stays the same."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from zlib_ng import zlib_ng
 
+from soci.layer.inflate import GZIP_WINDOW_BITS
 from soci.layer.zstd import decompress_zstd
 from soci.oci.digest import Digest
 
-_GZIP_WINDOW_BITS = 31
-"""A 32 KiB window and a gzip header without name and time, so that the same tar gives the same bytes."""
-
 
 class Recompressor:
-    """Iterates over the gzip bytes of a zstd layer, one piece for each piece of the tar.
+    """Iterates over the gzip bytes of a zstd layer. `diff_id` is valid after the iteration.
 
-    `diff_id`, the digest of the tar, is good when the iteration has ended.
+    The gzip header has no name and no time, so the same tar gives the same bytes.
 
     Raises (while iterated):
         ZstdError: the layer is damaged.
@@ -26,7 +24,7 @@ class Recompressor:
     def __init__(self, zstd_pieces: Iterable[bytes], *, level: int) -> None:
         self._pieces = zstd_pieces
         self._tar_hash = hashlib.sha256()
-        self._compressor = zlib_ng.compressobj(level, wbits=_GZIP_WINDOW_BITS)
+        self._compressor = zlib_ng.compressobj(level, wbits=GZIP_WINDOW_BITS)
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in decompress_zstd(self._pieces):
@@ -38,5 +36,5 @@ class Recompressor:
 
     @property
     def diff_id(self) -> Digest:
-        """Return the digest of the uncompressed tar, which the image's config lists."""
+        """The digest of the uncompressed tar, which the image's config lists."""
         return Digest(algorithm="sha256", hex=self._tar_hash.hexdigest())

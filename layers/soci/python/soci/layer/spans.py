@@ -1,8 +1,8 @@
-"""Digests of spans: what a lazy reader checks a ranged read against (formats.md 4).
+"""Digests of spans. A lazy reader checks a ranged read by them (formats.md 4).
 
-Spans of a gzip layer begin where a checkpoint lies. If the checkpoint is in the midst of a byte, both
-neighbours need that byte: the span before ends with it, the span after starts with it. The gzip header,
-before the first checkpoint, is in no span. Spans of an uncompressed layer are cut at multiples of their size.
+A span of a gzip layer begins at a checkpoint. If the checkpoint lies within a byte, both spans need that byte: the
+span before ends with it and the span after starts with it. The gzip header stands before the first checkpoint and
+belongs to no span. Spans of an uncompressed layer begin at multiples of their size.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 
 class Cut(NamedTuple):
-    """A span begins after `compressed` bytes, or one byte earlier when that byte is `shared`."""
+    """The start of a span: after `compressed` bytes, or one byte earlier if that byte is `shared`."""
 
     compressed: int
     shared: bool
 
 
 class SpanHasher:
-    """Hashes the spans of a layer: `feed(data, cuts)` with the cuts that lie in the data, then `finish`."""
+    """Hashes the spans of a layer: call `feed(data, cuts)` with the cuts in the data, then `finish`."""
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
@@ -30,7 +30,7 @@ class SpanHasher:
         self._last_byte = b""
 
     def feed(self, data: bytes | memoryview, cuts: Sequence[Cut] = ()) -> None:
-        """Take in the next bytes of the layer; a cut lies in (bytes fed before, bytes fed after], or at 0."""
+        """Take the next bytes of the layer. A cut lies in (bytes fed before, bytes fed after], or at 0."""
         at = 0
         for cut in cuts:
             end = cut.compressed - self._fed_bytes
@@ -45,7 +45,7 @@ class SpanHasher:
         self._last_byte = bytes(data[-1:]) or self._last_byte
 
     def finish(self) -> list[bytes]:
-        """Close the last span, which holds the trailer as well, and return all digests."""
+        """Close the last span, which includes the trailer, and return all digests."""
         self._close()
         return self.digests
 

@@ -9,8 +9,8 @@ r"""An incremental tar reader with the semantics of Go's archive/tar (formats.md
     156     1      type                   | 500     12     padding; "tar\0" at 508 (STAR)
     157     100    link name              |
 
-File data is skipped without being touched. An ordinary header costs a few microseconds: what repeats from
-file to file (owner, mode, time, checksum) is parsed once and looked up after that.
+File data is skipped. An ordinary header costs a few microseconds: values that repeat from file to file (owner,
+mode, time, checksum) are parsed once and then looked up.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ Value = TypeVar("Value")
 BLOCK_BYTES = 512
 
 MAX_SPECIAL_BYTES = 1 << 20
-"""Go's own limit for the content of a pax header or a GNU long name."""
+"""Go's limit for the content of a pax header or a GNU long name."""
 
 _CACHE_ENTRIES = 4096
-"""A cache is emptied when it grows past this: hostile headers that never repeat must not fill the memory."""
+"""The limit of each cache. A full cache is emptied, so hostile headers that never repeat cannot fill the memory."""
 
 _HEADER = struct.Struct("100s 24s 12s 12s 8s 189s 155s 12s")
-"""Name, ids, size, time, checksum, all from type to device numbers, prefix, padding."""
+"""Name, ids, size, time, checksum, type to device numbers, prefix, padding."""
 
 _REGULAR = b"0"
 _TYPES_WITHOUT_DATA = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
 _FILE_TYPES = _TYPES_WITHOUT_DATA | {b"\0", _REGULAR}
 _MODIFIERS = frozenset((b"x", b"L", b"K"))
-"""Types that say something of the entry behind them."""
+"""Types of headers that describe the next entry."""
 
 _REASONS = {b"g": Reason.GLOBAL_PAX_HEADER, b"S": Reason.SPARSE_FILE}
 _ONLY_PATH = {b"path"}
-"""Most pax headers hold nothing but a long name, and then leave the attributes alone."""
+"""Most pax headers hold a long name only, and so do not change the attributes."""
 
 _USTAR = b"ustar\0"
 _GNU = b"ustar  \0"
@@ -60,13 +60,13 @@ _MAX_SHOWN_BYTES = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attributes:
-    """What headers say of a file besides its name, size and place.
+    """The facts of a file's headers besides its name, size and position.
 
-    Files of a layer share most of it, so one object serves all of them; it is compared by identity.
+    Most files of a layer share these facts, and then one object. Objects are compared by identity.
     """
 
     type: bytes
-    """Type flag b"0" to b"6", after Go's rule for the old flag NUL."""
+    """Type flag b"0" to b"6". Go's rule replaces the old flag NUL."""
     link_name: bytes
     mode: int
     uid: int
@@ -80,13 +80,13 @@ class Attributes:
 
 
 class TarEntry(NamedTuple):
-    """One file of the layer, as its headers tell it; names are raw bytes exactly as stored."""
+    """One file of the layer by its headers. Names are raw bytes, as stored."""
 
     name: bytes
     offset: int
     """Position of the first data byte in the uncompressed layer."""
     size: int
-    """Size as declared, also where the type has no data."""
+    """The declared size, even if the type has no data."""
     attributes: Attributes
     pax_records: dict[bytes, bytes] | None
 
@@ -104,9 +104,9 @@ _HEADER_STATE, _SPECIAL_STATE = _State.HEADER, _State.SPECIAL
 class TarReader:
     """Turns chunks of a tar stream into entries.
 
-    `feed(chunk)` returns the entries whose headers are complete; `finish(total)` checks the end and returns
-    the number of bytes that belong to the tar (formats.md 1.4, uncompressed_archive_size). When an entry
-    cannot be expressed in a zTOC, `left_out` says why and the rest of the stream is ignored.
+    `feed(chunk)` returns the entries whose headers are complete. `finish(total)` checks the end and returns the
+    tar's size in bytes (formats.md 1.4, uncompressed_archive_size). If a zTOC cannot express an entry, `left_out`
+    gives the reason, and the reader ignores the rest of the stream.
 
     Raises:
         TarError: a header is malformed or the stream is cut short.
@@ -116,7 +116,7 @@ class TarReader:
         self.left_out: LeftOut | None = None
         self._state = _State.HEADER
         self._next = 0
-        """Position of the next byte to look at; everything before it has been dealt with."""
+        """The position of the next byte to read."""
         self._data_end = 0
         self._special_type = b""
         self._special = bytearray()
@@ -128,12 +128,12 @@ class TarReader:
         self._attributes: dict[bytes, Attributes] = {}
 
     def feed(self, chunk: Chunk) -> list[TarEntry]:
-        """Read all blocks that are complete with this chunk, which must follow the one before."""
+        """Read all blocks that are complete with this chunk. Chunks come in order, without gaps."""
         entries: list[TarEntry] = []
         if self.left_out:
             return entries
         buffer, end = chunk.buffer, chunk.end
-        shift = WINDOW_BYTES - chunk.offset  # from a position in the stream to an index of the buffer
+        shift = WINDOW_BYTES - chunk.offset  # a position in the stream plus this is an index of the buffer
         last_block = end - BLOCK_BYTES
         while (at := self._next + shift) <= last_block or (self._state is _SPECIAL_STATE and at < end):
             if self._state is _SPECIAL_STATE:
@@ -155,7 +155,7 @@ class TarReader:
         return entries
 
     def _read_zero_block(self, block: bytearray) -> bool:
-        """Go on from a zero block; False at the end of the archive, which is the second one."""
+        """Skip a zero block. Returns False after the second one, which ends the archive."""
         if self._state is _State.END:
             return False
         if block != _ZERO_BLOCK:
@@ -165,7 +165,7 @@ class TarReader:
         return True
 
     def finish(self, total_bytes: int) -> int:
-        """Check that the stream may end after `total_bytes`; return how many of them belong to the tar."""
+        """Check that the stream may end after `total_bytes`. Return how many of them belong to the tar."""
         if self._state is _State.END:
             return self._next
         if self.left_out:
@@ -181,8 +181,8 @@ class TarReader:
             )
         return total_bytes
 
-    def _read_header(self, block: bytearray) -> TarEntry | None:  # noqa: C901, PLR0912 - a call less per file
-        """Read the header block at `_next`; None when it is no file's own header."""
+    def _read_header(self, block: bytearray) -> TarEntry | None:  # noqa: C901, PLR0912 - saves a call per file
+        """Read the header block at `_next`. Returns None unless it is a file's own header."""
         name, ids, size_field, mtime, checksum, rest, prefix, tail = _HEADER.unpack(block)
         adler = self._adlers.get(checksum)
         if adler is None:
@@ -231,7 +231,7 @@ class TarReader:
         return TarEntry(name, start, size, attributes, pax)
 
     def _take_long_names(self, name: bytes, attributes: Attributes) -> tuple[bytes, Attributes]:
-        """Apply what GNU long name and long link headers said; they win over pax records."""
+        """Apply the names of GNU long name and long link headers. They override pax records."""
         if self._long_link:
             attributes, self._long_link = replace(attributes, link_name=self._long_link), b""
         if self._long_name:
@@ -258,7 +258,7 @@ class TarReader:
         self.left_out = LeftOut(reason=reason, detail=detail + describe_entry(name))
 
     def _collect(self, buffer: bytearray, at: int, end: int) -> None:
-        """Take in what is here of an extended header's content."""
+        """Collect the content of an extended header, as far as it is in this chunk."""
         missing = self._data_end - self._next
         if missing <= end - at and not self._special:
             self._end_special(bytes(buffer[at : at + missing]))
@@ -283,15 +283,16 @@ class TarReader:
 
 
 def _expected_adler(field: bytes) -> int:
-    """Return what Adler-32's low half must be for a block with this checksum field, if the block is ASCII.
+    """Return the low half of Adler-32 that an ASCII block with this checksum field must have.
 
-    It is the byte sum plus one, modulo 65,521; 512 bytes under 128 never add up to that much, so it is exact.
+    The low half is the sum of the bytes plus one, modulo 65,521. 512 bytes below 128 stay under that, so the
+    modulo does not matter.
     """
     return 1 + parse_octal(field) - _SPACES_SUM + sum(field)
 
 
 def _check_sum(block: bytearray, field: bytes) -> None:
-    """Compare the checksum with the sum of unsigned or, as some old tars wrote it, signed bytes."""
+    """Compare the checksum with the sum of unsigned bytes, or of signed bytes, as some old tars wrote it."""
     stored = parse_octal(field)
     spaced = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(spaced)
@@ -301,7 +302,7 @@ def _check_sum(block: bytearray, field: bytes) -> None:
 
 
 def describe_entry(name: bytes) -> str:
-    """Name an entry in a message; hostile names can be a megabyte long."""
+    """Return an entry's name for a message, shortened: a hostile name can have a megabyte."""
     shown = name[:_MAX_SHOWN_BYTES].decode("utf-8", "backslashreplace")
     return f"entry {shown}..." if len(name) > _MAX_SHOWN_BYTES else f"entry {shown}"
 
@@ -350,16 +351,16 @@ def _override_attributes(pax: dict[bytes, bytes], attributes: Attributes) -> Att
 
 
 def _parse_prefix(magic: bytes, prefix: bytes, tail: bytes) -> bytes:
-    """Return what stands before the name, with its slash; empty where the format has no prefix."""
+    """Return the prefix of the name with its slash; empty if the format has no prefix."""
     text = b""
     if magic[:6] == _USTAR:
         text = prefix
-        if tail[8:] == b"tar\0":  # STAR: the times must parse, though nobody uses them
+        if tail[8:] == b"tar\0":  # STAR: the times must parse, even if unused
             text = prefix[:131]
             parse_number(prefix[131:143])
             parse_number(prefix[143:155])
     elif magic == _GNU and not _gnu_times_parse(prefix):
-        # Go before 1.8 wrote a USTAR prefix under a GNU magic; its reader repairs that, and so must we.
+        # Go before 1.8 wrote a USTAR prefix under a GNU magic. Its reader repairs that, so we do, too.
         text = prefix
     text = text.split(b"\0", 1)[0]
     if magic == _GNU and not text.isascii():

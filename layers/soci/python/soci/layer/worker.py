@@ -1,4 +1,4 @@
-"""A thread that handles items in order; C code that frees the GIL (inflate, hashes) then runs beside it."""
+"""A thread that handles items in order. It runs beside C code that frees the GIL (inflate, hashes)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 QUEUED_ITEMS = 4
-"""Enough to smooth out a hiccup; together with the size of an item it bounds the memory."""
-
+"""Enough to bridge short delays. Together with the size of an item, this bounds the memory."""
 
 SWITCH_INTERVAL_SECONDS = 0.0002
 
 
 def switch_threads_often() -> None:
-    """Let Python's threads take turns every 0.2 ms instead of every 5 ms, in the whole process.
+    """Switch between Python's threads every 0.2 ms instead of every 5 ms, in the whole process.
 
-    A call to inflate takes less than a millisecond; waiting 5 ms for the interpreter after each one, while another
-    thread reads tar headers, would keep the two from running side by side. A program calls this at its start; the
-    library does not, since the setting is the process's own.
+    A call to inflate takes less than a millisecond. If it then waited 5 ms for the interpreter, while another thread
+    reads tar headers, the two would hardly run side by side. Programs call this function at their start. The library
+    does not, since the setting belongs to the process.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
 
 
 class Worker(Generic[Item]):
-    """Calls `handle` for each item that is `put`, on its own thread; `finish` waits and raises its error.
+    """Calls `handle` for each `put` item, on its own thread. `finish` waits and raises the thread's error.
 
-    After an error the remaining items go to `drop`, so that whoever puts them never waits for a dead thread.
+    After an error the remaining items go to `drop`, so `put` never waits for a dead thread.
     """
 
     def __init__(
@@ -44,17 +43,17 @@ class Worker(Generic[Item]):
         self._thread.start()
 
     def put(self, item: Item) -> None:
-        """Queue an item; waits while the thread is behind."""
+        """Queue an item. Waits while the queue is full."""
         self._items.put(item)
 
     def finish(self) -> None:
-        """Wait until everything is handled and end the thread. Raises what `handle` raised."""
+        """Wait until all items are handled and end the thread. Raises the error of `handle`."""
         self.stop()
         if self.error is not None:
             raise self.error
 
     def stop(self) -> None:
-        """End the thread after what is queued, whatever came of it; may be called again."""
+        """Handle the queued items and end the thread, without raising. Further calls do nothing."""
         if self._thread.is_alive():
             self._items.put(None)
             self._thread.join()
@@ -66,6 +65,6 @@ class Worker(Generic[Item]):
                 continue
             try:
                 self._handle(item)
-            except Exception as error:  # noqa: BLE001 - handed to the thread that calls `finish`
+            except Exception as error:  # noqa: BLE001 - raised by `finish` in the caller's thread
                 self.error = error
                 self._drop(item)

@@ -1,6 +1,6 @@
-"""zstd layers, decompress_zstd in pieces of bounded size (RFC 8878).
+"""Decompress zstd layers in pieces of bounded size (RFC 8878).
 
-No lazy reader supports zstd; these layers are read to look into them, and to make gzip copies of them.
+No SOCI reader loads zstd lazily. We read such layers to list their files and to recompress them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from soci.errors import ZstdError
 PIECE_BYTES = 1 << 20
 
 MAX_WINDOW_BYTES = 128 << 20
-"""zstd's own limit for decompression unless told otherwise: a frame that asks for more is refused."""
+"""zstd's default limit for decompression. A frame that needs more is refused."""
 
 
 def decompress_zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the content of all frames, in pieces of at most `PIECE_BYTES`, however far they expand.
+    """Yield the content of all frames, in pieces of at most `PIECE_BYTES`.
 
-    A stream that ends in the midst of a frame ends the content without an error: that shows in the tar inside it.
+    A stream that is cut short is no error here. The tar inside then ends too early.
 
     Raises:
-        ZstdError: the stream is no zstd, damaged, or needs too large a window.
+        ZstdError: the stream is damaged, is not zstd or needs too large a window.
     """
-    import zstandard  # noqa: PLC0415 - most runs meet no zstd layer, and none should start slower for it
+    import zstandard  # noqa: PLC0415 - most runs meet no zstd layer and should start faster
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     reader = decompressor.stream_reader(cast("IO[bytes]", _Readable(pieces)), read_across_frames=True)
@@ -34,7 +34,7 @@ def decompress_zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
             piece = reader.read(PIECE_BYTES)
         except zstandard.ZstdError as error:
             raise ZstdError(
-                f"zstd stream is damaged behind byte {read_bytes} of its content: {error}"
+                f"zstd stream is damaged after byte {read_bytes} of its content: {error}"
             ) from None
         if not piece:
             return
@@ -43,7 +43,7 @@ def decompress_zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Readable:
-    """What zstandard reads from: an iterator in the shape of a file."""
+    """An iterator as the file that zstandard reads."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)

@@ -1,15 +1,15 @@
-"""Every annotation key this package reads or writes."""
+"""All annotation keys that this package reads or writes."""
 
 from __future__ import annotations
 
 SOCI_INDEX_DIGEST = "com.amazon.soci.index-digest"
-"""On an image manifest and its entry: the SOCI index made for it."""
+"""On an image manifest and its entry: the digest of its SOCI index."""
 
 SOCI_IMAGE_MANIFEST_DIGEST = "com.amazon.soci.image-manifest-digest"
-"""On the entry of a SOCI index: the image manifest it is for."""
+"""On the entry of a SOCI index: the digest of its image manifest."""
 
 SOCI_IMAGE_LAYER_DIGEST = "com.amazon.soci.image-layer-digest"
-"""On a zTOC or prefetch artifact: the layer it is for."""
+"""On a zTOC or prefetch artifact: the digest of its layer."""
 
 SOCI_IMAGE_LAYER_MEDIA_TYPE = "com.amazon.soci.image-layer-mediaType"
 SOCI_SPAN_SIZE = "com.amazon.soci.span-size"
@@ -20,7 +20,7 @@ DOCKER_REFERENCE_TYPE = "vnd.docker.reference.type"
 """On the entry of an attestation: `attestation-manifest`."""
 
 DOCKER_REFERENCE_DIGEST = "vnd.docker.reference.digest"
-"""On the entry of an attestation: the image manifest it speaks of."""
+"""On the entry of an attestation: the digest of the image manifest that it attests."""
 
 REF_NAME = "org.opencontainers.image.ref.name"
 """On an entry of an OCI layout's index.json: its tag."""

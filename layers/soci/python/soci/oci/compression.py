@@ -1,4 +1,4 @@
-"""How layers are compressed, and how that shows in their first bytes."""
+"""How layers are compressed, and their first bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Compression(StrEnum):
 
 
 def detect_compression(start: bytes) -> Compression:
-    """Return a layer's compression by its first bytes, four or more. What is not compressed has to be a tar."""
+    """Return a layer's compression by its first bytes, at least four. The rest is taken for a tar."""
     if start.startswith(GZIP_MAGIC):
         return Compression.GZIP
     return Compression.ZSTD if start.startswith(ZSTD_MAGIC) else Compression.UNCOMPRESSED

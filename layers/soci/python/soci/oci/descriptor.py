@@ -1,4 +1,4 @@
-"""Descriptors: media type, digest and size of some content (OCI image spec, descriptor.md)."""
+"""Descriptors: the media type, digest and size of content (OCI image spec, descriptor.md)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from soci.oci.platform import Platform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """Describes content: what it is, its digest and its size in bytes. Empty fields are absent in JSON.
+    """A content's type, digest and size in bytes. Empty fields are absent in JSON.
 
-    `annotations` is copied into an immutable map, so a descriptor can be shared and hashed (the hash leaves
-    it out).
+    `annotations` is copied into an immutable map, so a descriptor can be shared and hashed. The hash leaves
+    the annotations out.
     """
 
     media_type: str
@@ -35,7 +35,7 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, fields: Fields) -> Descriptor:
-        """Read a descriptor; digest and size are required. Raises `InvalidDocument` that names the path."""
+        """Read a descriptor. Digest and size are required. Raises `InvalidDocument`, which names the path."""
         platform = fields.optional_child("platform")
         return cls(
             media_type=fields.string("mediaType"),

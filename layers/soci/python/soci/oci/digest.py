@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from soci.errors import InvalidDocument
 
 HEX_DIGITS_OF = {"sha256": 64, "sha512": 128}
-"""The algorithms that documents may use, with the length of each in hex digits."""
+"""The algorithms that documents may use. Each has a number of hex digits."""
 
 _NOT_LOWER_HEX = re.compile("[^0-9a-f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Digest:
-    """The digest of some content. One that exists has a known algorithm and well-formed hex digits."""
+    """The digest of some content. Its algorithm is known and its hex digits are well formed."""
 
     algorithm: str
     hex: str
@@ -33,7 +33,7 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Read `algorithm:hex`. Raises `InvalidDocument` that says which part is wrong."""
+        """Read `algorithm:hex`. Raises `InvalidDocument`, which names the wrong part."""
         algorithm, separator, digits = text.partition(":")
         if not separator:
             raise _invalid(text, "no ':' between algorithm and hex digits")
@@ -44,7 +44,7 @@ class Digest:
 
 
 def digest_of(data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
-    """Hash content that lies in memory."""
+    """Return the digest of content in memory."""
     return Digest(algorithm=algorithm, hex=hashlib.new(algorithm, data).hexdigest())
 
 

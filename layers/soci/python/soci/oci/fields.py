@@ -1,12 +1,11 @@
-"""Typed reading of decoded JSON; every error names the path of the bad field.
+"""Typed reading of decoded JSON. Every error names the path of the bad field.
 
     >>> Fields({"config": {"size": "12"}}, "image manifest").child("config").integer("size")
     InvalidDocument: image manifest: config.size: expected integer, got string
 
-Keys are matched as Go's encoding/json matches them: without regard to case, and of several matches the last
-one counts. A field that is null counts as absent; an absent field has Go's zero value. What repeated keys do
-beyond that in Go is not followed: it also type-checks the earlier ones, merges repeated objects, and lets a
-string or number stand when its repetition is null.
+Keys match as in Go's encoding/json: case does not matter, and the last match counts. A null field counts as
+absent. An absent field has Go's zero value. For repeated keys, Go does more than this module: Go type-checks
+the earlier values, merges repeated objects, and keeps a string or number when its repetition is null.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _MAX_INT64 = 2**63 - 1
 
 
 class Fields:
-    """The members of one JSON object, read by name. Messages name the document and the path in it."""
+    """The members of one JSON object by name. Messages name the document and the path in it."""
 
     __slots__ = ("_by_folded_name", "_document", "_path")
 
@@ -42,28 +41,28 @@ class Fields:
         self._by_folded_name = {fold_key(key): member for key, member in value.items()}
 
     def string(self, name: str) -> str:
-        """Return a string, "" when absent."""
+        """Return a string; "" when absent."""
         return self._typed(name, str) or ""
 
     def integer(self, name: str) -> int | None:
-        """Return a signed 64-bit integer, None when absent."""
+        """Return a signed 64-bit integer; None when absent."""
         value = self._get(name)
         return None if value is None else self._check_integer(name, value)
 
     def number(self, name: str) -> float:
-        """Return a number, 0 when absent."""
+        """Return a number; 0 when absent."""
         value = self._get(name)
         return float(value) if type(value) is int else self._typed(name, float) or 0.0
 
     def boolean(self, name: str) -> bool:
-        """Return true or false, which is also what an absent field is."""
+        """Return a boolean; False when absent."""
         value = self._get(name)
         if value not in (None, True, False) or type(value) is int:
             raise self.invalid(name, f"expected boolean, got {_kind(value)}")
         return value is True
 
     def choice(self, name: str, of: type[_E]) -> _E:
-        """Return one of a few words: required."""
+        """Return a member of an enum by its value. The field is required."""
         text = self.string(name)
         try:
             return of(text)
@@ -71,37 +70,37 @@ class Fields:
             raise self.invalid(name, f"expected one of {', '.join(of)}, got {text[:40]!r}") from None
 
     def size(self, name: str) -> int:
-        """Return a number of bytes: required, not negative."""
+        """Return a number of bytes, not negative. The field is required."""
         return self._check_size(name, self._get(name))
 
     def digest(self, name: str) -> Digest:
-        """Return a digest: required."""
+        """Return a digest. The field is required."""
         return self._parse_digest(name, self.string(name))
 
     def digests(self, name: str) -> tuple[Digest, ...]:
-        """Return a list of digests, empty when absent."""
+        """Return a list of digests; empty when absent."""
         return tuple(self._parse_digest(f"{name}[{i}]", text) for i, text in enumerate(self.strings(name)))
 
     def data(self, name: str) -> bytes:
-        """Return bytes written as base64, empty when absent."""
-        text = self.string(name).replace("\r", "").replace("\n", "")  # Go's decoder skips line ends as well
+        """Decode base64; empty when absent."""
+        text = self.string(name).replace("\r", "").replace("\n", "")  # Go's decoder skips line ends, too
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except ValueError as error:
             raise self.invalid(name, f"expected base64: {error}") from None
 
     def strings(self, name: str) -> tuple[str, ...]:
-        """Return a list of strings, empty when absent."""
+        """Return a list of strings; empty when absent."""
         items: list[object] = self._typed(name, list) or []
         return tuple(self._check(f"{name}[{i}]", item, str) for i, item in enumerate(items))
 
     def integers(self, name: str) -> tuple[int, ...]:
-        """Return a list of integers, empty when absent."""
+        """Return a list of integers; empty when absent."""
         items: list[object] = self._typed(name, list) or []
         return tuple(self._check(f"{name}[{i}]", item, int) for i, item in enumerate(items))
 
     def string_map(self, name: str) -> Mapping[str, str]:
-        """Return an immutable map of strings (annotations), empty when absent. Keys are matched exactly."""
+        """Return an immutable map of strings (annotations); empty when absent. Its keys keep their case."""
         members: dict[str, object] = self._typed(name, dict) or {}
         return MappingProxyType(
             {
@@ -116,15 +115,15 @@ class Fields:
         return {key: self._check_size(f"{name}.{key}", count) for key, count in members.items()}
 
     def child(self, name: str) -> Fields:
-        """Return a nested object: required."""
+        """Return a nested object. The field is required."""
         return Fields(self._get(name), self._document, self._path_of(name))
 
     def optional_child(self, name: str) -> Fields | None:
-        """Return a nested object, None when absent."""
+        """Return a nested object; None when absent."""
         return None if self._get(name) is None else self.child(name)
 
     def children(self, name: str) -> tuple[Fields, ...] | None:
-        """Return a list of nested objects, None when absent, which Go tells from an empty list."""
+        """Return a list of nested objects; None when absent, which in Go differs from an empty list."""
         items: list[object] | None = self._typed(name, list)
         if items is None:
             return None
@@ -132,11 +131,11 @@ class Fields:
         return tuple(Fields(item, self._document, f"{path}[{i}]") for i, item in enumerate(items))
 
     def has(self, name: str) -> bool:
-        """Tell whether the field is there and not null."""
+        """Tell whether the field is present and not null."""
         return self._get(name) is not None
 
     def invalid(self, name: str, problem: str) -> InvalidDocument:
-        """Make the error for a field: document, path and problem."""
+        """Return the error for a field, with document, path and problem."""
         return InvalidDocument(f"{self._document}: {self._path_of(name)}: {problem}")
 
     def _get(self, name: str) -> object:
@@ -174,10 +173,10 @@ class Fields:
 
 
 def fold_key(key: str) -> str:
-    """Fold a key's case as Go does when it looks for a field.
+    """Fold the case of a key as Go does.
 
-    `lower` already turns the Kelvin sign into k; the long s is the one other letter that folds to ASCII in
-    Go. `casefold` would be wrong: it also turns ligatures and the sharp s into ASCII letters.
+    In Go two letters fold to ASCII: the Kelvin sign, which `lower` turns into k, and the long s. `casefold`
+    would be wrong: it also turns ligatures and the sharp s into ASCII letters.
     """
     return key.lower().replace("\u017f", "s")
 

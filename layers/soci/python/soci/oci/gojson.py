@@ -1,8 +1,7 @@
 """JSON as Go's encoding/json reads and writes it (docs/formats.md, "JSON as Go writes it").
 
-Readers of a SOCI index parse it, write it again and compare digests, so a document counts only when its bytes
-are those that Go would write: no spaces, struct fields in declared order, map keys sorted, five characters
-escaped.
+A reader of a SOCI index parses it, writes it again and compares the digests. So our bytes have to equal those
+that Go writes: no spaces, struct fields in declared order, map keys sorted, five characters escaped.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Any, NoReturn
 from soci.errors import InvalidDocument
 
 MAX_DEPTH = 100
-"""Nesting that a document may have. Real ones stay below 10; Go stops at 10,000, Python at about 900."""
+"""The deepest nesting. Real documents stay below 10. Go stops at 10,000, Python at about 900."""
 
 MAX_INTEGER_DIGITS = 100
-"""Digits that an integer may have. Known fields are 64-bit; longer ones are only there to cost time."""
+"""The longest integer. Known fields have 64 bits. Longer numbers only serve to waste time."""
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -27,31 +26,34 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(value: object) -> bytes:
-    r"""Write compact JSON; mappings keep the order they have. Map-like ones go through `sorted_map` first.
+    r"""Return compact JSON. Mappings keep their order: sort Go's maps with `sorted_map` first.
 
-    Text that is no valid UTF-8 (lone surrogates in Python) becomes `\ufffd`. Raises `ValueError` for NaN and
+    Text that is not valid UTF-8 (lone surrogates in Python) becomes `\ufffd`. Raises `ValueError` for NaN and
     infinity.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # These characters occur inside strings only, so replacing them in the finished text is safe.
+    # These characters occur in strings only, so they can be replaced in the finished text.
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match.group(), "\\ufffd"), text).encode()
 
 
 def sorted_map(members: Mapping[str, str]) -> dict[str, str]:
-    """Return a map in the order Go writes it: by bytes of UTF-8, which is Python's order by code point."""
+    """Return a map in Go's order: by the bytes of UTF-8, which is also the order of code points."""
     return dict(sorted(members.items()))
 
 
 def decode(data: bytes, what: str, *, limit_bytes: int) -> object:
-    """Parse a document of at most `limit_bytes`; `what` names it in messages.
+    """Parse a document of at most `limit_bytes`. `what` names it in messages.
 
-    Strings come out as Go would hold them: each byte that is no UTF-8, and each lone surrogate, is U+FFFD. Of
-    equal keys the last one counts, and it also takes the later place in the mapping (`soci.oci.fields` relies
-    on that). Raises `InvalidDocument` for anything that is not JSON, too large, too deep, NaN or infinite.
+    Strings come out as in Go: each byte that is not UTF-8, and each lone surrogate, becomes U+FFFD. Of equal
+    keys the last one counts. It also stands at the later position in the mapping: `soci.oci.fields` relies on
+    that.
+
+    Raises:
+        InvalidDocument: the document is not JSON, too large or too deep, or a number is NaN or infinite.
     """
     if len(data) > limit_bytes:
         raise InvalidDocument(f"{what}: {len(data)} bytes, the limit for such a document is {limit_bytes}")
-    # surrogateescape gives one surrogate per bad byte, as Go gives one U+FFFD; "replace" may give fewer.
+    # For each bad byte, surrogateescape gives one surrogate and Go one U+FFFD. "replace" may give fewer.
     text = data.decode("utf-8", "surrogateescape")
     try:
         document = json.loads(

@@ -1,4 +1,4 @@
-"""Image configs: the part of them that indexing needs (OCI image spec, config.md)."""
+"""Image configs: the fields that indexing needs (OCI image spec, config.md)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from soci.oci.fields import Fields
 from soci.oci.platform import Platform
 
 CONFIG_LIMIT_BYTES = 8 * 1024 * 1024
-"""A config is a blob, which registries do not limit. Long histories and labels reach some hundred KiB; this
-is room for ten times that, and little enough to hold in memory."""
+"""Registries do not limit the size of a config. Long histories and labels reach some hundred KiB. This limit
+leaves room for ten times that, and still fits in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """An image's platform as its config gives it (not normalized), and each layer's digest as a plain tar."""
+    """An image's platform, not normalized, and the digest of each layer's uncompressed tar."""
 
     platform: Platform
     diff_ids: tuple[Digest, ...]
 
     @classmethod
     def parse(cls, data: bytes, what: str = "image config") -> ImageConfig:
-        """Parse a config; `what` names it in messages. Raises `InvalidDocument` that names the bad field."""
+        """Parse a config. `what` names it in messages. Raises `InvalidDocument`, which names the bad field."""
         fields = Fields(gojson.decode(data, what, limit_bytes=CONFIG_LIMIT_BYTES), what)
         rootfs = fields.optional_child("rootfs")
         return cls(

@@ -1,4 +1,4 @@
-"""Content checked against its descriptor: whole, or while it streams past."""
+"""Check content against its descriptor: whole, or while it streams."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ Chunk = TypeVar("Chunk", bytes, bytes | bytearray)
 
 
 def check_content(descriptor: Descriptor, data: bytes) -> None:
-    """Raise `SizeMismatch` or `DigestMismatch` unless the data is what the descriptor describes."""
+    """Raise `SizeMismatch` or `DigestMismatch` unless the data fits the descriptor."""
     for _ in checked(descriptor, (data,)):
         pass
 
 
 def checked(descriptor: Descriptor, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Pass chunks on and check size and digest on the way.
+    """Yield the chunks unchanged. Check size and digest after the last one, so read all of them.
 
-    Raises `SizeMismatch` as soon as there is too much, it or `DigestMismatch` after the last chunk: whoever
-    stops early has checked nothing.
+    Raises:
+        SizeMismatch: the content is too long, raised at once, or too short.
+        DigestMismatch: the content has another digest.
     """
     content_hash = hashlib.new(descriptor.digest.algorithm)
     size = 0

@@ -1,7 +1,7 @@
 """Image manifests and image indexes, OCI and Docker schema 2, parsed and written as Go does.
 
-Unknown fields vanish, empty annotations vanish, a missing list of layers is written as null: an image that is
-rewritten has to come out as the format's owner would write it (docs/formats.md, "convert").
+A rewritten image has to equal the format owner's output (docs/formats.md, "convert"). So unknown fields and empty
+annotations vanish, and a missing list of layers is written as null.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.fields import Fields
 
 MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
-"""Registries take manifests of 4 MiB and may refuse larger (OCI distribution spec, Pushing Manifests)."""
+"""Registries accept 4 MiB and may refuse more (OCI distribution spec, "Pushing Manifests")."""
 
 INDEX_LIMIT_BYTES = 4 * 1024 * 1024
-"""An index is put as a manifest is, so the same limit holds. It is enough for some ten thousand entries."""
+"""An index is pushed as a manifest, so the same limit holds: enough for some ten thousand entries."""
 
 SCHEMA_VERSION = 2
 
@@ -28,7 +28,7 @@ SCHEMA_VERSION = 2
 class ImageManifest:
     """An image manifest (OCI image spec, manifest.md).
 
-    `layers` is None when the document has no list at all, which is written as null; an empty list as [].
+    `layers` is None when the document has no list. None is written as null, an empty list as [].
     """
 
     media_type: str = media_types.OCI_MANIFEST
@@ -43,9 +43,9 @@ class ImageManifest:
 
     @classmethod
     def parse(cls, data: bytes, what: str = "image manifest") -> ImageManifest:
-        """Parse a manifest; `what` names it in messages. Raises `InvalidDocument` naming the bad field."""
+        """Parse a manifest. `what` names it in messages. Raises `InvalidDocument`, which names the bad field."""
         fields = _parse_fields(data, what, MANIFEST_LIMIT_BYTES)
-        # A document that is both would be another image to another reader.
+        # Another reader would read a document that is both as another image.
         if media_types.is_index(fields.string("mediaType")) or fields.has("manifests"):
             raise InvalidDocument(f"{what}: an image index, where an image manifest was expected")
         return cls(
@@ -58,7 +58,7 @@ class ImageManifest:
         )
 
     def encode(self) -> bytes:
-        """Write the document: compact, keys in Go's order."""
+        """Return the document as compact JSON with keys in Go's order."""
         members: dict[str, object] = {
             "config": self.config.to_json(),
             "layers": None if self.layers is None else [layer.to_json() for layer in self.layers],
@@ -68,7 +68,10 @@ class ImageManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
-    """An image index (OCI image spec, image-index.md) or Docker manifest list; None as in `ImageManifest`."""
+    """An image index (OCI image spec, image-index.md) or a Docker manifest list.
+
+    `manifests` is None when the document has no list, as in `ImageManifest`.
+    """
 
     media_type: str = media_types.OCI_INDEX
     artifact_type: str = ""
@@ -81,7 +84,7 @@ class ImageIndex:
 
     @classmethod
     def parse(cls, data: bytes, what: str = "image index") -> ImageIndex:
-        """Parse an index; `what` names it in messages. Raises `InvalidDocument` naming the bad field."""
+        """Parse an index. `what` names it in messages. Raises `InvalidDocument`, which names the bad field."""
         fields = _parse_fields(data, what, INDEX_LIMIT_BYTES)
         is_manifest = media_types.is_manifest(fields.string("mediaType"))
         if is_manifest or fields.has("config") or fields.has("layers"):
@@ -95,13 +98,13 @@ class ImageIndex:
         )
 
     def encode(self) -> bytes:
-        """Write the document: compact, keys in Go's order."""
+        """Return the document as compact JSON with keys in Go's order."""
         manifests = None if self.manifests is None else [entry.to_json() for entry in self.manifests]
         return _encode(self, {"manifests": manifests})
 
 
 def sniff_media_type(data: bytes, what: str) -> str:
-    """Tell manifest from index by the document alone. Raises `InvalidDocument` when it is neither."""
+    """Return the media type of a manifest or index by its content. Raises `InvalidDocument` if it is neither."""
     fields = _parse_fields(data, what, MANIFEST_LIMIT_BYTES)
     media_type = fields.string("mediaType")
     if media_types.is_index(media_type) or media_types.is_manifest(media_type):

@@ -1,4 +1,4 @@
-"""Every media type this package knows, and what each is."""
+"""All media types that this package knows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOCI_INDEX_V2 = "application/vnd.amazon.soci.index.v2+json"
 PREFETCH = "application/vnd.amazon.soci.prefetch.v1+json"
 ZTOC = "application/octet-stream"
 REMOVAL = "application/vnd.soci-index.removal.v1"
-"""Artifact type of the list that `remove` keeps while it works; it is gone when that is done."""
+"""The artifact type of the list that `remove` keeps while it works and deletes at its end."""
 
 _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."
@@ -51,32 +51,32 @@ _DOCKER_COMPRESSIONS = {
 
 
 def is_index(media_type: str) -> bool:
-    """Tell whether it is an image index or a Docker manifest list."""
+    """Tell whether the type is that of an image index or a Docker manifest list."""
     return media_type in (OCI_INDEX, DOCKER_MANIFEST_LIST)
 
 
 def is_manifest(media_type: str) -> bool:
-    """Tell whether it is an image manifest."""
+    """Tell whether the type is that of an image manifest."""
     return media_type in (OCI_MANIFEST, DOCKER_MANIFEST)
 
 
 def is_config(media_type: str) -> bool:
-    """Tell whether it is an image config."""
+    """Tell whether the type is that of an image config."""
     return media_type in (OCI_CONFIG, DOCKER_CONFIG)
 
 
 def is_soci_config(media_type: str) -> bool:
-    """Tell whether a config of this type makes its manifest a SOCI index, of either version."""
+    """Tell whether a manifest with a config of this type is a SOCI index of either version."""
     return media_type in (SOCI_INDEX_V1, SOCI_INDEX_V2)
 
 
 def is_layer(media_type: str) -> bool:
-    """Tell whether it is a file system layer, of whatever compression."""
+    """Tell whether the type is that of a file system layer, of any compression."""
     return media_type.startswith(_OCI_LAYER_PREFIX) or _base(media_type) in _DOCKER_COMPRESSIONS
 
 
 def is_foreign(media_type: str) -> bool:
-    """Tell whether it is a layer whose bytes need not lie with the image (foreign, nondistributable)."""
+    """Tell whether the layer may be missing from the image's repository (foreign, nondistributable)."""
     return media_type.startswith(_OCI_FOREIGN_PREFIX) or _base(media_type) in (
         DOCKER_FOREIGN_LAYER,
         DOCKER_FOREIGN_LAYER_GZIP,
@@ -84,19 +84,19 @@ def is_foreign(media_type: str) -> bool:
 
 
 def as_gzip(media_type: str) -> str:
-    """Return the type of the same layer compressed with gzip instead of zstd."""
+    """Return the type of a zstd layer after its recompression to gzip."""
     return media_type.replace("+zstd", "+gzip").replace(".tar.zstd", ".tar.gzip")
 
 
 def is_encrypted(media_type: str) -> bool:
-    """Tell whether the layer is encrypted. `compression_of` tells what it is underneath."""
+    """Tell whether the layer is encrypted. `compression_of` gives the compression underneath."""
     return "encrypted" in media_type.split("+")[1:]
 
 
 def compression_of(media_type: str) -> Compression | None:
     """Return a layer's compression by its media type alone (formats.md 5.1); None if no reader knows the type.
 
-    Suffixes are sorted before the last one is taken, as containerd does, so `+gzip+encrypted` is gzip: ask
+    The last suffix in alphabetical order counts, as in containerd. So `+gzip+encrypted` is gzip: ask
     `is_encrypted` first.
     """
     base, *suffixes = media_type.split("+")

@@ -1,7 +1,7 @@
-"""Platforms: operating system, architecture and variant, and when two of them mean the same.
+"""Platforms: operating system, architecture and variant.
 
-The rules are containerd's (docs/formats.md, "convert"), since its clients pick the manifest and its `convert`
-wrote the platforms that ours has to equal.
+The rules are containerd's (docs/formats.md, "convert"). Its clients pick the manifest by them, and our output
+has to equal that of its `convert`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from soci.errors import InvalidOption
 from soci.oci.fields import Fields
 
 UNKNOWN = "unknown"
-"""What attestations have as operating system and architecture."""
+"""The operating system and the architecture of attestations."""
 
 _WORD = re.compile("[A-Za-z0-9_.-]+")
 
@@ -25,7 +25,7 @@ _ALIASES = {
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
 }
-"""Architecture to its usual name and its variant (None: the variant given)."""
+"""The usual name of an architecture and its variant. None keeps the variant given."""
 
 _VARIANTS = {
     ("amd64", "v1"): "",
@@ -41,7 +41,7 @@ _VARIANTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """The platform a manifest is for (OCI image spec, image-index.md), as written there; "" is absent."""
+    """The platform of a manifest (OCI image spec, image-index.md), as written there. "" is absent."""
 
     os: str
     architecture: str
@@ -53,7 +53,7 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """Read `os/architecture[/variant]` and normalize it. Raises `InvalidOption`.
 
-        As in containerd, arm and arm64 keep the variant they are given, v7 and v8, and get none otherwise.
+        As in containerd, arm/v7 and arm64/v8 keep the variant, but arm and arm64 get none.
         """
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(_WORD.fullmatch(part) for part in parts):
@@ -90,7 +90,7 @@ class Platform:
     def normalized(self) -> Platform:
         """Return the platform under its usual names: aarch64 is arm64, arm64/v8 is arm64, arm is arm/v7.
 
-        An absent operating system is linux, whatever machine this runs on.
+        An absent operating system means linux.
         """
         os = self.os.lower() or "linux"
         architecture, variant = self.architecture.lower(), self.variant.lower()
@@ -104,13 +104,13 @@ class Platform:
         )
 
     def matches(self, other: Platform) -> bool:
-        """Tell whether both mean the same; an older variant that would run as well does not match."""
+        """Tell whether both are the same platform. An older variant that would run, too, does not match."""
         mine, theirs = self.normalized(), other.normalized()
         return (mine.os, mine.architecture, mine.variant) == (theirs.os, theirs.architecture, theirs.variant)
 
     @property
     def is_unknown(self) -> bool:
-        """Whether this marks something that is no image for any machine, such as an attestation."""
+        """Whether the manifest is no image for a machine, but an attestation, for example."""
         return UNKNOWN in (self.os, self.architecture)
 
     def __str__(self) -> str:

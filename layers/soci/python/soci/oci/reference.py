@@ -1,8 +1,8 @@
-"""References to images: where an image lies, and which one there.
+"""References to images: the place and the image in it.
 
-The syntax is that of skopeo and its kin (containers-transports(5)): a transport, a path that ends at the
-first colon, then what selects the image. A digest after `@` is ours; skopeo has no such form for layouts.
-Without a transport it is an image in a registry, written as for Docker; `docker://` may stand before it.
+The syntax is that of skopeo (containers-transports(5)): a transport, a path that ends at the first colon, then
+a tag. We also accept a digest after `@`, which skopeo does not for layouts. A reference without a transport, or
+with `docker://`, is an image in a registry, written as for Docker.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
 MAX_PORT = 65_535
 MAX_NAME_LENGTH = 255
-"""Of host and repository together; some registries refuse more (distribution spec, "Pulling manifests")."""
+"""Of host and repository together. Some registries refuse more (distribution spec, "Pulling manifests")."""
 
 MAX_TAG_LENGTH = 128
 TAG_FORM = f"at most {MAX_TAG_LENGTH} letters, digits and . _ -"
-"""What a registry takes as a tag (distribution spec, "Pulling manifests"), in words for an error message."""
+"""A registry's tags (distribution spec, "Pulling manifests"), in words for an error message."""
 
 _DIGEST_AT_END = re.compile(r"@(sha\d+:[^@/]*)$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]{0,254}")
-"""What an entry of a layout may be called: a ref.name of the image spec or a tag of the distribution spec."""
+"""The name of an entry in a layout: a ref.name of the image spec or a tag of the distribution spec."""
 
 _NAME_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _REGISTRY_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
@@ -42,7 +42,7 @@ _WEB_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _OTHER_TRANSPORTS = frozenset(
     {"containers-storage", "dir", "docker", "docker-daemon", "ostree", "sif", "tarball"}
 )
-"""Of skopeo. Taken for image names they would be looked for on Docker Hub."""
+"""Transports of skopeo. Without this list, they would pass as image names on Docker Hub."""
 
 _REGISTRY_TAG = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_TAG_LENGTH - 1}}}")
 
@@ -66,7 +66,7 @@ class _LayoutRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OciLayoutRef(_LayoutRef):
-    """`oci:DIR[:TAG|@DIGEST]`: an image in an OCI layout, a directory. Neither: the only image there is."""
+    """`oci:DIR[:TAG|@DIGEST]`: an image in an OCI layout, a directory. Without both: its only image."""
 
     def __str__(self) -> str:
         return f"oci:{self.path}{self._suffix()}"
@@ -82,7 +82,7 @@ class OciArchiveRef(_LayoutRef):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerArchiveRef:
-    """`docker-archive:FILE[:NAME:TAG]`: an image in what `docker save` writes; `tag` is NAME:TAG as given."""
+    """`docker-archive:FILE[:NAME:TAG]`: an image in an archive of `docker save`. `tag` is NAME:TAG as given."""
 
     path: Path
     tag: str | None = None
@@ -97,17 +97,17 @@ class DockerArchiveRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryRef:
-    """`[HOST/]NAME[:TAG][@DIGEST]`: an image in a registry. A digest decides; neither: the default tag."""
+    """`[HOST/]NAME[:TAG][@DIGEST]`: an image in a registry. The digest counts; without both: the default tag."""
 
     host: str
-    """With the port, as it is written; Docker Hub is `docker.io`."""
+    """With the port, as written. Docker Hub is `docker.io`."""
     repository: str
     tag: str | None = None
     digest: Digest | None = None
 
     @property
     def name(self) -> str:
-        """The repository with its registry: where the image lies."""
+        """The repository with its registry."""
         return f"{self.host}/{self.repository}"
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ Reference = FileReference | RegistryRef
 
 
 def parse_reference(text: str) -> Reference:
-    """Read a reference. Raises `InvalidReference` that lists what is accepted or says which part is wrong."""
+    """Read a reference. Raises `InvalidReference`, which lists the accepted forms or names the wrong part."""
     transport, _, rest = text.partition(":")
     match transport:
         case "oci":
@@ -150,7 +150,7 @@ def parse_reference(text: str) -> Reference:
 def full_image_name(text: str) -> str:
     """Complete a Docker image name: `app` is `docker.io/library/app:latest`. Raises `InvalidReference`.
 
-    A first component counts as registry only if it looks like a host (a dot, a port, or `localhost`).
+    The first component is the registry if it looks like a host: a dot, a port, or `localhost`.
     """
     host, path = _split_host(text)
     path, _, tag = path.partition(":")
@@ -191,7 +191,7 @@ def _parse_registry_reference(text: str) -> RegistryRef:
 
 
 def _split_host(name: str) -> tuple[str, str]:
-    """Split off the registry, as Docker does: only what looks like a host is one."""
+    """Split off the registry, as Docker does: by whether the first component looks like a host."""
     first, slash, remainder = name.partition("/")
     has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     return (first, remainder) if has_host else (DOCKER_HUB, name)

@@ -4,15 +4,15 @@ gzip layers, little endian, no padding:
 
     offset          bytes   meaning
     0               4       number of checkpoints
-    4               8       span size, as asked for
-    12 + 32785 i    8       compressed bytes consumed, a partly used byte counting as consumed
+    4               8       span size, as requested
+    12 + 32785 i    8       compressed bytes consumed; a partly consumed byte counts
     ... + 8         8       uncompressed bytes produced
-    ... + 16        1       bits of the last consumed byte that are still unread, 0 to 7
-    ... + 17        32768   the uncompressed bytes before this point, zeros in front where there are fewer
+    ... + 16        1       unread bits of the last consumed byte, 0 to 7
+    ... + 17        32768   the uncompressed bytes before this point, padded in front with zeros
 
-Version 1 leaves out the first checkpoint (but counts it): readers take it to be at byte 10, bit 0, output 0.
-The version shows in nothing but the length. Uncompressed layers have a flatbuffer table instead: version
-(int32, always 2), span size (int64), blob size (int64).
+Version 1 does not store the first checkpoint, but counts it. Readers assume byte 10, bit 0, output 0 for it. Only
+the length of the blob shows the version. Uncompressed layers have a flatbuffer table instead: version (int32,
+always 2), span size (int64), blob size (int64).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from soci.errors import InvalidZtoc
 from soci.layer.checkpoint import Checkpoint
 from soci.layer.chunks import WINDOW_BYTES
+from soci.layer.gzip_header import FIXED_BYTES
 from soci.ztoc.flatbuffer import BackwardWriter, Field, TableReader
 
 _HEADER = struct.Struct("<iq")
@@ -30,12 +31,12 @@ _POSITION = struct.Struct("<qqB")
 RECORD_BYTES = _POSITION.size + WINDOW_BYTES
 """17 + 32,768 = 32,785"""
 
-_VERSION_1_FIRST = Checkpoint(10, 0, 0, bytes(WINDOW_BYTES))
+_VERSION_1_FIRST = Checkpoint(FIXED_BYTES, 0, 0, bytes(WINDOW_BYTES))
 _MAX_BITS = 7
 
 
 class CheckpointBlob:
-    """A blob that grows as checkpoints come, so that their windows exist once in memory."""
+    """The blob of a gzip layer. It grows with the checkpoints, so each window is in memory once."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -43,7 +44,7 @@ class CheckpointBlob:
 
     @property
     def size_bytes(self) -> int:
-        """How much has been collected."""
+        """The size of the blob so far."""
         return len(self._data)
 
     def add(self, checkpoint: Checkpoint) -> None:
@@ -53,16 +54,16 @@ class CheckpointBlob:
         self._data += checkpoint.window
 
     def finish(self, span_size_bytes: int) -> bytearray:
-        """Fill in the header and give the blob away."""
+        """Write the header and return the blob, which then belongs to the caller."""
         _HEADER.pack_into(self._data, 0, self.count, span_size_bytes)
         return self._data
 
 
 def decode_gzip_checkpoints(blob: memoryview) -> tuple[Sequence[Checkpoint], int]:
-    """Return the checkpoints of a version 1 or 2 blob (windows as views of it) and the span size in bytes.
+    """Return the checkpoints of a blob of version 1 or 2, and the span size in bytes. Windows are views of the blob.
 
     Raises:
-        InvalidZtoc: the length fits neither version, or a position is impossible.
+        InvalidZtoc: the length fits no version, or a position is impossible.
     """
     if len(blob) < _HEADER.size:
         raise InvalidZtoc(f"checkpoint blob has {len(blob)} bytes, at least {_HEADER.size} are needed")
@@ -92,7 +93,7 @@ def encode_plain_checkpoints(*, span_size_bytes: int, layer_bytes: int) -> bytes
 
 
 def decode_plain_checkpoints(blob: bytes | memoryview) -> tuple[int, int]:
-    """Return span size and layer size in bytes of an uncompressed layer's blob. Raises InvalidZtoc."""
+    """Return the span size and layer size in bytes of an uncompressed layer. Raises InvalidZtoc."""
     table = TableReader.root(blob)
     span_size_bytes, layer_bytes = table.number(1, "q"), table.number(2, "q")
     if span_size_bytes < 1 or layer_bytes < 0:

@@ -1,7 +1,7 @@
-"""The lazy reader's rules, applied to a finished zTOC before anyone else sees it (formats.md 8.3).
+"""The lazy reader's rules, checked on each finished zTOC (formats.md 8.3).
 
-The reference builds zTOCs that its own snapshotter refuses, or, worse, accepts and then reads wrong bytes
-from. A layer that breaks a rule is left out of the index instead.
+The owner's builder makes zTOCs that the owner's snapshotter refuses or, worse, accepts and then reads wrong bytes
+from. We leave a layer out of the index if its zTOC breaks a rule.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _REG, _HARD_LINK = encode_string(b"reg"), encode_string(b"hardlink")
 
 
 def check_ztoc(ztoc: bytes | bytearray, *, head: bytes) -> LeftOut | None:
-    """Return why a lazy reader could not load the layer by this zTOC, or None when it can.
+    """Return why a lazy reader could not load the layer through this zTOC; None if it can.
 
-    `head` is the layer's beginning, at least `gzip_header.MAX_BYTES` of it or all there is.
+    `head` is the start of the layer: `gzip_header.MAX_BYTES` of it, or all of a shorter layer.
 
     Raises:
         InvalidZtoc: the bytes do not decode, or their counts contradict each other.
@@ -32,14 +32,14 @@ def check_ztoc(ztoc: bytes | bytearray, *, head: bytes) -> LeftOut | None:
 
 
 def check_spans(info: CompressionInfo, *, head: bytes) -> LeftOut | None:
-    """Check that the first span follows the gzip header and that no span but the last is empty."""
+    """Check that the first span follows the gzip header, and that only the last span may be empty."""
     if info.algorithm is Compression.GZIP:
         first = info.spans[0]
         if len(info.spans) > 1 and info.spans[1].uncompressed_start == 0:
             return LeftOut(reason=Reason.EMPTY_FIRST_BLOCK)
         header_bytes = gzip_header_bytes(head[: first.start])
         if header_bytes != first.start or first.uncompressed_start:
-            return _unreadable_spans(f"the first span begins at byte {first.start}, not behind a gzip header")
+            return _unreadable_spans(f"the first span begins at byte {first.start}, not after a gzip header")
     for number, span in enumerate(info.spans[:-1]):
         if not (span.start < span.end and span.uncompressed_start < span.uncompressed_end):
             return _unreadable_spans(f"span {number} is empty")
@@ -51,9 +51,9 @@ def _unreadable_spans(detail: str) -> LeftOut:
 
 
 def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
-    """Check what can be told from the tables alone: order, sizes, and hard links' targets.
+    """Check the tables: the order and sizes of entries, and the targets of hard links.
 
-    The reader would sort the entries first; no builder writes them out of order, so that is refused, too.
+    A reader sorts the entries first. We refuse entries out of order, since no builder writes them.
     """
     header_start = 0
     link_targets: set[bytes] = set()
@@ -70,7 +70,7 @@ def _check_files(ztoc: bytes | bytearray) -> LeftOut | None:
 
 
 def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut | None:
-    """Check that each link comes after its target; of the other names none is remembered."""
+    """Check that each link comes after its target. Only the names of targets are kept."""
     seen: set[bytes] = set()
     for row in scan_files(ztoc, slot_count=_SLOTS):
         if _is_type(ztoc, row, _HARD_LINK) and clean_path(read_text(ztoc, row, _LINK_NAME)) not in seen:
@@ -82,9 +82,9 @@ def _check_hard_links(ztoc: bytes | bytearray, targets: set[bytes]) -> LeftOut |
 
 
 def _is_type(ztoc: bytes | bytearray, row: FileRow, type_string: bytes) -> bool:
-    """Compare the type where it lies: this is asked for every file."""
-    position, places, values = row
-    return ztoc.startswith(type_string, position + places[_TYPE] + values[_TYPE])
+    """Compare the type in the buffer, without a copy, since this runs for every file."""
+    table, positions, values = row
+    return ztoc.startswith(type_string, table + positions[_TYPE] + values[_TYPE])
 
 
 def _left_out(reason: Reason, ztoc: bytes | bytearray, row: FileRow) -> LeftOut:

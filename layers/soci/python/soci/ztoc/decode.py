@@ -1,4 +1,4 @@
-"""zTOC bytes as values; the bytes may be hostile (formats.md 1.1 gives the tables and slots)."""
+"""Decode a zTOC. Its bytes may be hostile. formats.md 1.1 lists the tables and slots."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from soci.ztoc.encode import COMPRESSION_CODES
 from soci.ztoc.entries import OPAQUE_MARKER, TYPE_NAMES, XATTR_PREFIX
 from soci.ztoc.flatbuffer import TableReader, read_bytes
 from soci.ztoc.model import VERSION, CompressionInfo, FileEntry, Span, Ztoc
-from soci.ztoc.toc import SLOT_COUNT
-
-_FILE_SLOTS = "IIqqIqIIIIIqqI"
-"""The `struct` code of each slot of FileMetadata; `I` is a reference but for uid and gid."""
+from soci.ztoc.toc import FILE_SLOTS, FILE_VTABLE_BYTES
 
 _UINT16, _INT32, _UINT32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 
 _FILE_BYTES = 64
-"""What an entry takes in the buffer at least, if no two of them are the same table."""
+"""The smallest size of an entry in the buffer, if no two entries share a table."""
 
 _ABSENT = (0,)
 _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
@@ -32,23 +29,20 @@ _TYPES = {name: name.decode() for name in TYPE_NAMES.values()}
 _COMPRESSIONS = {code: compression for compression, code in COMPRESSION_CODES.items()}
 
 _MAX_STRINGS_FACTOR = 4
-"""Strings may be shared in principle, but a buffer whose strings add up to a multiple of it is a bomb."""
+"""Entries may share strings. But if all strings together are this many times larger than the buffer, it is a bomb."""
 
 _XATTR_BYTES = 24
-"""What an Xattr table with two empty strings takes up, and so what it counts at least."""
-
-_MAX_VTABLE_BYTES = 4 + 2 * SLOT_COUNT
-"""Later versions of a table may have more slots; nobody reads them here."""
+"""The size of an Xattr table with two empty strings: what each counts at least."""
 
 _MAX_LAYOUTS = 1024
-"""There are 128 ways to leave out fields and to align the rest."""
+"""Honest zTOCs have at most 128 layouts: the ways to leave fields out and align the rest."""
 
 
 def decode_ztoc(data: bytes | bytearray | memoryview) -> Ztoc:
-    """Return a zTOC as values; the checkpoints' windows are views of `data`.
+    """Return a zTOC as values. The windows of its checkpoints are views of `data`.
 
     Raises:
-        InvalidZtoc: the bytes are no zTOC, or contradict themselves (a count, an enum value, a position).
+        InvalidZtoc: the bytes are not a zTOC, or a count, an enum value or a position is wrong.
     """
     root = TableReader.root(data)
     version = _text(root.string(0))
@@ -65,12 +59,12 @@ def decode_ztoc(data: bytes | bytearray | memoryview) -> Ztoc:
 
 
 def decode_build_tool(data: bytes | bytearray | memoryview) -> str:
-    """Return who made a zTOC. Raises InvalidZtoc as `decode_ztoc` does."""
+    """Return the build tool identifier. Raises InvalidZtoc, as `decode_ztoc`."""
     return _text(TableReader.root(data).string(1))
 
 
 def decode_compression_info(data: bytes | bytearray | memoryview) -> CompressionInfo:
-    """Return spans and checkpoints without the files. Raises InvalidZtoc as `decode_ztoc` does."""
+    """Return spans and checkpoints, without the files. Raises InvalidZtoc, as `decode_ztoc`."""
     root = TableReader.root(data)
     info = root.table(5)
     algorithm = _algorithm(info.number(0, "b", default=COMPRESSION_CODES[Compression.GZIP]))
@@ -96,15 +90,18 @@ def decode_compression_info(data: bytes | bytearray | memoryview) -> Compression
 
 
 FileRow = tuple[int, tuple[int, ...], tuple[int, ...]]
-"""A file table before its strings are read: its position; where in it each slot lies, 0 when it is absent; the
-slots' numbers, which for a string are the distance from the field to it. A plain tuple, as one is made per file."""
+"""A file table with its strings still unread: the table's position; the position of each slot in the table, 0 if
+absent; the value of each slot, which for a string is its distance from the field. A plain tuple is cheap, and there
+is one per file."""
 
 
-def scan_files(data: bytes | bytearray | memoryview, *, slot_count: int = SLOT_COUNT) -> Iterator[FileRow]:
-    """Yield the first slots of the file tables in order, at a fraction of what whole entries cost.
+def scan_files(
+    data: bytes | bytearray | memoryview, *, slot_count: int = len(FILE_SLOTS)
+) -> Iterator[FileRow]:
+    """Yield the first slots of the file tables in order, which is far cheaper than whole entries.
 
     Raises:
-        InvalidZtoc: a table leads out of the zTOC, or its fields overlap.
+        InvalidZtoc: a table lies outside the zTOC, or its fields overlap.
     """
     layouts: dict[int, _Layout] = {}
     for position in TableReader.root(data).table(4).references(0):
@@ -116,22 +113,22 @@ def scan_files(data: bytes | bytearray | memoryview, *, slot_count: int = SLOT_C
             if layout is None:
                 if len(layouts) >= _MAX_LAYOUTS:
                     layouts.clear()
-                vtable_bytes = min(_UINT16.unpack_from(data, vtable)[0], _MAX_VTABLE_BYTES)
+                vtable_bytes = min(_UINT16.unpack_from(data, vtable)[0], FILE_VTABLE_BYTES)
                 layout = layouts[vtable] = _layout(bytes(data[vtable : vtable + vtable_bytes]), slot_count)
-            yield position, layout.places, layout.pick(layout.unpack(data, position) + _ABSENT)
+            yield position, layout.positions, layout.pick(layout.unpack(data, position) + _ABSENT)
         except struct.error:
-            raise InvalidZtoc(f"file table at byte {position} leads out of the zTOC") from None
+            raise InvalidZtoc(f"file table at byte {position} lies outside the zTOC") from None
 
 
 def read_text(data: bytes | bytearray | memoryview, row: FileRow, slot: int) -> bytes:
-    """Return one string of a file table; empty where it is absent. Raises InvalidZtoc."""
-    position, places, values = row
-    place = places[slot]
-    if not place:
+    """Return one string of a file table; empty if absent. Raises InvalidZtoc."""
+    table, positions, values = row
+    position = positions[slot]
+    if not position:
         return b""
-    start = position + place + values[slot] + 4
+    start = table + position + values[slot] + 4
     if start > len(data):
-        raise InvalidZtoc(f"file table at byte {position} has a string at byte {start - 4} of {len(data)}")
+        raise InvalidZtoc(f"file table at byte {table} has a string at byte {start - 4} of {len(data)}")
     end = start + int(_UINT32.unpack_from(data, start - 4)[0])
     if end > len(data):
         raise InvalidZtoc(f"string at byte {start - 4} reaches byte {end} of {len(data)}")
@@ -139,7 +136,7 @@ def read_text(data: bytes | bytearray | memoryview, row: FileRow, slot: int) -> 
 
 
 def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
-    """Yield the table of contents, in tar order. Raises InvalidZtoc."""
+    """Yield the table of contents in tar order. Raises InvalidZtoc."""
     string_bytes = 0
     for row in scan_files(data):
         name, type_, link, user, group, time = (read_text(data, row, slot) for slot in (0, 1, 4, 8, 9, 10))
@@ -170,7 +167,7 @@ def decode_files(data: bytes | bytearray | memoryview) -> Iterator[FileEntry]:
 
 
 def decode_needs_xattrs(data: bytes | bytearray | memoryview) -> bool:
-    """Tell whether a file has extended attributes or marks a directory as opaque. Raises InvalidZtoc."""
+    """Tell whether a file has extended attributes, or marks a directory as opaque. Raises InvalidZtoc."""
     return any(
         read_text(data, row, 0).endswith(OPAQUE_MARKER)
         or any(key.startswith(XATTR_PREFIX) for key, _ in _xattrs(data, row))
@@ -181,39 +178,39 @@ def decode_needs_xattrs(data: bytes | bytearray | memoryview) -> bool:
 class _Layout(NamedTuple):
     unpack: Callable[[bytes | bytearray | memoryview, int], tuple[int, ...]]
     pick: Callable[[tuple[int, ...]], tuple[int, ...]]
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 def _layout(vtable: bytes, slot_count: int) -> _Layout:
-    """Turn a vtable into one unpacking of all fields; `pick` puts them in slot order, 0 for absent ones."""
+    """Turn a vtable into one `unpack` of all fields. `pick` puts them in slot order, 0 for absent ones."""
     count = min((len(vtable) - 4) // 2, slot_count)
     if len(vtable) < 4:
         raise InvalidZtoc(f"file vtable of {len(vtable)} bytes is too short")
-    places = struct.unpack_from(f"<{count}H", vtable, 4) + (0,) * (slot_count - count)
-    order = sorted((place, slot) for slot, place in enumerate(places) if place)
+    positions = struct.unpack_from(f"<{count}H", vtable, 4) + (0,) * (slot_count - count)
+    order = sorted((position, slot) for slot, position in enumerate(positions) if position)
     format_, at = "<", 0
-    for place, slot in order:
-        if place < at:
+    for position, slot in order:
+        if position < at:
             raise InvalidZtoc("fields of a file table overlap")
-        format_ += f"{place - at}x{_FILE_SLOTS[slot]}"
-        at = place + struct.calcsize("<" + _FILE_SLOTS[slot])
+        format_ += f"{position - at}x{FILE_SLOTS[slot]}"
+        at = position + struct.calcsize("<" + FILE_SLOTS[slot])
     indices = {slot: index for index, (_, slot) in enumerate(order)}
     pick = operator.itemgetter(*(indices.get(slot, len(order)) for slot in range(slot_count)))
-    return _Layout(struct.Struct(format_).unpack_from, pick, places)
+    return _Layout(struct.Struct(format_).unpack_from, pick, positions)
 
 
 def _xattrs(data: bytes | bytearray | memoryview, row: FileRow) -> Iterator[tuple[bytes, bytes]]:
-    position, places, values = row
-    place = places[13]
-    if not place:
+    table, positions, values = row
+    position = positions[13]
+    if not position:
         return
-    vector = position + place + values[13]
+    vector = table + position + values[13]
     content = read_bytes(data, vector, element_bytes=4)
     if len(content) > len(data) // 4:
         raise InvalidZtoc(f"xattr vector at byte {vector} is larger than its content can be")
     for index, (distance,) in enumerate(_UINT32.iter_unpack(content)):
-        table = TableReader(data, vector + 4 + 4 * index + distance)
-        yield table.string(0), table.string(1)
+        xattr = TableReader(data, vector + 4 + 4 * index + distance)
+        yield xattr.string(0), xattr.string(1)
 
 
 def _gzip_spans(

@@ -1,4 +1,4 @@
-"""A zTOC as bytes, in the order in which the reference creates its parts (formats.md 1.3).
+"""Encode a zTOC. Its parts stand in the order of the owner's builder (formats.md 1.3).
 
 Front to back: root reference, Ztoc table, CompressionInfo table, span digests, checkpoint blob, TOC table
 with the vector of files, file blocks (soci.ztoc.toc), build tool identifier, version.
@@ -15,7 +15,7 @@ from soci.ztoc.model import VERSION
 from soci.ztoc.toc import TocWriter
 
 COMPRESSION_CODES = {Compression.GZIP: 1, Compression.UNCOMPRESSED: 2}
-"""The zTOC's enum of compression algorithms (formats.md 1.1)."""
+"""The zTOC's codes of compressions (formats.md 1.1)."""
 
 
 def encode_ztoc(
@@ -30,8 +30,8 @@ def encode_ztoc(
 ) -> bytearray:
     """Return the finished zTOC.
 
-    `checkpoints` is the blob of soci.ztoc.checkpoints, `span_digests` are raw SHA-256 values. Checkpoints and
-    file tables make up a zTOC; the larger of them becomes the result in place, only the smaller is copied.
+    `checkpoints` is the blob of soci.ztoc.checkpoints. `span_digests` are raw SHA-256 values. Checkpoints and file
+    tables make up nearly all of a zTOC. The result grows from the larger of the two, and only the smaller is copied.
     """
     version = encode_string(VERSION.encode())
     tool = encode_string(build_tool_identifier.encode())
@@ -39,7 +39,7 @@ def encode_ztoc(
     files, tables = toc.finish(len(behind))
     version_at, tool_at = len(version), len(behind)
 
-    # The tables of files have 8-byte fields; whatever else is aligned, the writer sees for itself.
+    # The file tables have fields of 8 bytes, which the writer does not see. It aligns all else by itself.
     writer = BackwardWriter(len(behind) + len(files), min_align=8 if tables else 4)
     vector = writer.reference_vector(array("Q", map(writer.offset.__sub__, tables)))
     toc_at = writer.table([Field(0, "R", vector)], slot_count=1)
@@ -56,7 +56,7 @@ def encode_ztoc(
         Field(2, "R", digests_at),
         Field(3, "R", checkpoints_at),
     ]
-    if compression is not Compression.GZIP:  # gzip is the default, which is never written
+    if compression is not Compression.GZIP:  # the default is never written
         info.append(Field(0, "b", COMPRESSION_CODES[compression]))
     info_at = writer.table(_without_defaults(info), slot_count=4)
     root = [

@@ -1,4 +1,4 @@
-"""How a zTOC says what the tar says of an entry: names of types, times, owners (formats.md 1.4)."""
+"""Convert an entry of a tar to one of a zTOC: types, times, owners (formats.md 1.4)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ XATTR_PREFIX = b"SCHILY.xattr."
 OPAQUE_MARKER = b".wh..wh..opq"
 
 UINT32_MASK = 0xFFFF_FFFF
-"""User and group ids are cut to 32 bits."""
+"""A zTOC keeps 32 bits of a user or group id."""
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic is in UTC, a zone would only slow it down
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic is in UTC, and a zone would slow it down
 _YEAR_0, _YEAR_1, _YEAR_10000 = -62_167_219_200, -62_135_596_800, 253_402_300_800
 _SECONDS_IN_400_YEARS = 146_097 * 86_400
 
 
 def file_entry_of(entry: TarEntry) -> FileEntry:
-    """Return a tar's entry as its zTOC gives it."""
+    """Return the zTOC's entry for an entry of the tar."""
     shared = entry.attributes
     return FileEntry(
         name=entry.name,
@@ -50,9 +50,9 @@ def file_entry_of(entry: TarEntry) -> FileEntry:
 
 
 def format_time(seconds: int, nanoseconds: int) -> bytes:
-    """Return RFC 3339 text in UTC, as Go marshals a time; empty outside the years 0 to 9999."""
+    """Return a time as RFC 3339 in UTC, as Go does; empty outside the years 0 to 9999."""
     shift = 0
-    if _YEAR_0 <= seconds < _YEAR_1:  # Python's calendar begins with the year 1; 400 years repeat
+    if _YEAR_0 <= seconds < _YEAR_1:  # Python's calendar begins with the year 1, and repeats every 400 years
         shift = 400
         seconds += _SECONDS_IN_400_YEARS
     if not _YEAR_1 <= seconds < _YEAR_10000:

@@ -1,13 +1,12 @@
-"""Bytes of a layer, read back through its zTOC: fetch a span, check its digest, inflate from its checkpoint.
+"""Read a layer through its zTOC: fetch a span, check its digest, inflate from its checkpoint.
 
     span     0             1                  2
     layer    [header][.....|.........|trailer][header][......|trailer]
     inflate          raw, resumed at each checkpoint │ gzip from here on
 
-A span begins inside a member, so it is inflated as raw deflate data. When that member ends inside the span,
-the inflater for whole gzip files takes over behind the trailer: it reads further headers as liberally as zlib
-does, and checks the members' checksums. The zTOC may be hostile: nothing is inflated beyond what a span says
-it holds.
+A span begins inside a member, so it is inflated as raw deflate data. If the member ends inside the span, an
+inflater for gzip continues after the trailer. That inflater accepts the same headers as zlib and checks the
+checksums of the further members. The zTOC may be hostile: a span is never inflated beyond its stated size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,16 @@ from collections.abc import Callable, Iterator
 
 from soci.errors import DigestMismatch, InvalidZtoc, SizeMismatch
 from soci.layer.checkpoint import Checkpoint
-from soci.layer.inflate import BUF_ERROR, NO_FLUSH, OK, STREAM_END, Engine, Inflater, default_engine
+from soci.layer.inflate import (
+    BUF_ERROR,
+    NO_FLUSH,
+    OK,
+    RAW_WINDOW_BITS,
+    STREAM_END,
+    Engine,
+    Inflater,
+    default_engine,
+)
 from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
 from soci.ztoc.model import CompressionInfo, FileEntry, Span
@@ -27,27 +35,25 @@ Fetch = Callable[[int, int], bytes]
 """Reads bytes [start, end) of the compressed layer."""
 
 PIECE_BYTES = 1 << 20
-"""Output comes in pieces of at most this size."""
+"""The largest piece of output."""
 
 MAX_SPAN_BYTES = 1 << 30
-"""A span is fetched whole. Most have some MiB; old tools put all members but the first into a single one."""
+"""The largest span, since spans are fetched whole. Most have some MiB. Old tools put all later members into one."""
 
 _TRAILER_BYTES = 8
-_RAW = -15
-"""Window bits for deflate data without any header."""
 
 
 class SpanReader:
-    """Reads a layer through the spans that cover what is asked for.
+    """Reads the requested part of a layer through its spans.
 
-    `fetch` reads a range of the layer, `name` stands for it in messages. Memory: one span's compressed bytes
-    and one piece. The last span is kept with its inflater, so reading forwards, file by file, fetches and
+    `fetch` reads a range of the layer, and `name` stands for the layer in messages. Memory holds one compressed
+    span and one piece. The last span stays in memory with its inflater, so reading files in order fetches and
     inflates each span once.
 
     Raises (all methods, while their result is iterated):
-        InvalidZtoc: a span gives less or more than it should, or cannot be inflated from its checkpoint.
-        DigestMismatch: the bytes fetched are not those that the zTOC was made of.
-        SizeMismatch: the layer ends before the span does.
+        InvalidZtoc: a span has another size than its zTOC says, or cannot be inflated from its checkpoint.
+        DigestMismatch: the fetched bytes have another digest than the span.
+        SizeMismatch: the layer ends before the span.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class SpanReader:
         self._stream: _GzipSpan | _PlainSpan | None = None
 
     def read_file(self, entry: FileEntry) -> Iterator[bytes]:
-        """Yield a file's content; only regular files have any (a hard link's lies at its target)."""
+        """Yield the content of a regular file. Other entries have none; a hard link's is at its target."""
         if entry.type == "reg":
             yield from self.read_range(
                 entry.uncompressed_offset, entry.uncompressed_offset + entry.uncompressed_size
@@ -72,7 +78,7 @@ class SpanReader:
         """Yield bytes [start, end) of the uncompressed layer."""
         total = self._info.spans[-1].uncompressed_end if self._info.spans else 0
         if not 0 <= start <= end <= total:
-            raise InvalidZtoc(f"{self._name}: bytes {start} to {end} do not lie within its {total} bytes")
+            raise InvalidZtoc(f"{self._name}: bytes {start} to {end} lie outside its {total} bytes")
         while start < end:
             number = max(0, bisect_right(self._starts, start) - 1)
             piece = self._read(number, start, min(end, self._info.spans[number].uncompressed_end))
@@ -80,33 +86,33 @@ class SpanReader:
             yield piece
 
     def read_span(self, number: int) -> Iterator[bytes]:
-        """Yield all that a span holds, after a check of its digest.
+        """Check a span's digest and yield its content.
 
-        A span but the last must give exactly what it says; behind the last may lie the tar's padding.
+        A span must have exactly its stated size. After the last one, the tar's padding may follow.
         """
         span = self._info.spans[number]
-        self._seek(number, span.uncompressed_start)
+        self._stream_at(number, span.uncompressed_start)
         start = span.uncompressed_start
         while start < span.uncompressed_end:
             piece = self._read(number, start, span.uncompressed_end)
             start += len(piece)
             yield piece
         is_last = number == len(self._info.spans) - 1
-        if not is_last and self._seek(number, span.uncompressed_end).read(1):
-            raise InvalidZtoc(f"{self._name}: span {number} gives more bytes than its zTOC says")
+        if not is_last and self._stream_at(number, span.uncompressed_end).read(1):
+            raise InvalidZtoc(f"{self._name}: span {number} has more bytes than its zTOC says")
 
     def _read(self, number: int, start: int, end: int) -> bytes:
-        piece = self._seek(number, start).read(end - start)
+        piece = self._stream_at(number, start).read(end - start)
         if not piece:
             raise InvalidZtoc(f"{self._name}: span {number} ends at byte {start}, want {end}")
         return piece
 
-    def _seek(self, number: int, position: int) -> _GzipSpan | _PlainSpan:
-        """Return the span's stream, at this position of the uncompressed layer."""
+    def _stream_at(self, number: int, position: int) -> _GzipSpan | _PlainSpan:
+        """Return the stream of a span, moved to a position of the uncompressed layer."""
         stream = self._stream
         if stream is None or number != self._number or position < stream.position:
             data = stream.data if stream is not None and number == self._number else self._fetch_span(number)
-            self._stream = None  # frees the old span if the new one cannot be opened
+            self._stream = None  # frees the old span, even if the new one cannot be opened
             self._stream = stream = self._open(number, data)
             self._number = number
         while stream.position < position:
@@ -138,7 +144,7 @@ class SpanReader:
 
 
 class _PlainSpan:
-    """A span of an uncompressed layer; see `_GzipSpan`."""
+    """A span of an uncompressed layer, with the methods of `_GzipSpan`."""
 
     def __init__(self, span: Span, data: bytes) -> None:
         self.data = data
@@ -153,7 +159,7 @@ class _PlainSpan:
 
 
 class _GzipSpan:
-    """A span that is being inflated: `position` is that of the next byte `read` gives."""
+    """A span while it is inflated. `position` is that of the next byte to read."""
 
     def __init__(self, span: Span, data: bytes, checkpoint: Checkpoint, *, engine: Engine, name: str) -> None:
         self.data = data
@@ -161,8 +167,8 @@ class _GzipSpan:
         self._name = name
         self._engine = engine
         self._in_member = self._is_raw = True
-        self._inflater = Inflater(engine, window_bits=_RAW)
-        # The first byte may belong to two spans: the block that starts in it has its upper bits.
+        self._inflater = Inflater(engine, window_bits=RAW_WINDOW_BITS)
+        # Two spans may share the first byte. The upper bits belong to the block that starts in it.
         bits = checkpoint.bits
         self._inflater.resume(bytes(checkpoint.window), bits=bits, value=data[0] >> (8 - bits) if bits else 0)
         taken = 1 if bits else 0
@@ -172,7 +178,7 @@ class _GzipSpan:
         self._inflater.stream.avail_in = len(data) - taken
 
     def read(self, room: int) -> bytes:
-        """Return the next bytes, at most `room` and at most a piece; none when the span is used up."""
+        """Return the next bytes, at most `room` and at most a piece; empty at the end of the span."""
         buffer = ctypes.create_string_buffer(min(room, PIECE_BYTES))
         self._inflater.stream.next_out = ctypes.addressof(buffer)
         self._inflater.stream.avail_out = len(buffer)
@@ -184,14 +190,14 @@ class _GzipSpan:
                 break
             elif status != OK:
                 raise InvalidZtoc(
-                    f"{self._name} is damaged behind byte {self.position}: {self._inflater.message(status)}"
+                    f"{self._name} is damaged after byte {self.position}: {self._inflater.message(status)}"
                 )
         written = len(buffer) - self._inflater.stream.avail_out
         self.position += written
         return ctypes.string_at(buffer, written)
 
     def _start_member(self) -> bool:
-        """Go on to the next gzip member, if there is one."""
+        """Continue with the next gzip member. Returns False if there is none."""
         before = self._inflater.stream
         if self._is_raw:
             skipped = min(before.avail_in, _TRAILER_BYTES)

@@ -1,7 +1,7 @@
-"""The part of FlatBuffers that a zTOC needs, with the byte order of Go's builder (formats.md 1.2).
+"""The part of FlatBuffers that a zTOC needs, laid out as by Go's builder (formats.md 1.2).
 
-A buffer grows from its end to its front; an *offset* is the number of bytes behind a thing, so it stays valid
-while more is put in front. All numbers are little endian.
+A buffer grows from its end to its front. An *offset* counts the bytes from an object to the end of the buffer, so it
+stays valid while the buffer grows. All numbers are little endian.
 
     string         uint32 length, bytes, NUL, zeros up to a multiple of 4
     vector         uint32 count, elements
@@ -23,14 +23,14 @@ from typing import NamedTuple
 from soci.errors import InvalidZtoc
 
 SIZE_BYTES = 4
-"""A length, a reference and the link from a table to its vtable."""
+"""The size of a length, of a reference, and of the link from a table to its vtable."""
 
 _UINT32 = struct.Struct("<I")
 _STRING_ENDS = (b"\0\0\0\0", b"\0\0\0", b"\0\0", b"\0")
 
 
 class Field(NamedTuple):
-    """A table field to write: its slot, its `struct` code (`R` for a reference) and its value."""
+    """A field of a table: its slot, its `struct` code (`R` is a reference) and its value."""
 
     slot: int
     code: str
@@ -41,12 +41,12 @@ _FIELD_BYTES = {"R": 4, "b": 1, "i": 4, "I": 4, "q": 8}
 
 
 def encode_string(data: bytes) -> bytes:
-    """Return a string as it stands in the buffer when what follows is 4-byte aligned."""
+    """Return a string as in the buffer, padded for a following part that is aligned to 4 bytes."""
     return _UINT32.pack(len(data)) + data + _STRING_ENDS[len(data) & 3]
 
 
 def encode_vtable(table_bytes: int, slots: Sequence[int]) -> bytes:
-    """Return a vtable; `slots` hold each field's position in its table, 0 for an absent one."""
+    """Return a vtable. `slots` holds the position of each field in its table, 0 if absent."""
     count = len(slots)
     while count and not slots[count - 1]:
         count -= 1
@@ -54,7 +54,7 @@ def encode_vtable(table_bytes: int, slots: Sequence[int]) -> bytes:
 
 
 class BackwardWriter:
-    """Writes parts of a buffer from back to front; `offset` bytes of it exist already."""
+    """Writes parts of a buffer from back to front. `offset` bytes exist already."""
 
     def __init__(self, offset: int = 0, *, min_align: int = 1) -> None:
         self.offset = offset
@@ -63,17 +63,17 @@ class BackwardWriter:
         self._vtables: dict[bytes, int] = {}
 
     def take(self) -> bytes:
-        """Return what was written since the last call, front first."""
+        """Return the bytes written since the last call, front first."""
         data = b"".join(reversed(self._parts))
         self._parts.clear()
         return data
 
     def skip(self, size_bytes: int) -> None:
-        """Count bytes that stand in front of all written so far but are kept elsewhere."""
+        """Count bytes that stand in front of all bytes so far, but are kept elsewhere."""
         self.offset += size_bytes
 
     def align(self, size: int, following: int = 0) -> None:
-        """Put zeros in front so that after `following` more bytes the offset is a multiple of `size`."""
+        """Add zeros, so that after `following` more bytes the offset is a multiple of `size`."""
         self._min_align = max(self._min_align, size)
         self._put(bytes(-(self.offset + following) % size))
 
@@ -84,20 +84,20 @@ class BackwardWriter:
         return self.offset
 
     def reference_vector(self, targets: Sequence[int]) -> int:
-        """Write references to `targets` (offsets), in order."""
+        """Write a vector of references to `targets`, which are offsets."""
         self.align(4, 4 * len(targets))
         last = self.offset + 4 * len(targets)
         references = array("I", map(operator.sub, range(last, self.offset, -4), targets))
-        self._put(references.tobytes())  # in native order: every platform of ours is little endian
+        self._put(references.tobytes())  # native order: all our platforms are little endian
         self.uint32(len(targets))
         return self.offset
 
     def uint32(self, value: int) -> None:
-        """Write a number that needs no alignment of its own."""
+        """Write a number without aligning it."""
         self._put(_UINT32.pack(value))
 
     def table(self, fields: Iterable[Field], *, slot_count: int) -> int:
-        """Write a table with its fields in the given order, sharing an equal vtable written before."""
+        """Write a table with its fields in the given order. Equal vtables are written once."""
         start = self.offset
         positions = [0] * slot_count
         for field in fields:
@@ -121,7 +121,7 @@ class BackwardWriter:
         return table
 
     def finish(self, root: int) -> bytes:
-        """Write the reference to the root table and return what was written since the last `take`."""
+        """Write the reference to the root table. Return the bytes written since the last `take`."""
         self.align(self._min_align, 4)
         self.uint32(self.offset + 4 - root)
         return self.take()
@@ -132,10 +132,10 @@ class BackwardWriter:
 
 
 class TableReader:
-    """Reads one table of a buffer that may be hostile: every position is checked before it is used.
+    """Reads one table of a buffer. The buffer may be hostile, so every position is checked before use.
 
-    Raises:
-        InvalidZtoc: from every method, when a reference leads out of the buffer.
+    Raises (all methods):
+        InvalidZtoc: a reference leads out of the buffer.
     """
 
     __slots__ = ("_buffer", "_position", "_slot_count", "_vtable")
@@ -155,22 +155,22 @@ class TableReader:
         return cls(buffer, read_reference(buffer, 0))
 
     def number(self, slot: int, code: str, default: int = 0) -> int:
-        """Return a number field by its `struct` code, or the default where it is absent."""
+        """Return the number in a field, by its `struct` code; the default if absent."""
         at = self._field(slot)
         return self._unpack("<" + code, at) if at else default
 
     def string(self, slot: int) -> bytes:
-        """Return a string or byte vector; empty where it is absent."""
+        """Return a string or byte vector; empty if absent."""
         at = self._field(slot)
         return bytes(read_bytes(self._buffer, read_reference(self._buffer, at))) if at else b""
 
     def view(self, slot: int) -> memoryview:
-        """Return a byte vector without copying it."""
+        """Return a byte vector as a view; empty if absent."""
         at = self._field(slot)
         return read_bytes(self._buffer, read_reference(self._buffer, at)) if at else memoryview(b"")
 
     def references(self, slot: int) -> list[int]:
-        """Return the positions that a vector of references leads to; empty where it is absent."""
+        """Return the targets of a vector of references, as positions; empty if absent."""
         at = self._field(slot)
         if not at:
             return []
@@ -182,14 +182,14 @@ class TableReader:
         ]
 
     def table(self, slot: int) -> TableReader:
-        """Return the table that a reference field leads to."""
+        """Return the target table of a reference field."""
         at = self._field(slot)
         if not at:
-            raise InvalidZtoc(f"flatbuffer table at byte {self._position} lacks the table of slot {slot}")
+            raise InvalidZtoc(f"flatbuffer table at byte {self._position} has no table in slot {slot}")
         return TableReader(self._buffer, read_reference(self._buffer, at))
 
     def _field(self, slot: int) -> int:
-        # Looked up when it is asked for: a hostile vtable has 32,765 slots, shared by any number of tables.
+        # Slots are read one by one: a hostile vtable has 32,765 of them, and any number of tables share it.
         inside = self._unpack("<H", self._vtable + 4 + 2 * slot) if slot < self._slot_count else 0
         return self._position + inside if inside else 0
 
@@ -201,7 +201,7 @@ class TableReader:
 
 
 def read_reference(buffer: bytes | bytearray | memoryview, at: int) -> int:
-    """Return the position that the reference at `at` leads to; it is at least `at`. Raises InvalidZtoc."""
+    """Return the target of the reference at `at`, as a position not before `at`. Raises InvalidZtoc."""
     if not 0 <= at <= len(buffer) - SIZE_BYTES:
         raise InvalidZtoc(f"flatbuffer leads to byte {at}, but has {len(buffer)}")
     return at + int(_UINT32.unpack_from(buffer, at)[0])

@@ -1,11 +1,10 @@
-"""One layer in, one zTOC out, in one pass.
+"""Build the zTOC of a layer in one pass.
 
     feed ─> inflate, checkpoints ─┬─> chunks ─────────> tar entries ─> file tables   (a thread)
             (the caller's thread) └─> bytes and cuts ─> layer and span digests        (a thread)
 
-Bytes, chunks and results only ever move to the right. Inflating and hashing free the GIL, so the three share
-two cores well; the queues between them are short, so memory does not depend on the layer's size but for the
-zTOC itself.
+Data only moves to the right. Inflating and hashing free the GIL, so the three threads share two cores well. The
+queues between them are short, so memory does not grow with the layer, except for the zTOC itself.
 """
 
 from __future__ import annotations
@@ -33,14 +32,13 @@ from soci.ztoc.model import MAX_ZTOC_BYTES, IndexedLayer, LayerTask
 from soci.ztoc.toc import TocWriter
 
 PIECE_BYTES = 2 << 20
-"""Layers are worked on in pieces of this size: smaller ones are gathered, larger ones are cut."""
+"""The size of the pieces to work on. Smaller ones are gathered, larger ones are cut."""
 
 
 class LayerIndexer:
-    """Builds the zTOC of one layer: `feed` all its bytes, then `finish`; the `with` block ends its threads.
+    """Builds the zTOC of one layer: `feed` all its bytes, then `finish`. The `with` block ends the threads.
 
-    `engine` is the inflate implementation, `piece_bytes` how much is worked on at a time; the result does not
-    depend on them.
+    `engine` is the inflate library, and `piece_bytes` the size of a piece. Neither changes the result.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class LayerIndexer:
         self._hashes.worker.stop()
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take in the next bytes of the layer, any number of them.
+        """Take the next bytes of the layer, any number of them.
 
         Raises:
             SizeMismatch: the layer is longer than its descriptor says.
@@ -96,16 +94,16 @@ class LayerIndexer:
         self._gathered += rest
 
     def finish(self) -> IndexedLayer | LeftOut:
-        """Return the zTOC, checked against the reader's rules, or the reason why the layer gets none.
+        """Return the zTOC, checked by the reader's rules, or the reason why the layer gets none.
 
         Raises:
-            DigestMismatch, SizeMismatch: these are not the bytes that the descriptor promises.
-            DamagedLayer: they are, but the gzip or tar stream is broken.
+            DigestMismatch, SizeMismatch: the bytes do not match the descriptor.
+            DamagedLayer: the bytes match, but the gzip or tar stream is broken.
         """
         try:
             return self._finish()
         except DamagedLayer as error:
-            if self._task.expected_digest is None:  # then the caller knows what it fed
+            if self._task.expected_digest is None:  # the caller knows the layer's name
                 raise
             raise type(error)(f"{self._name}: {error}") from None
 
@@ -145,7 +143,7 @@ class LayerIndexer:
         self._head += piece[: gzip_header.MAX_BYTES - len(self._head)]
         cuts: list[Cut] = []
         if self._damage is None:
-            # A damaged layer is still read to its end: whether its digest is right tells whose fault it is.
+            # A damaged layer is still read to its end. Its digest tells whether the layer or the download is wrong.
             try:
                 for chunk in self._reader.feed(piece):
                     self._files.worker.put(chunk)
@@ -155,7 +153,7 @@ class LayerIndexer:
         self._hashes.worker.put((piece, cuts))
 
     def _take_cuts(self, piece_bytes: int) -> list[Cut]:
-        """Tell where spans begin in the piece just read, and keep its checkpoints."""
+        """Return the starts of spans in the piece just read, and keep its checkpoints."""
         if isinstance(self._reader, GzipReader):
             checkpoints = self._reader.checkpoints
             self._reader.checkpoints = []
@@ -174,7 +172,7 @@ class LayerIndexer:
             raise SizeMismatch(f"{self._name} has {self._fed_bytes} bytes, want {expected_bytes}")
         digest = self._hashes.layer_digest()
         if expected_digest is not None and digest != expected_digest:
-            raise DigestMismatch(f"{self._name} hashes to {digest}: its bytes are not those that were pushed")
+            raise DigestMismatch(f"{self._name} hashes to {digest}: its bytes are not the pushed ones")
         return digest
 
     def _assemble(self, layer_digest: Digest, tar_bytes: int) -> IndexedLayer | LeftOut:
@@ -211,7 +209,7 @@ class LayerIndexer:
 
 
 class _FileCollector:
-    """The thread that turns chunks into file tables."""
+    """The thread that reads the tar and writes the file tables."""
 
     def __init__(self, ring: Ring) -> None:
         self.count = 0
@@ -229,7 +227,7 @@ class _FileCollector:
 
 
 class _Hashes:
-    """The thread that hashes the layer as a whole and by span."""
+    """The thread that hashes the layer and its spans."""
 
     def __init__(self, task: LayerTask) -> None:
         self._algorithm = task.expected_digest.algorithm if task.expected_digest else "sha256"

@@ -1,4 +1,4 @@
-"""What a zTOC says, as values (formats.md 1)."""
+"""A zTOC and its layer as values (formats.md 1)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 
 VERSION = "0.9"
-"""The only zTOC version there is."""
+"""The only version of a zTOC."""
 
 MAX_ZTOC_BYTES = 1 << 30
-"""FlatBuffers' signed 32-bit links end at 2 GiB. Millions of files or spans are no layer, they are an attack:
-a megabyte of names or a gigabyte of zeros takes a thousandth of that when it is compressed."""
+"""FlatBuffers' signed 32-bit links end at 2 GiB. A layer with millions of files or spans is an attack: names or zeros
+compress to a thousandth of their size."""
 
 
 class FileEntry(NamedTuple):
-    """One entry of the table of contents. Names are raw bytes as in the tar: `./` and a trailing `/` stay."""
+    """One entry of the table of contents. Names are raw bytes as in the tar, with `./` and a trailing `/`."""
 
     name: bytes
     type: str
     """reg, dir, hardlink, symlink, char, block or fifo."""
     uncompressed_offset: int
-    """Of the first data byte in the uncompressed layer."""
+    """The position of the first data byte in the uncompressed layer."""
     uncompressed_size: int
     link_name: bytes
     mode: int
@@ -43,7 +43,7 @@ class FileEntry(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What one ranged read fetches, and what comes out of it; both ranges are half open, in bytes."""
+    """A range of the compressed layer, and the same in the uncompressed layer. Both are half open, in bytes."""
 
     start: int
     end: int
@@ -54,14 +54,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionInfo:
-    """How to get at any byte of the layer."""
+    """How to read any byte of the layer."""
 
     algorithm: Compression
     """Gzip or uncompressed; the format has no other."""
     span_size_bytes: int
     spans: tuple[Span, ...]
     checkpoints: tuple[Checkpoint, ...]
-    """One per span of a gzip layer, none for an uncompressed one."""
+    """One for each span of a gzip layer, none for an uncompressed layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Ztoc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedLayer:
-    """A finished zTOC and what there is to say about it."""
+    """A finished zTOC and the facts about its layer."""
 
     ztoc: bytes | bytearray
     digest: Digest
@@ -88,7 +88,7 @@ class IndexedLayer:
     files: int
     spans: int
     needs_xattrs: bool
-    """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
+    """Whether a file has extended attributes, or marks a directory as opaque (formats.md 5.2)."""
 
     @property
     def descriptor(self) -> Descriptor:
@@ -98,13 +98,14 @@ class IndexedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTask:
-    """What to index, and how; every field but the first two matters for the result's bytes."""
+    """How to index a layer. All fields but the first two decide the bytes of the zTOC."""
 
     expected_digest: Digest | None = None
-    """What the layer's descriptor promises, if there is one."""
+    """The digest in the layer's descriptor, if there is one."""
     expected_bytes: int | None = None
+    """The size in the layer's descriptor, if there is one."""
     compression: Compression
-    """Gzip or uncompressed: lazy readers read nothing else."""
+    """Gzip or uncompressed. A zTOC knows no other."""
     span_size_bytes: int
     build_tool_identifier: str
     multi_member: bool = True

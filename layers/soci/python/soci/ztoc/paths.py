@@ -1,4 +1,4 @@
-"""How the lazy reader names the files of a layer."""
+"""The paths by which the lazy reader knows the files of a layer."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import posixpath
 
 
 def clean_path(name: bytes) -> bytes:
-    """Return a name as the reader files it: from the root, without `.`, `..`, doubled or trailing slashes."""
+    """Return the reader's path of a name: from the root, without `.`, `..`, doubled or trailing slashes."""
     return posixpath.normpath(b"/" + name.lstrip(b"/"))

@@ -1,18 +1,18 @@
-"""The file tables of a zTOC, written in one pass while the tar is read (formats.md 1.1 to 1.4).
+"""Write the file tables of a zTOC in one pass, while the tar is read (formats.md 1.1 to 1.4).
 
-One file, from the front of its block to the back; the order is fixed by the reference, which creates strings
-first and grows the buffer forwards-to-front, from the last file to the first:
+This is the block of one file, front first. The owner's builder fixes the order: it creates strings first and grows
+the buffer to its front, from the last file to the first.
 
     table      int32 vtable link, xattrs, [devminor], [devmajor], mod_time, gname, uname, [gid], [uid],
-               [mode], linkname, [size], offset, (4 zeros), type, name           numbers in [] only when not 0
+               [mode], linkname, [size], offset, (4 zeros), type, name           numbers in [] only if not 0
     xattrs     vector of references to Xattr tables, one per pax record
-    Xattr      table, value, key: for each record, the last key first
+    Xattr      table, value, key for each record, the last key first
     strings    mod_time, gname, uname, linkname, type, name
 
-Two things depend on what follows, though we write front to back. The zeros stand in a table when the offset
-of its end is not a multiple of 8; that is decided by the shape of the next file alone, so a file is held back
-until its follower is known. A vtable stands in front of the *last* table of its shape, and all others link to
-it; so vtables are inserted and links filled in at the end.
+We write front to back, but two things depend on later files. First, a table has the zeros if the offset of its end
+is not a multiple of 8. The shape of the next file decides that, so each file is held until the next one is known.
+Second, a vtable stands in front of the *last* table of its shape, and the other tables link to it. So vtables are
+inserted, and links written, at the end.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from soci.layer.tar import Attributes, TarEntry
 from soci.ztoc.entries import OPAQUE_MARKER, TYPE_NAMES, UINT32_MASK, XATTR_PREFIX, format_time
 from soci.ztoc.flatbuffer import encode_string, encode_vtable
 
-SLOT_COUNT = 14
-_VTABLE_BYTES = 4 + 2 * SLOT_COUNT
-"""Of a file table: its last slot, xattrs, is always written."""
+FILE_SLOTS = "IIqqIqIIIIIqqI"
+"""The `struct` code of each slot of FileMetadata. `I` is a reference, except for uid and gid."""
+
+FILE_VTABLE_BYTES = 4 + 2 * len(FILE_SLOTS)
+"""The size of a file table's vtable. Its last slot, xattrs, is always present."""
 
 _TYPES = {flag: encode_string(name) for flag, name in TYPE_NAMES.items()}
 _NO_XATTRS = bytes(4)
@@ -41,7 +43,7 @@ _UINT32_BYTES = 4
 _XATTR = struct.Struct("<iII")
 _XATTR_VTABLE = encode_vtable(_XATTR.size, (8, 4))
 _SINGLE_XATTR = struct.Struct("<IIiII")
-"""A vector of one reference and the table it leads to, which begins behind the vector's 8 bytes."""
+"""A vector of one reference with its table, which begins after the vector's 8 bytes."""
 _SINGLE_XATTR_TABLE = (8,)
 _LINK = struct.Struct("<i")
 _OFFSET = struct.Struct("<q")
@@ -49,36 +51,36 @@ _SIZE_AND_OFFSET = struct.Struct("<qq")
 
 _OFFSET_SLOT, _SIZE_SLOT = 2, 3
 _SIZE, _MODE, _UID, _GID, _MAJOR, _MINOR = 1, 2, 4, 8, 16, 32
-"""Bits for the numbers that are written only when they are not 0."""
+"""Bits for the numbers that are written only if they are not 0."""
 
 _CACHE_ENTRIES = 4096
 _MAX_CACHED_TEXT_BYTES = 1024
-"""Entries times bytes bound what a layer of hostile names can make the caches hold."""
+"""The longest text that is cached. With the number of entries, this bounds the caches for hostile names."""
 
 
 class _Shape(NamedTuple):
-    """How a file table with given fields is laid out, for one of the two alignments of its end."""
+    """The layout of a file table with given fields, for one of the two alignments of its end."""
 
     front: struct.Struct
-    """Vtable link to linkname; size and offset follow."""
+    """Vtable link to linkname. Size and offset follow."""
     back: struct.Struct
     """Zeros, type, name."""
     vtable: bytes
     references: tuple[int, ...]
-    """For xattrs, mod_time, gname, uname, linkname, type, name: bytes from the field to the table's end."""
+    """The bytes from each field to the end of the table: xattrs, mod_time, gname, uname, linkname, type, name."""
     misaligned: int
-    """Offset of the table's front modulo 8: what the file before it has to cope with."""
+    """The offset of the table's front modulo 8, which the file before it needs."""
 
 
 @functools.cache
 def _shape(present: int, misaligned: int) -> _Shape:
-    """Lay out a table; the bits of `present` stand for size, mode, uid, gid, devmajor, devminor."""
+    """Return the layout of a table. The bits of `present` are size, mode, uid, gid, devmajor, devminor."""
     optional = {3: _SIZE, 5: _MODE, 6: _UID, 7: _GID, 11: _MAJOR, 12: _MINOR}
     at = misaligned
     zeros_behind_offset = 0
     formats: list[str] = []
-    ends = [0] * SLOT_COUNT
-    for slot, code in enumerate("IIqqIqIIIIIqqI"):
+    ends = [0] * len(FILE_SLOTS)
+    for slot, code in enumerate(FILE_SLOTS):
         if slot in optional and not present & optional[slot]:
             continue
         size = struct.calcsize("<" + code)
@@ -100,15 +102,15 @@ def _shape(present: int, misaligned: int) -> _Shape:
 
 
 class _Shared(NamedTuple):
-    """What the files with the same attributes have in common."""
+    """The parts that files with the same attributes share."""
 
     attributes: Attributes
     present: int
-    """Bits of the numbers that are not 0, size left out."""
+    """The bits of the numbers that are not 0, without size."""
     strings: tuple[bytes, ...]
-    """mod_time, gname, uname, linkname, type, as they lie in the buffer."""
+    """mod_time, gname, uname, linkname, type, as in the buffer."""
     text: bytes
-    """The same in one piece."""
+    """The strings in one piece."""
     misaligned: tuple[int, int]
     """`_Shape.misaligned` of a file without and with a size."""
 
@@ -121,7 +123,7 @@ class _Vtable:
 
 
 class _Table(NamedTuple):
-    """A file table without its vtable link and without size and offset, which stand between its halves."""
+    """A file table in two halves. Size and offset come between them. The vtable link is still missing."""
 
     front: bytes
     back: bytes
@@ -129,26 +131,26 @@ class _Table(NamedTuple):
 
 
 _Insertion = tuple[int, bytes]
-"""A vtable and where it is put in front of a table."""
+"""The position of a table, and the vtable to insert in front of it."""
 
 
 class FinishedToc(NamedTuple):
-    """All file blocks, front first, and where in them each file's table begins."""
+    """All file blocks, front first, and the position of each file's table in them."""
 
     blocks: bytearray
     tables: array[int]
 
 
 class TocWriter:
-    """Collects the file tables: `add` the tar's entries in order, then `finish` once.
+    """Collects the file tables: `add` the entries of the tar in order, then `finish` once.
 
-    Files share most of what a table says, so tables are packed once per combination; a further file of the
-    same kind costs a look-up and the joining of its parts.
+    Files share most fields of a table, so each combination is packed once. A further file with the same
+    combination costs a look-up and the joining of its parts.
     """
 
     def __init__(self) -> None:
         self.needs_xattrs = False
-        """Whether a file has extended attributes or marks a directory as opaque (formats.md 5.2)."""
+        """Whether a file has extended attributes, or marks a directory as opaque (formats.md 5.2)."""
         self._blocks = bytearray()
         self._held: tuple[TarEntry, _Shared] | None = None
         self._positions = array("Q")
@@ -161,11 +163,11 @@ class TocWriter:
 
     @property
     def size_bytes(self) -> int:
-        """How much has been collected."""
+        """The size of all blocks so far."""
         return len(self._blocks)
 
     def add(self, entries: Iterable[TarEntry]) -> None:
-        """Take in the next entries of the tar."""
+        """Take the next entries of the tar."""
         for entry in entries:
             shared = self._shared.get(entry.attributes) or self._share(entry.attributes)
             if self._held is not None:
@@ -173,7 +175,7 @@ class TocWriter:
             self._held = (entry, shared)
 
     def finish(self, behind_bytes: int) -> FinishedToc:
-        """Complete the blocks; `behind_bytes` is the size of what will stand behind them in the buffer."""
+        """Complete the blocks. `behind_bytes` is the size of the parts after them in the buffer."""
         if self._held is not None:
             self._write(*self._held, behind_bytes % 8)
             self._held = None
@@ -186,7 +188,7 @@ class TocWriter:
         if self._last_with_xattrs is not None:
             self._link_xattrs(*self._last_with_xattrs, insertions)
         last_tables = [vtable.last_table for vtable in self._vtables.values()]
-        vtables = [_moved([table], insertions)[0] - _VTABLE_BYTES for table in last_tables]
+        vtables = [_moved([table], insertions)[0] - FILE_VTABLE_BYTES for table in last_tables]
         tables = _moved(self._positions, insertions)
         blocks, link = self._blocks, _LINK.pack_into
         for table, number in zip(tables, self._vtable_numbers, strict=True):
@@ -261,7 +263,7 @@ class TocWriter:
     def _link_xattrs(
         self, entry: TarEntry, shared: _Shared, misaligned: int, start: int, insertions: Sequence[_Insertion]
     ) -> None:
-        """Link all Xattr tables to their vtable, which moved the strings behind it in the last such file."""
+        """Insert the vtable of the Xattr tables in the last file that has any, and link all of them to it."""
         xattrs, _ = _encode_xattrs(entry.pax_records or {}, vtable=_XATTR_VTABLE)
         table = self._table(shared, bool(entry.size), misaligned, len(xattrs))
         block = b"".join((table.front, _encode_numbers(entry), table.back, xattrs))
@@ -278,7 +280,7 @@ def _encode_numbers(entry: TarEntry) -> bytes:
 
 
 def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[bytes, bytes]:
-    """Pack what stands before and behind size and offset; strings follow one another behind the xattrs."""
+    """Pack the halves of a table, before and after size and offset. The strings stand after the xattrs."""
     attributes, present = shared.attributes, shared.present
     to_xattrs, *to_strings, to_name = shape.references
     starts = list(itertools.accumulate(map(len, shared.strings), initial=xattrs_bytes))
@@ -300,8 +302,8 @@ def _pack_halves(shared: _Shared, shape: _Shape, xattrs_bytes: int) -> tuple[byt
 
 
 def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple[bytes, Sequence[int]]:
-    """Return the xattrs vector with all behind it, and where in it each Xattr table begins."""
-    if len(records) == 1 and not vtable:  # a long name: true of half the files in a deep tree
+    """Return the xattrs vector with its tables and strings, and the position of each Xattr table in it."""
+    if len(records) == 1 and not vtable:  # a long name, as half the files of a deep tree have
         ((key, value),) = records.items()
         value_string = encode_string(value)
         front = _SINGLE_XATTR.pack(1, 4, 0, 8, 4 + len(value_string))
@@ -319,14 +321,14 @@ def _encode_xattrs(records: dict[bytes, bytes], *, vtable: bytes = b"") -> tuple
         parts += (_XATTR.pack(0, 8, 4 + len(value_string)), value_string, key_string)
         tables.append(at)
         at += _XATTR.size + len(value_string) + len(key_string)
-    # Element i of the vector stands at 4 + 4 i, and its table is the i-th from the end.
+    # Element i of the vector is at 4 + 4 i, and its table is the i-th from the end.
     vector += [table - _UINT32_BYTES * number for number, table in enumerate(reversed(tables), 1)]
     parts[0] = struct.pack(f"<{count + 1}I", *vector)
     return b"".join(parts), tables
 
 
 def _moved(positions: Sequence[int], insertions: Sequence[_Insertion]) -> array[int]:
-    """Return where ascending positions are after insertions, which are sorted; one at a position moves it."""
+    """Return ascending positions after sorted insertions. An insertion at a position moves that position."""
     moved = array("Q")
     begin = shift = 0
     for position, data in insertions:
