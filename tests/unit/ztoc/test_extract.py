@@ -218,7 +218,7 @@ def test_a_span_that_gives_more_than_it_says_is_an_error(layer):
         with_span(info, 0, uncompressed_end=info.spans[0].uncompressed_end - 1), Counted(layer)
     )
 
-    with pytest.raises(InvalidZtoc, match="span 0 gives more"):
+    with pytest.raises(InvalidZtoc, match="span 0 has more"):
         list(reader.read_span(0))
 
 
