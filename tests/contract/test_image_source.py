@@ -183,7 +183,7 @@ def test_a_blob_of_another_size_than_described_is_refused_before_it_is_read(sour
     [(media_types.OCI_MANIFEST, 4 * 2**20 + 1), (media_types.OCI_CONFIG, 8 * 2**20 + 1)],
 )
 def test_a_document_over_the_limit_is_refused_before_it_is_read(source, media_type, size):
-    with pytest.raises(InvalidDocument, match=f"{size} bytes, such a document may have {size - 1}"):
+    with pytest.raises(InvalidDocument, match=f"{size} bytes, the limit for such a document is {size - 1}"):
         source.fetch_manifest(Descriptor(media_type=media_type, digest=ABSENT.digest, size=size))
 
 

@@ -140,7 +140,8 @@ def test_a_registry_elsewhere_names_no_token_server_on_this_machine(host, scheme
     server = TokenServer()
 
     with pytest.raises(
-        Unauthorized, match="token server on this machine, which only one on this machine may"
+        Unauthorized,
+        match="its token server, which is on this machine; only a registry on this machine may do that",
     ):
         asked(f'Bearer realm="{scheme}://{host}/token"', login, server)
 
@@ -150,7 +151,7 @@ def test_a_registry_elsewhere_names_no_token_server_on_this_machine(host, scheme
 @pytest.mark.parametrize(
     ("status", "error", "problem"),
     [
-        (401, Unauthorized, "no token with the login there is, status 401"),
+        (401, Unauthorized, "no token with this login, status 401"),
         (404, Unauthorized, "status 404"),
         (429, Throttled, "too many requests for tokens"),
         (503, RegistryUnavailable, "no token, status 503"),
@@ -178,7 +179,7 @@ def test_an_answer_without_a_token_is_refused_and_not_quoted(answer):
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("Negotiate", "asks for negotiate, we know Basic and Bearer"),
+        ("Negotiate", "asks for negotiate; supported are Basic and Bearer"),
         ('Bearer service="s"', "asks for bearer"),
         ("", "asks for nothing"),
         ('Bearer realm="/token"', "expected an absolute"),

@@ -163,7 +163,7 @@ def test_a_login_of_ecr_is_asked_for_again_when_it_said_it_would_end():
         (
             BasicLogin("me", SECRET),
             Logins(Login(username="me", password=f"{SECRET}x")),
-            "status 401, UNAUTHORIZED.*; the login for registry.example is wrong, has ended or does not allow",
+            "status 401, UNAUTHORIZED.*; the login for registry.example is wrong, has expired or does not allow",
         ),
         (
             BearerLogin("me", SECRET),
@@ -173,7 +173,7 @@ def test_a_login_of_ecr_is_asked_for_again_when_it_said_it_would_end():
         (
             BearerLogin("me", SECRET),
             Logins(Login(username="x", password=SECRET)),
-            "no token with the login there is, status 401; the login for registry.example is wrong",
+            "no token with this login, status 401; the login for registry.example is wrong",
         ),
         (BearerLogin("me", SECRET, anonymous_pull=True), Logins(None), "status 401, UNAUTHORIZED"),
     ],

@@ -174,7 +174,7 @@ def test_where_the_caller_says_ecr_dockers_logins_are_not_used(registry, monkeyp
     (tmp_path / "config.json").write_text("no JSON")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
 
-    with pytest.raises(Unauthorized, match="no credentials of AWS"):
+    with pytest.raises(Unauthorized, match="no AWS credentials"):
         connect(registry.host, is_ecr=True).open_image("app", "1").fetch_root()
     with pytest.raises(Unauthorized, match="not valid JSON"):
         connect(registry.host).open_image("app", "1").fetch_root()

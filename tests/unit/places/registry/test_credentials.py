@@ -183,7 +183,7 @@ def test_a_helper_that_fails_is_named_and_not_quoted(tmp_path, helper, script, p
     ("name", "problem"),
     [
         ("absent", "docker-credential-absent.*: not installed, or not on the PATH"),
-        ("../../x", "no name of a program"),
+        ("../../x", "not a program name"),
     ],
 )
 def test_a_helper_that_is_not_there_is_named(tmp_path, name, problem):

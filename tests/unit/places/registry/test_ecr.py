@@ -151,7 +151,7 @@ def test_without_credentials_of_aws_there_is_no_login_and_that_is_said():
 
     assert logins.advise(HOST) == ""
     assert logins.fetch_login(HOST, renew=False) is None
-    assert "no credentials of AWS" in logins.advise(HOST)
+    assert "no AWS credentials" in logins.advise(HOST)
 
 
 def test_without_boto3_there_is_no_login_and_that_is_said(monkeypatch):
@@ -161,7 +161,7 @@ def test_without_boto3_there_is_no_login_and_that_is_said(monkeypatch):
     logins = Aws().logins()
 
     assert logins.fetch_login(HOST, renew=False) is None
-    assert "takes boto3, which is not installed" in logins.advise(HOST)
+    assert "needs boto3, which is not installed" in logins.advise(HOST)
 
 
 @pytest.mark.parametrize(

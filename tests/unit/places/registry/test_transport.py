@@ -197,7 +197,7 @@ def test_a_server_that_speaks_plain_http_is_not_asked_again():
     with (
         raw_server(http(400)) as server,
         pytest.raises(
-            RegistryError, match="does not speak TLS, and plain HTTP is for this machine"
+            RegistryError, match="does not speak TLS, and plain HTTP is allowed only to this machine"
         ) as caught,
     ):
         TRANSPORT.send(get(server.url.replace("http:", "https:")), limit_bytes=LIMIT)

@@ -92,7 +92,7 @@ class ExtentSource(ABC):
         limit_bytes = CONFIG_LIMIT_BYTES if is_config else MANIFEST_LIMIT_BYTES
         if descriptor.size > limit_bytes:
             raise InvalidDocument(
-                f"{descriptor.digest}: {descriptor.size} bytes, such a document may have {limit_bytes}"
+                f"{descriptor.digest}: {descriptor.size} bytes, the limit for such a document is {limit_bytes}"
             )
         data = self._get(descriptor).fetch(0, descriptor.size)
         check_content(descriptor, data)

@@ -1,17 +1,19 @@
 """Registries: the ports of `soci.places.ports` over the OCI distribution spec.
 
-    open          a reference ─> a repository, with its login and pace
-    repository    the ports: what is read and written, in which order
-    ├ manifests   by digest or tag, checked against what the registry says of them
-    ├ streaming   blobs to read: ranges ahead of the reader, resumed where a connection broke
-    ├ upload      blobs to write: in one request, or in parts
-    └ referrers   who refers to a manifest: the API, or the fallback tag; paging, as for tags
-    client        a request until it has its answer: login, redirects, repeats
-    ├ session     the authorizations there are; auth gets them, challenge says which, credentials and ecr know logins
-    ├ retry       what is repeated, how often and when; pace, how many requests a second and at once
-    └ answers     what an error status means
-    transport     the only sockets; connections, which of them ends when: by a deadline, or because work is stopped
-    messages      requests and answers as values
+    connect            a host -> a client with its login, rate limits and retries
+    repository         the ports: which requests a read or a write needs, and in which order
+    ├ manifests        manifests by digest or tag, checked against the headers of the response
+    ├ blob_reader      blobs to read: several ranges at a time, resumed after a broken connection
+    ├ blob_upload      blobs to write: in one request, or in parts
+    ├ blob_existence   whether a blob exists, by HEAD
+    └ referrers        the manifests that refer to another: the API, or the fallback tag; pagination as for tags
+    client             one request until it has its response: login, redirects, retries
+    ├ authorizer       the authorizations in memory; authorization gets new ones
+    │                  (challenge: what the registry asks for; credentials, ecr: where logins come from)
+    ├ retry            which requests are repeated, how often and when; rate_limit: how many per second
+    └ responses        from a status and a body to an error
+    transport          sends a request through urllib3; connections: deadlines, cancellation
+    http_messages      requests and responses as values; urls
 
-Nothing above `transport` opens a socket, and nothing above `client` knows of logins.
+Only `transport` opens sockets. Only `client` and below handle logins.
 """

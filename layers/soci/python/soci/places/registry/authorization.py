@@ -1,13 +1,13 @@
-"""The login exchange: from a challenge and a login to the header Authorization.
+"""The login exchange: from a challenge and a login to an Authorization header.
 
     401, Basic    the user and the password themselves, with every request
-    401, Bearer   a token for a scope, from the server that the challenge names
+    401, Bearer   a token for a scope, from the token server of the challenge
                   login by password: GET realm?service&scope, with Basic
                   login by identity token: POST realm, grant_type=refresh_token
-                  no login: GET realm?service&scope, which is enough to read what is public
+                  no login: GET realm?service&scope, enough to read public images
 
-Distribution's token specification; what it calls `scope` is `repository:NAME:ACTION[,ACTION]`. Nothing here
-opens a socket: whoever calls hands in a function that sends requests.
+Distribution's token specification; a scope is `repository:NAME:ACTION[,ACTION]`. Nothing here opens a socket: the
+caller passes a function that sends requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from soci.places.registry.urls import is_loopback, is_private, origin, redacted
 
 CLIENT_ID = "soci-index"
 DEFAULT_TOKEN_SECONDS = 60
-"""How long a token holds whose server does not say (token specification)."""
+"""The lifetime of a token without expires_in (token specification)."""
 
 TOKEN_LIMIT_BYTES = 1 << 20
 _OK = 200
@@ -43,11 +43,11 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """The value of the header, and how long it is good for."""
+    """The value of the header, and its lifetime."""
 
     header: str = field(repr=False)
     valid_seconds: float | None
-    """None: until it is refused."""
+    """None: valid until it is refused."""
 
 
 def authorize(
@@ -57,14 +57,14 @@ def authorize(
     registry_url: str,
     send: Callable[[Request], Response],
 ) -> Authorization | None:
-    """Answer a challenge; None when it can only be answered with a login, and there is none.
+    """Return the authorization for a challenge; None when it needs a login and there is none.
 
-    `registry_url` is where the challenge came from: its secrets go there, or to the token server it names.
+    `registry_url` sent the challenge. The secret goes there, or to the token server that the challenge names.
 
     Raises:
-        InvalidResponse: the challenge or the token server's answer makes no sense.
-        Unauthorized: the token server refused, or the secret would travel in the clear.
-        RegistryError: the token server did not answer.
+        InvalidResponse: the challenge or the response of the token server is malformed.
+        Unauthorized: the token server refused, or the connection would not keep the secret.
+        RegistryError: the token server failed.
     """
     challenges = parse_challenges(header)
     for challenge in challenges:
@@ -72,7 +72,9 @@ def authorize(
             return _fetch_token(challenge, login, scopes, registry_url, send)
     if not any(challenge.scheme == "basic" for challenge in challenges):
         names = ", ".join(challenge.scheme for challenge in challenges) or "nothing"
-        raise InvalidResponse(f"{redacted(registry_url)}: asks for {names[:100]}, we know Basic and Bearer")
+        raise InvalidResponse(
+            f"{redacted(registry_url)}: asks for {names[:100]}; supported are Basic and Bearer"
+        )
     if login is None or not login.username:
         return None
     _require_private(registry_url)
@@ -98,13 +100,13 @@ def _fetch_token(
     if response.status != _OK:
         raise _refusal(where, response, login)
     try:
-        answer = Fields(gojson.decode(response.body, where, limit_bytes=TOKEN_LIMIT_BYTES), where)
-        token = answer.string("token") or answer.string("access_token")
-        seconds = answer.integer("expires_in") or DEFAULT_TOKEN_SECONDS
-    except InvalidDocument:  # the answer holds a secret and stays out of the message
-        raise InvalidResponse(f"{where}: the answer is no token") from None
+        document = Fields(gojson.decode(response.body, where, limit_bytes=TOKEN_LIMIT_BYTES), where)
+        token = document.string("token") or document.string("access_token")
+        seconds = document.integer("expires_in") or DEFAULT_TOKEN_SECONDS
+    except InvalidDocument:  # the response is secret: no part of it goes into the message
+        raise InvalidResponse(f"{where}: the response is not a token") from None
     if not token or not token.isascii() or not token.isprintable():
-        raise InvalidResponse(f"{where}: the answer has no token")
+        raise InvalidResponse(f"{where}: the response has no token")
     return Authorization(header=f"Bearer {token}", valid_seconds=max(seconds, DEFAULT_TOKEN_SECONDS))
 
 
@@ -134,17 +136,17 @@ def _require_private(url: str) -> None:
 
 
 def _require_reach(realm: str, registry_url: str) -> None:
-    """Refuse a token server on this machine that a registry elsewhere names: what listens here is not its own."""
+    """Refuse a token server on this machine unless the registry is here too: it cannot belong to a remote one."""
     if is_loopback(origin(realm)[1]) and not is_loopback(origin(registry_url)[1]):
         raise Unauthorized(
-            f"{redacted(registry_url)}: names {redacted(realm)} as its token server on this machine,"
-            " which only one on this machine may"
+            f"{redacted(registry_url)}: names {redacted(realm)} as its token server, which is on this machine;"
+            " only a registry on this machine may do that"
         )
 
 
 def _refusal(where: str, response: Response, login: Login | None) -> RegistryError:
     status, pause = response.status, parse_retry_after(response.headers.get("retry-after"))
-    who = "without a login" if login is None else "with the login there is"
+    who = "without a login" if login is None else "with this login"
     if status == TOO_MANY_REQUESTS:
         return Throttled(f"{where}: too many requests for tokens", status=status, retry_after_seconds=pause)
     if status in TRANSIENT_STATUSES:

@@ -1,4 +1,4 @@
-"""The authorizations that one registry has given us, each for what it was asked for, until it ends."""
+"""The authorizations of one registry, kept in memory by scope until they expire."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from soci.places.registry.retry import Clock
 from soci.places.registry.urls import origin
 
 _EARLY = 0.9
-"""A token is renewed after this part of its life: it has to last for the request that it goes with."""
+"""A token is renewed after this part of its life, because it must stay valid during a request."""
 
 
 class Authorizer:
-    """Keeps authorizations by scope. Shared by threads: where several are refused, one of them logs in."""
+    """Keeps authorizations by scope. Shared by threads: when several are refused, one of them logs in."""
 
     def __init__(
         self, base_url: str, host: str, logins: LoginSource, send: Callable[[Request], Response], clock: Clock
@@ -34,25 +34,25 @@ class Authorizer:
         self._has_login = False
 
     def is_own(self, url: str) -> bool:
-        """Tell whether a URL leads to the registry itself, the only place that may see its authorization."""
+        """Tell whether a URL is on the registry itself. Only the registry may see its authorization."""
         return origin(url) == self._origin
 
     def start(self, scopes: Collection[str]) -> LoginAttempt:
-        """Begin a request with the authorization that is kept for these scopes, if one is.
+        """Start the login of one request, with the authorization in memory for these scopes if there is one.
 
-        Raises as `log_in` where one that has ended has to be renewed.
+        An expired authorization is renewed first. Raises as `log_in`.
         """
         return LoginAttempt(self, frozenset(scopes))
 
     def kept(self, scopes: frozenset[str]) -> str | None:
-        """Return the header that is kept and still good."""
+        """Return the header in memory that is still valid."""
         header, ends_at = self._kept.get(scopes, (None, 0.0))
         return header if self._clock.now() < ends_at else None
 
     def current(self, scopes: frozenset[str]) -> str | None:
-        """Return the header for these scopes, renewed if it has ended; None when none was ever needed.
+        """Return the header for these scopes, renewed if it has expired; None when none was needed so far.
 
-        Sending first to be refused would cost the body of the request. Raises as `log_in`.
+        Sending an expired header would waste the body of the request. Raises as `log_in`.
         """
         header = self.kept(scopes)
         challenge = self._challenges.get(scopes)
@@ -61,16 +61,16 @@ class Authorizer:
         return header
 
     def explain_refusal(self) -> str:
-        """Say what may be wrong with the login, and what to do about it."""
+        """Return what may be wrong with the login, and what to do about it."""
         if self._has_login:
-            return f"the login for {self._host} is wrong, has ended or does not allow this"
+            return f"the login for {self._host} is wrong, has expired or does not allow this"
         advice = self._logins.advise(self._host) if isinstance(self._logins, LoginAdvisor) else ""
         return f"there is no login for {self._host}" + (f": {advice}" if advice else "")
 
     def log_in(
         self, challenge: str, scopes: frozenset[str], refused: str | None, *, renew: bool
     ) -> str | None:
-        """Answer a challenge; None when there is no login. Raises as `authorize` does."""
+        """Return a new header for a challenge; None when there is no login. Raises as `authorize` does."""
         with self._lock:
             kept = self.kept(scopes)
             if kept is not None and kept != refused:
@@ -98,21 +98,21 @@ class Authorizer:
 
 
 class LoginAttempt:
-    """The authorizations tried for one request: the kept one, the login there is, and that login renewed."""
+    """The login of one request: first the header in memory, then a new one, then one from a renewed login."""
 
-    def __init__(self, session: Authorizer, scopes: frozenset[str]) -> None:
-        self._session = session
+    def __init__(self, authorizer: Authorizer, scopes: frozenset[str]) -> None:
+        self._authorizer = authorizer
         self._scopes = scopes
-        self.header = session.current(scopes)
+        self.header = authorizer.current(scopes)
         self._tried_renewed = False
 
     def renew(self, refusal: Response) -> bool:
-        """Log in after a refusal; False when that has been done already or cannot be."""
+        """Log in after a refusal; False when that was tried before, or is not possible."""
         challenge = refusal.headers.get("www-authenticate")
         if challenge is None or self._tried_renewed:
             return False
         self._tried_renewed = self.header is not None
-        header = self._session.log_in(challenge, self._scopes, self.header, renew=self._tried_renewed)
+        header = self._authorizer.log_in(challenge, self._scopes, self.header, renew=self._tried_renewed)
         if header is None:
             return False
         self.header = header

@@ -1,8 +1,8 @@
-"""Whether a repository has a blob, by a HEAD that says so of the blob itself.
+"""Whether a repository has a blob, by HEAD.
 
-Registries that keep blobs elsewhere redirect this question as well, with or without the blob's digest; a proxy
-that wants its visitors to log in redirects everything. So a redirect without a digest is followed, by a GET of
-one byte: addresses that are signed for a GET refuse a HEAD. What lies at its end counts by its size.
+A registry that keeps blobs in another store redirects the HEAD, with or without the blob's digest. A proxy with a
+login page redirects everything. So a redirect without a digest is followed, by a GET of one byte, because a URL
+that is signed for GET refuses HEAD. The blob exists if the size at the end is right.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def has_blob(
     *,
     attempts: Attempts | None = None,
 ) -> bool:
-    """Tell whether the blob at an address of a registry is there, in its full size.
+    """Tell whether the blob at a URL exists, with its full size.
 
-    Raises `RegistryError`; `InvalidResponse` when the registry calls it by another digest.
+    Raises `RegistryError`; `InvalidResponse` when the response has another digest.
     """
     attempts = attempts or client.retries.start()
     head = Request(method="HEAD", url=url, operation=Operation.HEAD_BLOB)
-    answer = client.send(head, scopes, expect=(OK, NOT_FOUND, *REDIRECTS), attempts=attempts)
-    if answer.status == NOT_FOUND:
+    response = client.send(head, scopes, expect=(OK, NOT_FOUND, *REDIRECTS), attempts=attempts)
+    if response.status == NOT_FOUND:
         return False
-    check_content_digest(answer, digest)
-    if answer.status == OK:
-        return answer.headers.get("content-length", "") in ("", str(size_bytes))
-    if "docker-content-digest" in answer.headers:
+    check_content_digest(response, digest)
+    if response.status == OK:
+        return response.headers.get("content-length", "") in ("", str(size_bytes))
+    if "docker-content-digest" in response.headers:
         return True
     headers = {"Range": "bytes=0-0"} if size_bytes else {}
     get = Request(method="GET", url=url, operation=Operation.GET_BLOB, headers=headers)

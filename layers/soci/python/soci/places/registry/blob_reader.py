@@ -1,17 +1,16 @@
-"""Reading blobs: by ranges ahead of the reader, in order, and on from the byte where a connection broke.
+"""Reading blobs: several ranges at a time, in order, resumed at the byte where a connection broke.
 
-    reader <─ range 0, as it comes │ range 1 │ range 2 │ range 3 │ range 4    each by a thread of its own
+    reader <─ range 0, while it arrives │ range 1 │ range 2 │ range 3 │ range 4    one thread per range
 
-One connection to a blob store often gives a fraction of what the network could; several make up for one that
-is slow.
-A registry that answers a range with the whole blob is read in one stream, from there on if it begins to later.
+One connection to a blob store often reaches a fraction of the network's speed; several reach more.
+A registry may answer a range request with the whole blob. From then on the blob is read as one stream.
 
-A blob lies where the registry redirects to, often a signed address with a short life. It is remembered for
-further ranges, which saves a request each, and asked for again when it is refused.
+The registry redirects to the blob's URL, often a signed one that expires soon. Further ranges use that URL without
+asking the registry, until it is refused.
 
-A blob may take as long as it needs while it gets on: each 256 KiB within a minute (`Timeouts.piece_seconds`), and
-64 KiB between two breaks (`PROGRESS_BYTES`). Five breaks with less, or two minutes of them, are an error. Who stops
-reading early waits for nothing: the ranges' connections are cut and their waits end.
+A blob has no time limit of its own, but its reading must progress: each 256 KiB within a minute
+(`Timeouts.piece_seconds`), and 64 KiB between two broken connections (`PROGRESS_BYTES`). Five breaks with less, or
+two minutes of them, are an error. When the reader stops early, all connections of ranges are cancelled at once.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ from soci.places.registry.retry import Attempts
 from soci.places.registry.urls import origin
 
 PROGRESS_BYTES = 64 << 10
-"""Attempts and their deadline are counted anew when as much has come: fewer bytes between two breaks, again and
-again, are not worth going on for."""
+"""Progress of this size resets the attempts and their deadline."""
 
 MAX_PARALLEL_RANGES = 64
 
@@ -44,14 +42,14 @@ _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _REFUSALS = frozenset({400, 401, 403, 404, 410})
-"""What blob stores answer when a signed address has expired; they do not agree on it."""
+"""Statuses of blob stores for an expired signed URL. They do not agree on one."""
 
 _EXPECTED = frozenset({_OK, _PARTIAL, _RANGE_NOT_SATISFIABLE}) | _REFUSALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings:
-    """How a layer is read. About `parallel_ranges * range_size_bytes` of it are in memory."""
+    """How a layer is read. About `parallel_ranges * range_size_bytes` of it is in memory."""
 
     parallel_ranges: int = 4
     range_size_bytes: int = 8 << 20
@@ -65,12 +63,12 @@ class StreamSettings:
             raise InvalidOption(f"size of a range: expected 1 byte or more, got {self.range_size_bytes}")
 
 
-class _WholeGivenError(Exception):
-    """A range ahead of the reader was answered with the whole blob: for each it would be read from its beginning."""
+class _WholeBlobError(Exception):
+    """A response to a range request is the whole blob. Parallel ranges would each read it from the start."""
 
 
 class BlobReader:
-    """Reads one blob of a repository, which `where` names in messages. Shared by the threads that do."""
+    """Reads one blob of a repository. Messages name the repository by `where`. Shared by threads."""
 
     def __init__(
         self, client: RegistryClient, blob: Descriptor, url: str, scopes: Collection[str], where: str
@@ -80,16 +78,16 @@ class BlobReader:
         self._url = url
         self._scopes = scopes
         self._what = f"{where}: blob {blob.digest}"
-        self._found_at: str | None = None
+        self._redirect_url: str | None = None
 
     @property
     def size_bytes(self) -> int:
-        """The size that the blob is said to have."""
+        """The size in the blob's descriptor."""
         return self._blob.size
 
     @contextmanager
     def open(self, settings: StreamSettings) -> Iterator[Iterator[bytes]]:
-        """Stream the blob whole; raises as `fetch` does, and for a missing blob before the first byte."""
+        """Stream the whole blob. Raises as `fetch` does; `BlobMissing` before the first byte."""
         size = self._blob.size
         end = min(size, settings.range_size_bytes)
         with ExitStack() as stack:
@@ -101,26 +99,26 @@ class BlobReader:
                 yield chain(self._fetch(0, end, first), rest)
 
     def fetch(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield bytes [start, end) in pieces, each once, whatever happens to connections.
+        """Yield bytes [start, end), each once, with retries after broken connections.
 
         Raises:
             BlobMissing: the registry does not have the blob.
-            SizeMismatch: it has another size than its descriptor says.
-            InvalidResponse: the registry calls it by another digest, or gives another range.
-            RegistryError: it cannot be read, after all attempts.
+            SizeMismatch: the blob has another size than its descriptor says.
+            InvalidResponse: the response has another digest or range than requested.
+            RegistryError: the request failed, and so did its retries.
         """
         return self._fetch(start, end, None)
 
     def _fetch(
-        self, start: int, end: int, answer: BodyStream | None, *, is_ahead: bool = False
+        self, start: int, end: int, response: BodyStream | None, *, is_ahead: bool = False
     ) -> Iterator[bytes]:
         attempts = self._client.retries.start()
         counted_from = start
         while start < end:
-            with self._open(start, end, attempts) if answer is None else nullcontext(answer) as stream:
-                answer = None
+            with self._open(start, end, attempts) if response is None else nullcontext(response) as stream:
+                response = None
                 if is_ahead and stream.status == _OK:
-                    raise _WholeGivenError
+                    raise _WholeBlobError
                 try:
                     for piece in _pieces(stream, start, end):
                         start += len(piece)
@@ -136,7 +134,7 @@ class BlobReader:
 
     @contextmanager
     def _open(self, start: int, end: int, attempts: Attempts) -> Iterator[BodyStream]:
-        """Ask for bytes [start, end), of the whole blob without a range."""
+        """Request bytes [start, end); the whole blob without a Range header."""
         is_part = (start, end) != (0, self._blob.size)
         headers = {"Range": f"bytes={start}-{end - 1}"} if is_part else {}
         with ExitStack() as stack:
@@ -145,9 +143,9 @@ class BlobReader:
             yield stream
 
     def _ask(self, stack: ExitStack, headers: Mapping[str, str], attempts: Attempts) -> BodyStream:
-        """Ask at the remembered address, or else the registry, and again if it sends us to a wrong one."""
+        """Send the request to the URL of the last redirect, else to the registry; again if that URL is refused."""
         while True:
-            remembered = self._found_at
+            remembered = self._redirect_url
             request = Request(
                 method="GET", url=remembered or self._url, operation=Operation.GET_BLOB, headers=headers
             )
@@ -158,19 +156,19 @@ class BlobReader:
             )
             is_elsewhere = stream.url != self._url
             if stream.status not in _REFUSALS or (stream.status == NOT_FOUND and not is_elsewhere):
-                self._found_at = stream.url if is_elsewhere else None
+                self._redirect_url = stream.url if is_elsewhere else None
                 return stream
             error = read_error(request, stream)
             stack.close()
             if not is_elsewhere:
                 raise error
-            self._found_at = None
-            if remembered is None:  # an address that is refused at once has not expired
+            self._redirect_url = None
+            if remembered is None:  # a new URL that is refused has not expired
                 attempts.wait(error)
 
     def _check(self, stream: BodyStream, start: int, end: int) -> None:
         if stream.status == NOT_FOUND:
-            raise BlobMissing(f"{self._what} is not there")
+            raise BlobMissing(f"{self._what} does not exist")
         if stream.status == _RANGE_NOT_SATISFIABLE:
             raise SizeMismatch(f"{self._what} ends before byte {start}, want {self._blob.size} bytes")
         check_content_digest(stream, self._blob.digest)
@@ -187,7 +185,7 @@ class BlobReader:
 
     @contextmanager
     def _ahead(self, start: int, settings: StreamSettings) -> Iterator[Iterator[bytes]]:
-        """Fetch ranges on threads, in a window that moves on when the reader is done with its first range."""
+        """Fetch ranges in threads. The next range starts when the reader has finished the first of the window."""
         cancellation = Cancellation()
         pool = ThreadPoolExecutor(settings.parallel_ranges, thread_name_prefix="range")
         starts = iter(range(start, self._blob.size, settings.range_size_bytes))
@@ -208,7 +206,7 @@ class BlobReader:
             while pending:
                 try:
                     chunks = pending.popleft().result()
-                except _WholeGivenError:
+                except _WholeBlobError:
                     cancellation.cancel()
                     yield from self._fetch(position, self._blob.size, None)
                     return
@@ -228,7 +226,7 @@ class BlobReader:
 
 
 def _pieces(stream: BodyStream, start: int, end: int) -> Iterator[bytes]:
-    """Yield bytes [start, end) of a blob from an answer that begins there, or at the blob's beginning."""
+    """Yield bytes [start, end) from a response that begins at `start` (206) or at the blob's start (200)."""
     position = start if stream.status == _PARTIAL else 0
     for chunk in stream.chunks():
         piece = chunk[max(0, start - position) : end - position]

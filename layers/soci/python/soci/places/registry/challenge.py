@@ -1,4 +1,4 @@
-"""What a registry asks for when it answers 401: the header WWW-Authenticate (RFC 9110, 11.6.1).
+"""Challenges: the WWW-Authenticate header of a 401 (RFC 9110, 11.6.1).
 
 Bearer realm="https://auth.example/token",service="registry.example",scope="repository:app:pull"
 Basic realm="registry.example", Negotiate
@@ -15,21 +15,21 @@ from soci.errors import InvalidResponse
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _NAME = re.compile(rf"[\s,]*({_WORD})")
 _VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?=,|$)')
-"""Unquoted values are read more widely than the grammar has them: some registries forget the quotes."""
+"""Unquoted values may have more characters than the grammar allows: some registries forget the quotes."""
 _TOKEN68 = re.compile(r"[ ]+[A-Za-z0-9._~+/-]+=*[ ]*(?=,|$)")
 _ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """One way to log in: a scheme and its parameters, both names in lower case."""
+    """One way to log in: a scheme and its parameters. Names are in lower case."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Return all challenges of a header, in its order; several headers are joined by a comma before.
+    """Return all challenges of a header, in order. The caller joins several headers with a comma.
 
     Raises:
         InvalidResponse: the header does not parse.

@@ -1,10 +1,9 @@
-"""A request until it has its answer: login, redirects, retries and rate limits, for one registry.
+"""The HTTP client of one registry: login, redirects, retries and rate limits.
 
-Rules of who learns a secret:
-    - the header Authorization goes to the registry's own origin (scheme, host, port) and nowhere else: an
-      upload's or a blob's address on another host is asked without it;
-    - a redirect never takes it along, nor leads from HTTPS to plain HTTP;
-    - over plain HTTP it goes to this machine alone.
+Where the Authorization header goes:
+    - to the registry's own origin (scheme, host, port) only. An upload or a blob on another host gets no header;
+    - never along with a redirect. No redirect leads from HTTPS to plain HTTP;
+    - over plain HTTP to this machine only.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _T = TypeVar("_T")
 class RegistryClient:
     """Sends requests to one registry. Shared by threads.
 
-    `base_url` is its origin, `host` the name by which its login is known.
+    `base_url` is its origin, `host` the name that its login has.
     """
 
     def __init__(
@@ -61,7 +60,9 @@ class RegistryClient:
         self.retries = retries or RetryPolicy()
         self._transport = transport or Transport()
         self._rate_limiter = rate_limiter or RateLimiter({}, self.retries.clock)
-        self._session = Authorizer(base_url, host, logins or NoLogins(), self._send_login, self.retries.clock)
+        self._authorizer = Authorizer(
+            base_url, host, logins or NoLogins(), self._send_login, self.retries.clock
+        )
 
     def send(
         self,
@@ -72,14 +73,14 @@ class RegistryClient:
         limit_bytes: int = ANSWER_LIMIT_BYTES,
         attempts: Attempts | None = None,
     ) -> Response:
-        """Send a request, several times if need be, and return the answer, whose status is as expected.
+        """Send a request, with retries, and return the response. Its status is one of `expect`.
 
-        Failures count among the attempts given, if they are: those at something larger.
+        `attempts` are those of a larger operation: failures here count there.
 
         Raises:
-            Unauthorized, Throttled, RegistryUnavailable: the request failed, for good or as often as we try.
-            RegistryError: the answer has another status.
-            InvalidResponse: the answer contradicts the protocol, or is larger than the limit.
+            Unauthorized, Throttled, RegistryUnavailable: the request failed, and so did its retries.
+            RegistryError: the response has another status.
+            InvalidResponse: the response breaks the protocol, or is larger than the limit.
         """
         with ExitStack() as stack:
             attempts = attempts or self.retries.start()
@@ -98,9 +99,9 @@ class RegistryClient:
     def open(
         self, request: Request, scopes: Collection[str], *, expect: Collection[int], attempts: Attempts
     ) -> Iterator[BodyStream]:
-        """Send a request, and again until an answer begins; its body is read inside the block.
+        """Send a request, with retries until a response begins. The block reads its body.
 
-        Failures count among the attempts given, which may be those at something larger.
+        `attempts` are those of a larger operation: failures here count there.
 
         Raises as `send` does. Reading raises `RegistryUnavailable` when the body breaks off.
         """
@@ -132,24 +133,24 @@ class RegistryClient:
 
     @contextmanager
     def _logged_in(self, request: Request, scopes: Collection[str]) -> Iterator[BodyStream]:
-        """Send a request with the authorization that is kept, and again with a new one if it is refused."""
-        login = self._session.start(scopes)
+        """Send a request with the authorization in memory; if it is refused, again with a new one."""
+        attempt = self._authorizer.start(scopes)
         while True:
-            with self._followed(request, login.header) as stream:
-                refused = stream.status == UNAUTHORIZED and self._session.is_own(stream.url)
+            with self._followed(request, attempt.header) as stream:
+                refused = stream.status == UNAUTHORIZED and self._authorizer.is_own(stream.url)
                 if not refused:
                     yield stream
                     return
-                answer = read_start(stream, ERROR_LIMIT_BYTES)
-            if not login.renew(answer):
-                error = error_from(request, answer)
-                raise type(error)(f"{error}; {self._session.explain_refusal()}", status=error.status)
+                response = read_start(stream, ERROR_LIMIT_BYTES)
+            if not attempt.renew(response):
+                error = error_from(request, response)
+                raise type(error)(f"{error}; {self._authorizer.explain_refusal()}", status=error.status)
 
     @contextmanager
     def _followed(self, request: Request, authorization: str | None) -> Iterator[BodyStream]:
-        """Send a request and follow the redirects of a GET; other methods are never sent elsewhere."""
+        """Send a request and follow the redirects of a GET. Other methods are not redirected."""
         for _ in range(MAX_REDIRECTS + 1):
-            is_own = self._session.is_own(request.url)
+            is_own = self._authorizer.is_own(request.url)
             sent = request
             if authorization is not None and is_own:
                 sent = replace(request, headers={**request.headers, "Authorization": authorization})
@@ -169,7 +170,7 @@ class RegistryClient:
 
 
 def _wait(attempts: Attempts, request: Request, error: RegistryError) -> None:
-    # What was refused for its rate has not been done, so it may be sent again whatever it is.
+    # A throttled request had no effect, so any request may be sent again.
     may_repeat = isinstance(error, Throttled) or (
         request.repeatable and isinstance(error, RegistryUnavailable)
     )

@@ -1,7 +1,7 @@
-"""Connections of urllib3 whose exchanges can be cut off: when time is up, or when somebody wants it.
+"""Connections of urllib3 with deadlines, which another thread can abort.
 
-The time-out of a socket limits one wait for bytes: a server that sends a byte now and then never meets it. Here
-every wait of an exchange, for the head and for the body of an answer, ends at the exchange's deadline too.
+A socket's time-out limits one wait for bytes, so a server that sends a byte now and then never exceeds it. Here a
+deadline limits all waits of an exchange together, first for the head of the response and then for its body.
 """
 
 from __future__ import annotations
@@ -20,76 +20,76 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-class Overdue(TimeoutError):
-    """Bytes came, but too slowly."""
+class TooSlow(TimeoutError):
+    """Bytes arrived, but too slowly."""
 
 
 class Exchange:
-    """One request and its answer on the wire: how long bytes are waited for, and what it takes to end it."""
+    """One request and its response: the deadline, and the sockets to close when it is aborted."""
 
     def __init__(self, *, silence_seconds: float, head_seconds: float) -> None:
         self._silence_seconds = silence_seconds
         self._head_seconds = head_seconds
         self._deadline = float("inf")
         self._lock = threading.Lock()
-        self._twins: list[socket.socket] = []
-        self._is_cut = False
+        self._duplicates: list[socket.socket] = []
+        self._is_aborted = False
 
     @contextmanager
-    def is_current(self) -> Iterator[None]:
-        """Make connections that the calling thread uses inside the block ones of this exchange."""
+    def scope(self) -> Iterator[None]:
+        """Make this the exchange of all connections that the calling thread uses inside the block."""
         _thread.exchange = self
         try:
             yield
         finally:
             del _thread.exchange
 
-    def allow(self, seconds: float) -> None:
-        """Set the deadline for what is read from now on."""
+    def set_deadline(self, seconds: float) -> None:
+        """Set the deadline for the next reads, counted from now."""
         self._deadline = time.monotonic() + seconds
 
-    def await_head(self) -> None:
-        """Set the deadline for the head of the answer."""
-        self.allow(self._head_seconds)
+    def start_head(self) -> None:
+        """Set the deadline for the head of the response."""
+        self.set_deadline(self._head_seconds)
 
-    def patience_seconds(self) -> float:
-        """Return how long to wait for the next bytes. Raises `Overdue` when the deadline is over."""
+    def next_timeout_seconds(self) -> float:
+        """Return the time-out for the next read. Raises `TooSlow` after the deadline."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Overdue("the answer comes too slowly")
+            raise TooSlow("the answer comes too slowly")
         return min(left, self._silence_seconds)
 
-    def uses(self, connection: socket.socket) -> None:
-        """Note a connection, so that it can be cut."""
-        # A twin can be shut down whatever becomes of the socket, which TLS wraps and urllib3 closes.
-        twin = socket.socket(fileno=os.dup(connection.fileno()))
+    def track(self, connection: socket.socket) -> None:
+        """Remember a connection for `abort`."""
+        # A duplicate stays usable when TLS wraps the socket or urllib3 closes it.
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
         with self._lock:
-            self._twins.append(twin)
-            is_cut = self._is_cut
-        if is_cut:
-            self.cut()
+            self._duplicates.append(duplicate)
+            is_aborted = self._is_aborted
+        if is_aborted:
+            self.abort()
 
-    def cut(self) -> None:
-        """End it now: whoever waits for its bytes gets an error. Called by any thread."""
+    def abort(self) -> None:
+        """End the exchange now: a waiting read fails. Any thread may call this."""
         with self._lock:
-            self._is_cut = True
-            for twin in self._twins:
-                with suppress(OSError):  # the other side was faster
-                    twin.shutdown(socket.SHUT_RDWR)
+            self._is_aborted = True
+            for duplicate in self._duplicates:
+                with suppress(OSError):  # closed by the server before
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Forget the connections. They stay open for further requests."""
         with self._lock:
-            for twin in self._twins:
-                twin.close()
-            self._twins.clear()
+            for duplicate in self._duplicates:
+                duplicate.close()
+            self._duplicates.clear()
 
 
 _thread = threading.local()
 
 
-class _Cuttable(HTTPConnection):
-    """A connection that knows the exchange it is used for."""
+class _Connection(HTTPConnection):
+    """A connection that belongs to the current exchange of its thread."""
 
     _exchange: Exchange
 
@@ -104,10 +104,10 @@ class _Cuttable(HTTPConnection):
         super().request(*args, **kwargs)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as in the base class
-        self._exchange.await_head()
+        self._exchange.start_head()
         return super().getresponse()
 
-    def response_class(  # type: ignore[override] # called, as the class is that stands here in the base class
+    def response_class(  # type: ignore[override] # in the base class this is a class, which is called
         self, connection: socket.socket, debuglevel: int = 0, method: str | None = None
     ) -> http.client.HTTPResponse:
         readable: Any = _Readable(connection, self._exchange)
@@ -115,38 +115,38 @@ class _Cuttable(HTTPConnection):
 
     def _join(self, connection: socket.socket) -> None:
         self._exchange = _thread.exchange
-        self._exchange.uses(connection)
+        self._exchange.track(connection)
 
 
-class _CuttableTls(_Cuttable, HTTPSConnection):
+class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Cuttable
+    ConnectionCls = _Connection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _CuttableTls
+    ConnectionCls = _TlsConnection
 
 
 POOLS = {"http": _Pool, "https": _TlsPool}
-"""What a pool manager of urllib3 makes its pools from."""
+"""The classes of pools for a pool manager of urllib3, by scheme."""
 
 
 class _Readable:
-    """What http.client wants of a socket: a file to read from."""
+    """The part of a socket that http.client uses: a file to read from."""
 
     def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
         self._connection = connection
         self._exchange = exchange
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_PatientReader(self._connection, self._exchange))
+        return io.BufferedReader(_DeadlineReader(self._connection, self._exchange))
 
 
-class _PatientReader(io.RawIOBase):
-    """Reads from a connection, each time as long as its exchange is patient."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a connection, with the time-out of its exchange for each read."""
 
     def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
         self._connection = connection
@@ -157,12 +157,12 @@ class _PatientReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - a buffer; Python 3.12 has a name for it
-        self._connection.settimeout(self._exchange.patience_seconds())
+        self._connection.settimeout(self._exchange.next_timeout_seconds())
         try:
             return self._raw.readinto(buffer)
         except TimeoutError as error:
             silence = error
-        self._exchange.patience_seconds()  # whose end may be what cut the wait short
+        self._exchange.next_timeout_seconds()  # raises TooSlow if the deadline ended the wait
         raise silence
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Logins as `docker login` leaves them: config.json and the credential helpers it names.
+"""Logins of `docker login`: config.json and its credential helpers.
 
 {"auths": {"registry.example": {"auth": base64("user:password")}},
  "credHelpers": {"registry.example": "pass"}, "credsStore": "secretservice"}
@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from soci.errors import Unauthorized
 
 DOCKER_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
-"""What Docker Hub is called in config.json: the address of its first version, still."""
+"""Docker Hub's names in config.json. The usual one is the address of its first API version."""
 
 HELPER_TIMEOUT_SECONDS = 60
 _HELPER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -29,56 +29,56 @@ _NOT_FOUND = "credentials not found"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A user with password, or an identity token that a token server takes. Neither is shown in messages."""
+    """A user with a password, or an identity token for a token server. Messages show neither."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     valid_seconds: float | None = None
-    """How long it will be good; None: until it is refused."""
+    """The remaining lifetime; None: valid until it is refused."""
 
 
 class LoginSource(Protocol):
-    """Someone who may know a login."""
+    """A source of logins."""
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:
-        """Return the login for a registry, None when there is none.
+        """Return the login for a registry; None when there is none.
 
-        With `renew` the one returned before was refused: what is kept in memory is not good enough.
+        `renew` says that the last login was refused: fetch a new one instead of the one in memory.
 
         Raises:
-            Unauthorized: there should be one, but it cannot be had.
+            Unauthorized: a login is configured, but fetching it failed.
         """
 
 
 @runtime_checkable
 class LoginAdvisor(Protocol):
-    """What some sources can do besides: tell a user how to come by a login that they lack."""
+    """A login source that can tell a user how to get a missing login."""
 
     def advise(self, host: str) -> str:
-        """Say what to do, after `fetch_login` returned None; nothing if this source knows no advice."""
+        """Return what to do after `fetch_login` returned None; "" without advice."""
 
 
 class NoLogins:
-    """Anonymous: a source that knows nothing."""
+    """A source without logins: access is anonymous."""
 
-    def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - the shape of the port
+    def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - required by the port
         """Return None."""
         return None
 
 
 class DockerConfig:
-    """The logins of Docker's config.json in a directory; the file is read again for each question."""
+    """The logins of Docker's config.json in a directory. Each call reads the file again."""
 
     def __init__(self, directory: Path | None = None) -> None:
         given = os.environ.get("DOCKER_CONFIG")
         self._path = (directory or (Path(given) if given else Path.home() / ".docker")) / "config.json"
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:  # noqa: ARG002 - nothing is kept in memory
-        """Return the login for a registry: that of its helper, of the store, or the one in the file.
+        """Return the login of the registry's helper, of the store, or of the file.
 
-        Where the file has several it is as with Docker: a registry's very name counts before a URL of it, and
-        `auth` before the user and password beside it.
+        Precedence in the file is Docker's: the exact name of a registry before a URL of it, and `auth` before
+        the user and password beside it.
         """
         config = self._read()
         keys = DOCKER_HUB_KEYS if host in DOCKER_HUB_KEYS else (host,)
@@ -97,8 +97,8 @@ class DockerConfig:
         return None if entry is None else self._parse_entry(entry, host)
 
     def advise(self, host: str) -> str:
-        """Name the command that writes the file."""
-        return f"`docker login {host}` makes one"
+        """Return the command that writes the file."""
+        return f"`docker login {host}` creates one"
 
     def _read(self) -> Mapping[str, Any]:
         try:
@@ -107,7 +107,7 @@ class DockerConfig:
             return {}
         except OSError as error:
             raise Unauthorized(f"{self._path}: {error.strerror}") from None
-        except (ValueError, RecursionError):  # the parser's message would quote the file
+        except (ValueError, RecursionError):  # the parser's message quotes the file
             raise Unauthorized(f"{self._path}: not valid JSON") from None
         if not isinstance(document, Mapping):
             raise Unauthorized(f"{self._path}: expected an object")
@@ -137,19 +137,19 @@ class DockerConfig:
 
 
 def _bare(key: str) -> str:
-    """Return the host of a key: older versions of Docker wrote whole URLs, down to the version of the API.
+    """Return the host of a key. Older versions of Docker wrote whole URLs, with the version of the API.
 
-    Any other path stays: Podman writes logins for a part of a registry, which are none for all of it.
+    A key with any other path stays as it is: Podman writes logins for a part of a registry.
     """
     host, _, path = key.removeprefix("https://").removeprefix("http://").partition("/")
     return host if path.rstrip("/") in ("", "v1", "v2") else key
 
 
 def _ask_helper(name: str, key: str) -> Login | None:
-    """Run docker-credential-NAME. Its output is a secret and stays out of messages."""
+    """Run docker-credential-NAME. Its output is secret: messages never show it."""
     if not _HELPER_NAME.fullmatch(name):
         raise Unauthorized(
-            f"config.json names the credential helper {name[:100]!r}, which is no name of a program"
+            f"config.json names the credential helper {name[:100]!r}, which is not a program name"
         )
     program = f"docker-credential-{name}"
     try:
@@ -172,14 +172,14 @@ def _ask_helper(name: str, key: str) -> Login | None:
         if _NOT_FOUND in (done.stdout + done.stderr).decode(errors="replace"):
             return None
         raise Unauthorized(
-            f"{program} for {key} failed with exit status {done.returncode}; what it says is not shown, since it may"
+            f"{program} for {key} failed with exit status {done.returncode}; its output is not shown because it may"
             f" be secret: try `echo {key} | {program} get`"
         )
     try:
-        answer = json.loads(done.stdout)
-        username, secret = str(answer["Username"]), str(answer["Secret"])
+        output = json.loads(done.stdout)
+        username, secret = str(output["Username"]), str(output["Secret"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Unauthorized(f"{program} for {key}: the answer has no Username and Secret") from None
+        raise Unauthorized(f"{program} for {key}: the output has no Username and Secret") from None
     return (
         Login(identity_token=secret) if username == _TOKEN_USER else Login(username=username, password=secret)
     )

@@ -1,4 +1,4 @@
-"""Amazon ECR: which hosts are registries of it, and how to log in there. The one place that knows boto3."""
+"""Amazon ECR: its host names, the login by GetAuthorizationToken, and errors of boto3."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HOST = re.compile(
 )
 
 RENEW_BEFORE_SECONDS = 15 * 60
-"""A token holds for twelve hours. One with less than this left might end during a long upload."""
+"""A token is valid for twelve hours. With less time left it might expire during a long upload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class EcrHost:
 
 
 def parse_ecr_host(host: str) -> EcrHost | None:
-    """Tell whether a host is a registry of Amazon ECR, in whatever partition; None when it is not.
+    """Parse the host of a registry of Amazon ECR, in any partition; None for other hosts.
 
-    The port of HTTPS may be there: it is the same registry.
+    A host with port 443 is the same registry.
     """
     match = _HOST.fullmatch(host.lower().removesuffix(":443"))
     if match is None:
@@ -64,10 +64,10 @@ def parse_ecr_host(host: str) -> EcrHost | None:
 
 
 ATTEMPTS = 5
-"""At one call of the API, as at a request to the registry."""
+"""Per API call, as per request to the registry."""
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
-"""As for the registry: boto3's own are a minute each."""
+"""As for the registry. The defaults of boto3 are a minute each."""
 
 _THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
@@ -78,10 +78,10 @@ _SERVER_ERROR = 500
 
 
 class EcrLogins:
-    """Logins by GetAuthorizationToken, with whatever credentials of AWS the process has; kept until they end.
+    """Logins by GetAuthorizationToken, with the AWS credentials of the process; kept until they expire.
 
-    `make_client` makes the boto3 client for a host; tests bring their own. With `any_host` every host is taken
-    for a registry of the account and region that the process runs in, unless its name says another one.
+    `make_client` makes the boto3 client for a host. With `any_host` every host counts as ECR: one whose name does
+    not say so as a registry of the process's own account and region.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class EcrLogins:
         self._lacks: dict[str, str] = {}
 
     def fetch_login(self, host: str, *, renew: bool) -> Login | None:
-        """Return the login for a registry of ECR; None for other hosts and without credentials of AWS."""
+        """Return the login for a registry of ECR; None for other hosts and without AWS credentials."""
         ecr_host = parse_ecr_host(host)
         if ecr_host is None and not self._any_host:
             return None
@@ -116,39 +116,35 @@ class EcrLogins:
             return replace(login, valid_seconds=max(0.0, ends_at - RENEW_BEFORE_SECONDS - self._now()))
 
     def advise(self, host: str) -> str:
-        """Say what AWS's login lacked; nothing for hosts of others."""
+        """Return what the AWS login lacked; "" for other hosts."""
         return self._lacks.get(host, "")
 
 
 class _NoCredentials(Exception):
-    """There is no login, since what it takes is not there."""
+    """There is no login, because boto3 or the credentials are missing."""
 
 
 def _fetch(make_client: Callable[[EcrHost | None], Any], host: EcrHost | None) -> tuple[Login, float]:
     try:
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
     except ImportError:
-        raise _NoCredentials(
-            "logging in with AWS takes boto3, which is not installed (extra `aws`)"
-        ) from None
+        raise _NoCredentials("an AWS login needs boto3, which is not installed (extra `aws`)") from None
     where = "GetAuthorizationToken" + ("" if host is None else f" for {host.account} in {host.region}")
     try:
         data = _ask_for_token(make_client, host)["authorizationData"][0]
         username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         expires_at = data["expiresAt"].timestamp()
     except botocore.exceptions.NoCredentialsError:
-        raise _NoCredentials(
-            "no credentials of AWS are found, neither in the environment nor in ~/.aws"
-        ) from None
+        raise _NoCredentials("no AWS credentials found in the environment or in ~/.aws") from None
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         raise error_from_aws(where, error) from None
-    except (KeyError, IndexError, ValueError):  # the answer is a secret and stays out of the message
-        raise Unauthorized(f"{where}: the answer has no token") from None
+    except (KeyError, IndexError, ValueError):  # the response is secret: no part of it goes into the message
+        raise Unauthorized(f"{where}: the response has no token") from None
     return Login(username=username, password=password), expires_at
 
 
 class _Secrecy(logging.Filter):
-    """Drops what a thread logs while it handles a secret: at DEBUG botocore writes down whole answers."""
+    """Drops the debug log of a thread while it handles a secret: botocore logs whole responses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,19 +171,19 @@ def _ask_for_token(make_client: Callable[[EcrHost | None], Any], host: EcrHost |
         _watch_loggers()
         client = make_client(host)
         _watch_loggers()  # more of boto3 is loaded for a client
-        answer: Mapping[str, Any] = client.get_authorization_token()
-    return answer
+        response: Mapping[str, Any] = client.get_authorization_token()
+    return response
 
 
 def _watch_loggers() -> None:
-    # A filter counts for its own logger, not for those below.
+    # A filter applies to its own logger, not to the loggers below.
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in _TALKATIVE:
             logging.getLogger(name).addFilter(_SECRECY)
 
 
 def error_from_aws(where: str, error: Exception, *, with_text: bool = False) -> RegistryError:
-    """Make ours of an error of boto3: of its kind, its code, and its text if that holds no secret."""
+    """Translate an error of boto3: kind and code, and the message if it is not secret (`with_text`)."""
     import botocore.exceptions  # noqa: PLC0415 - see `_fetch`
 
     if isinstance(error, botocore.exceptions.ClientError):
@@ -198,9 +194,8 @@ def error_from_aws(where: str, error: Exception, *, with_text: bool = False) -> 
         return _kind_of(code, status)(f"{where}: {code}{text}", status=status)
     if isinstance(error, botocore.exceptions.HTTPClientError | botocore.exceptions.ConnectionError):
         return RegistryUnavailable(f"{where}: {type(error).__name__}")
-    return Unauthorized(
-        f"{where}: {type(error).__name__}"
-    )  # a profile, a role or a session that does not work
+    # A profile, a role or a session that does not work.
+    return Unauthorized(f"{where}: {type(error).__name__}")
 
 
 def _kind_of(code: str, status: int | None) -> type[RegistryError]:
@@ -212,9 +207,9 @@ def _kind_of(code: str, status: int | None) -> type[RegistryError]:
 
 
 def boto3_client(host: EcrHost | None) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
-    """Make a client for the region of a registry, of the same kind of endpoint (FIPS, dual-stack).
+    """Make a client for a registry's region, with the same kind of endpoint (FIPS, dual-stack).
 
-    Without a host it is the region that the process runs in.
+    Without a host, the region is the process's own.
     """
     import boto3  # noqa: PLC0415 - see `_fetch`
     from botocore.config import Config  # noqa: PLC0415

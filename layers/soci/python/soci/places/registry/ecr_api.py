@@ -1,4 +1,4 @@
-"""What ECR's own API tells that the distribution protocol does not: names, times and kinds, in pages."""
+"""ECR's own API: repositories and images with facts that the distribution protocol lacks, such as push times."""
 
 from __future__ import annotations
 
@@ -15,50 +15,51 @@ from soci.oci.digest import Digest
 from soci.places.registry.ecr import EcrHost, boto3_client, error_from_aws, parse_ecr_host
 
 MAX_PER_PAGE = 1_000
-"""Of both lists."""
+"""The API's limit for both lists."""
 
 _ACTIVE = "ACTIVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcrImage:
-    """What the API says of one manifest."""
+    """One manifest, as DescribeImages describes it."""
 
     digest: Digest
     tags: tuple[str, ...]
-    """All there are, sorted."""
+    """All tags of the manifest, sorted."""
     pushed_at: datetime
     media_type: str
-    """Of the manifest."""
+    """The media type of the manifest."""
     artifact_type: str
-    """Of what it holds: its artifact type or the type of its config; "" if unknown, as of an index."""
+    """The artifact type, or the media type of the config; "" if unknown, as for an index."""
     subject: Digest | None = None
-    """The manifest that this one refers to, if it is a referrer."""
+    """The manifest that this one refers to; None if it is no referrer."""
     is_archived: bool = False
-    """Whether it is there, but cannot be read before it is restored."""
+    """Whether it must be restored before it can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcrRepository:
-    """What the API says of a repository."""
+    """One repository, as DescribeRepositories describes it."""
 
     name: str
     tags_move: bool = True
-    """Whether a tag that is set may be set on another image."""
+    """Whether tags are mutable: a tag may move to another image."""
     excepted_tags: tuple[str, ...] = ()
-    """Patterns of the tags for which the contrary holds; `*` stands for any characters."""
+    """Patterns of tags with the opposite rule; `*` stands for any characters."""
 
     def may_move(self, tag: str) -> bool:
-        """Tell whether a tag that is set may be set on another image."""
+        """Tell whether this tag may move to another image."""
         return self.tags_move is not any(fnmatchcase(tag, pattern) for pattern in self.excepted_tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePage:
-    """Part of a repository's images, and the page_token of the next part."""
+    """A page of a repository's images."""
 
     images: tuple[EcrImage, ...]
     next_token: str | None
+    """The token of the next page; None on the last one."""
 
 
 def _repository(described: Mapping[str, Any]) -> EcrRepository:
@@ -72,23 +73,23 @@ def _repository(described: Mapping[str, Any]) -> EcrRepository:
 
 
 class EcrApi:
-    """The API of the account and region that a registry's host belongs to. `make_client` as of `EcrLogins`."""
+    """The API for the account and region of a registry's host. `make_client` as for `EcrLogins`."""
 
     def __init__(self, host: str, make_client: Callable[[EcrHost | None], Any] | None = None) -> None:
         self._host = host
         self._make_client = make_client or boto3_client
 
     def fetch_repositories(self) -> Iterator[EcrRepository]:
-        """Yield all repositories, in the API's order. Raises `RegistryError`."""
+        """Yield all repositories, in the order of the API. Raises `RegistryError`."""
         where = "DescribeRepositories"
         arguments: dict[str, Any] = {"maxResults": MAX_PER_PAGE}
         while True:
             with self._errors(where):
-                answer = self._client.describe_repositories(**arguments)
-            yield from map(_repository, answer.get("repositories", ()))
-            if not answer.get("nextToken"):
+                response = self._client.describe_repositories(**arguments)
+            yield from map(_repository, response.get("repositories", ()))
+            if not response.get("nextToken"):
                 return
-            arguments["nextToken"] = answer["nextToken"]
+            arguments["nextToken"] = response["nextToken"]
 
     def fetch_images(
         self,
@@ -99,19 +100,19 @@ class EcrApi:
         limit: int = MAX_PER_PAGE,
         with_archived: bool = False,
     ) -> ImagePage | None:
-        """Return a page of a repository's images, the first without a token. Archived ones only if asked.
+        """Return a page of a repository's images: the first one without a token. Archived images only if asked.
 
-        A repository that is not there has no images. None: the page_token is not, or no longer, one of this list.
+        A repository that does not exist has no images. None means that the token is invalid or has expired.
 
         Raises:
-            RegistryError: the API cannot be asked.
+            RegistryError: the API call failed.
         """
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
 
         where = f"DescribeImages of {repository}"
         arguments: dict[str, Any] = {"repositoryName": repository, "maxResults": limit}
         chosen = {"tagStatus": "TAGGED"} if only_tagged else {}
-        if with_archived:  # without a word about it, the API leaves them out
+        if with_archived:  # by default, the API leaves them out
             chosen["imageStatus"] = "ANY"
         if chosen:
             arguments["filter"] = chosen
@@ -119,7 +120,7 @@ class EcrApi:
             arguments["nextToken"] = page_token
         with self._errors(where):
             try:
-                answer = self._client.describe_images(**arguments)
+                response = self._client.describe_images(**arguments)
             except botocore.exceptions.ClientError as error:
                 code = error.response.get("Error", {}).get("Code")
                 if code == "RepositoryNotFoundException":
@@ -127,10 +128,10 @@ class EcrApi:
                 if code == "InvalidParameterException" and page_token is not None:
                     return None
                 raise
-        images = (_parse(one, where) for one in answer.get("imageDetails", ()))
+        images = (_parse(one, where) for one in response.get("imageDetails", ()))
         return ImagePage(
             images=tuple(one for one in images if with_archived or not one.is_archived),
-            next_token=answer.get("nextToken"),
+            next_token=response.get("nextToken"),
         )
 
     @cached_property
@@ -139,7 +140,7 @@ class EcrApi:
 
     @contextmanager
     def _errors(self, where: str) -> Iterator[None]:
-        """Let errors of boto3 become ours."""
+        """Translate the errors of boto3."""
         import botocore.exceptions  # noqa: PLC0415 - see `fetch_images`
 
         try:

@@ -1,4 +1,4 @@
-"""Requests and answers as values, and what both sides may know about an address."""
+"""HTTP requests and responses as values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from soci.errors import InvalidResponse, RegistryUnavailable
 from soci.places.registry.urls import redacted
 
 DOCUMENT_SECONDS = 60.0
-"""How long an answer that is read as a whole may take: 4 MiB, the largest, at 70 KiB/s."""
+"""The time limit for a body that is read into memory: 4 MiB, the largest, at 70 KiB/s."""
 
 
 class Operation(StrEnum):
-    """What a request is for: registries limit the rate of each on its own."""
+    """The purpose of a request. Registries limit the rate of each separately."""
 
     LOGIN = "login"
     GET_MANIFEST = "get-manifest"
@@ -31,7 +31,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, with an absolute URL. The body is always in memory, so that it can be sent again."""
+    """A request to an absolute URL. The body is in memory, so a retry can send it again."""
 
     method: str
     url: str
@@ -39,7 +39,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = True
-    """Whether sending it twice does what sending it once does, also when the first answer was lost."""
+    """Whether sending it twice has the same effect as sending it once (idempotent)."""
 
     def __str__(self) -> str:
         return f"{self.method} {redacted(self.url)}"
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer whose body is in memory. Names of headers are in lower case."""
+    """A response whose body is in memory. Header names are in lower case."""
 
     status: int
     url: str
@@ -56,7 +56,7 @@ class Response:
 
 
 class BodyStream(Protocol):
-    """An answer whose body is still to be read."""
+    """A response whose body is still to be read."""
 
     @property
     def status(self) -> int:
@@ -64,23 +64,23 @@ class BodyStream(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers, names in lower case."""
+        """The headers, with names in lower case."""
 
     @property
     def url(self) -> str:
-        """Where it comes from."""
+        """The URL that sent it, after redirects."""
 
     def chunks(self, *, within_seconds: float | None = None) -> Iterator[bytes]:
-        """Yield the body. Raises `RegistryUnavailable` when it breaks off, or comes too slowly.
+        """Yield the body. Raises `RegistryUnavailable` when it breaks off or is too slow.
 
-        Too slowly is later than `within_seconds` from now on; without, it only has to get on.
+        `within_seconds` limits the whole body; without it, there is a limit for each chunk.
         """
 
 
 def read_body(stream: BodyStream, limit_bytes: int, *, within_seconds: float = DOCUMENT_SECONDS) -> Response:
-    """Read the body of an answer into memory.
+    """Read the whole body into memory.
 
-    Raises `InvalidResponse` when it is larger than the limit, `RegistryUnavailable` as `BodyStream.chunks`.
+    Raises `InvalidResponse` for a body larger than the limit, `RegistryUnavailable` as `BodyStream.chunks`.
     """
     body = bytearray()
     for chunk in stream.chunks(within_seconds=within_seconds):
@@ -93,7 +93,7 @@ def read_body(stream: BodyStream, limit_bytes: int, *, within_seconds: float = D
 
 
 def read_start(stream: BodyStream, limit_bytes: int) -> Response:
-    """Read as much of an answer's body as comes, up to a limit: of an error the status says the most."""
+    """Read the body up to a limit, or until it breaks off. For errors, where the status matters more than the body."""
     body = bytearray()
     try:
         for chunk in stream.chunks(within_seconds=DOCUMENT_SECONDS):
@@ -101,5 +101,5 @@ def read_start(stream: BodyStream, limit_bytes: int) -> Response:
             if len(body) == limit_bytes:
                 break
     except RegistryUnavailable:
-        pass  # it broke off, or the rest is not worth waiting for
+        pass  # the part that arrived is enough
     return Response(status=stream.status, url=stream.url, headers=stream.headers, body=bytes(body))

@@ -1,4 +1,4 @@
-"""Manifests of a repository, by digest or by tag. What the registry says of them has to fit their bytes."""
+"""Manifests of a repository, by digest or tag. The headers of a response must fit its bytes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from soci.places.registry.token_scopes import Scopes
 from soci.places.registry.urls import redacted
 
 TAG_SECONDS = 45.0
-"""How long a tag is tried: one time-out of an answer, and another attempt."""
+"""The deadline for setting a tag: one read time-out, and another attempt."""
 
 _CREATED = 201
 _ACCEPTED = 202
 _NO_CONTENT = 204
 _REFUSALS = (400, 403, 409, 412)
-"""What registries answer when a tag may not move; it differs between them, so the message decides."""
+"""Statuses of registries whose tag may not move. They do not agree on one, so the message decides."""
 
 _KEEPS = (400, 403, 405, 409)
 """Statuses of registries that refuse to delete something; they do not agree on one."""
@@ -58,14 +58,14 @@ _MEDIA_TYPES = (
     media_types.DOCKER_MANIFEST,
 )
 _NO_MEDIA_TYPE = frozenset({"", "application/json", "application/octet-stream", "binary/octet-stream"})
-"""What servers say that know nothing of manifests, such as stores of files: it contradicts none."""
+"""Content types of servers that do not know manifests, such as file servers. They fit every manifest."""
 
 _WEB_PAGE = "text/html"
 _ACCEPT = {"Accept": ", ".join(_MEDIA_TYPES)}
 
 
 class Manifests:
-    """Reads and writes the manifests of one repository, whose URL is that of its API without `/manifests`."""
+    """The manifests of one repository. `url` is the repository's, without `/manifests`."""
 
     def __init__(self, client: RegistryClient, url: str, scopes: Scopes) -> None:
         self._client = client
@@ -76,13 +76,13 @@ class Manifests:
     def fetch(
         self, reference: Digest | str, *, attempts: Attempts | None = None
     ) -> tuple[Descriptor, bytes] | None:
-        """Return a manifest and its description, None when there is none.
+        """Return a manifest and its descriptor; None when it does not exist.
 
         Raises:
-            DigestMismatch: its bytes are not those of the digest asked for.
-            InvalidResponse: the registry calls it by another digest or media type than its own.
-            InvalidDocument: it is neither manifest nor index.
-            RegistryError: it cannot be read, or somebody else answers.
+            DigestMismatch: the bytes have another digest than the one requested.
+            InvalidResponse: a header has another digest or media type than the bytes.
+            InvalidDocument: the document is neither a manifest nor an index.
+            RegistryError: the request failed, or the server is no registry.
         """
         response = self._get(reference, attempts)
         if response.status == NOT_FOUND:
@@ -90,43 +90,43 @@ class Manifests:
         return self._describe(reference, response), response.body
 
     def fetch_existing(self, reference: Digest | str) -> tuple[Descriptor, bytes]:
-        """Return a manifest and its description. Raises `NotInImage` with the registry's words, and as `fetch`."""
+        """Return a manifest and its descriptor. Raises `NotInImage` with the registry's message, else as `fetch`."""
         response = self._get(reference, None)
         if response.status == NOT_FOUND:
-            says = describe_errors(response)
-            raise NotInImage(f"{self._where}: no image {reference}" + (f": {says}" if says else ""))
+            message = describe_errors(response)
+            raise NotInImage(f"{self._where}: no image {reference}" + (f": {message}" if message else ""))
         return self._describe(reference, response), response.body
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether a manifest is there. Raises `RegistryError`, and as `fetch` where a HEAD is redirected.
+        """Tell whether a manifest exists. Raises `RegistryError`.
 
-        A redirect says nothing of what lies at its end: then the manifest is read.
+        If the HEAD is redirected, the manifest is read; that raises as `fetch` does.
         """
         request = self._request("HEAD", digest, Operation.GET_MANIFEST, _ACCEPT)
-        answer = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND, *REDIRECTS))
-        if answer.status == NOT_FOUND:
+        response = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND, *REDIRECTS))
+        if response.status == NOT_FOUND:
             return False
-        check_content_digest(answer, digest)
-        return answer.status == OK or self.fetch(digest) is not None
+        check_content_digest(response, digest)
+        return response.status == OK or self.fetch(digest) is not None
 
     def put(self, descriptor: Descriptor, data: bytes) -> Mapping[str, str]:
-        """Write a manifest under its digest, which may be done twice; return the headers of the answer."""
+        """Write a manifest under its digest; return the headers of the response. Idempotent."""
         request = self._put_request(descriptor.digest, descriptor, data)
         response = self._client.send(request, self._scopes.push, expect=(_CREATED, OK))
         check_content_digest(response, descriptor.digest, data)
         return response.headers
 
     def put_tag(self, tag: str, descriptor: Descriptor, data: bytes) -> None:
-        """Point a tag to a manifest; nothing is sent when it does so already.
+        """Point a tag to a manifest, unless it points there already.
 
-        A lost answer is no reason to send it again: somebody else may have moved the tag meanwhile, and a tag
-        that cannot move would be refused though it is as we want it. So it is looked at each time.
+        Each attempt reads the tag first. After a lost response the tag may be set: sending it again would undo
+        another client's change, and would fail if the tag is immutable.
 
-        All of it ends after `TAG_SECONDS`: what the tag should mean was decided before, and may have changed.
+        All of it ends after `TAG_SECONDS`: the caller chose the manifest before, and its choice becomes stale.
 
         Raises:
-            TagImmutable: it points to another manifest and may not be moved.
-            RegistryError: it was not taken.
+            TagImmutable: it points to another manifest and may not move.
+            RegistryError: the request failed.
         """
         attempts = self._client.retries.start(deadline_seconds=TAG_SECONDS)
         while True:
@@ -146,13 +146,13 @@ class Manifests:
             try:
                 check_content_digest(response, descriptor.digest, data)
             except InvalidResponse as error:
-                # Unlike a digest, a tag takes whatever arrives: if that was something else it must not stay.
+                # A tag accepts any bytes, unlike a digest. If other bytes arrived, they must not stay.
                 attempts.wait(error)
                 continue
             return
 
     def delete(self, reference: Digest | str) -> bool:
-        """Take a manifest with all its tags away, or a tag alone; False when it is not there.
+        """Delete a manifest with all its tags, or a single tag; False when it does not exist.
 
         Raises:
             TagNotDeletable: the registry deletes manifests only.
@@ -170,7 +170,7 @@ class Manifests:
         request = self._request("GET", reference, Operation.GET_MANIFEST, _ACCEPT)
         response = self._client.send(request, self._scopes.pull, expect=(OK, NOT_FOUND), attempts=attempts)
         if response.status == NOT_FOUND and content_type_of(response) == _WEB_PAGE:
-            raise error_from(request, response)  # of a proxy, or of a server that is no registry
+            raise error_from(request, response)  # by a proxy, or a server that is no registry
         return response
 
     def _request(
@@ -200,7 +200,7 @@ class Manifests:
         media_type = sniff_media_type(response.body, where)
         given = content_type_of(response)
         if given != media_type and given not in _NO_MEDIA_TYPE:
-            raise InvalidResponse(f"{where}: given as {given}, but it is {media_type}")
+            raise InvalidResponse(f"{where}: the Content-Type is {given}, but the document is {media_type}")
         return Descriptor(media_type=media_type, digest=digest, size=len(response.body))
 
 
@@ -216,7 +216,7 @@ def _deletion_error(error: RegistryError, *, is_tag: bool) -> RegistryError:
 
 
 def _refusal(request: Request, response: Response, tag: str) -> RegistryError:
-    says = describe_errors(response)
-    if "immutable" in says.lower():  # no code of its own: TAG_INVALID is also a tag that is none
-        return TagImmutable(f"{request}: tag {tag} may not be moved: {says}", status=response.status)
+    message = describe_errors(response)
+    if "immutable" in message.lower():  # no error code says this: TAG_INVALID also means a malformed tag
+        return TagImmutable(f"{request}: tag {tag} may not move: {message}", status=response.status)
     return error_from(request, response)

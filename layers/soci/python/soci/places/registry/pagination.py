@@ -1,4 +1,4 @@
-"""Lists that come in pages: each names the next one in its header Link (RFC 8288)."""
+"""Paginated lists. The Link header of a page has the URL of the next one (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NEXT = re.compile(r"""<([^>]*)>\s*(?:;[^,]*)?;\s*rel="?next"?""", re.IGNORECASE
 def fetch_pages(
     client: RegistryClient, url: str, scopes: Collection[str], *, expect: Collection[int] = (_OK,)
 ) -> Iterator[Response]:
-    """Yield the pages of a list, the first as it is asked for by `url`; one with another status is the last.
+    """Yield the pages of a list, beginning at `url`. A page whose status is not 200 is the last.
 
     Raises:
-        InvalidResponse: a page names one that was there already, or one of another server.
-        RegistryError: a page cannot be read.
+        InvalidResponse: the next page was there before, or is on another server.
+        RegistryError: a request failed.
     """
     seen = set()
     for _ in range(MAX_PAGES):
@@ -34,6 +34,8 @@ def fetch_pages(
             return
         following = joined(url, match[1])
         if following in seen or origin(following) != origin(url):
-            raise InvalidResponse(f"{redacted(url)}: the next page is {redacted(following)}, which cannot be")
+            raise InvalidResponse(
+                f"{redacted(url)}: the next page is {redacted(following)}, a page seen before or of another server"
+            )
         url = following
     raise InvalidResponse(f"{redacted(url)}: more than {MAX_PAGES} pages")

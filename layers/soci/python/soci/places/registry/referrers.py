@@ -1,12 +1,12 @@
-"""Which manifests refer to another one (distribution spec, "Listing Referrers").
+"""The manifests that refer to another one (distribution spec, "Listing Referrers").
 
-A registry with the referrers API keeps track by itself. In one without, clients keep an image index under
-the fallback tag, `sha256-<hex of the subject>`, that lists the referrers; whoever pushes one puts it in.
+A registry with the referrers API keeps the list itself. Without the API, clients keep an image index of the
+referrers under the fallback tag, `sha256-<hex of the subject>`. The client that pushes a referrer adds it there.
 
-Such a registry cannot say "unless somebody was faster", so two writers may each put back the list without the
-other's entry. Within a process they take turns. Others are found out by looking at the list again, several times
-and at random moments, for a second or so: an entry that is gone is put in anew. What remains is a writer who needs
-longer than that from reading the list to writing it; his list lacks what came meanwhile, and nobody notices.
+Such a registry has no conditional writes, so two clients may overwrite each other's entry. A lock orders the
+threads of this process. Against other processes, the list is read again several times at random moments, for about
+a second; a lost entry is written again. One gap remains: a client that takes longer than that between its read and
+its write loses the entries of others, unnoticed.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from soci.places.registry.token_scopes import Scopes
 from soci.places.registry.urls import redacted
 
 REFERRERS_LIMIT_BYTES = 4 * MANIFEST_LIMIT_BYTES
-"""Of all pages of one list: some ten thousand referrers. Nobody has as many to one manifest."""
+"""For all pages of one list: about ten thousand referrers, more than any manifest has."""
 
 _OK = 200
 _NO_API = (400, 404, 405, 406)
-"""What registries answer that do not know the API; the spec has 404 alone."""
+"""Statuses of registries without the API. The spec allows 404 only."""
 
 _MAX_ROUNDS = 10
 _CHECKS = 3
 _CHECK_SECONDS = (0.25, 0.75)
-"""How long a change rests, at least and at most, before each look at whether it is still there."""
+"""The least and the greatest delay before each check that a change is still there."""
 
 _FALLBACK_TAG = re.compile(r"sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64}")
 
 _Change = Callable[[ImageIndex], ImageIndex]
 
 
-_TURNS: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-_TURNS_LOCK = threading.Lock()
+_LOCKS: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+_LOCKS_LOCK = threading.Lock()
 
 
 class Referrers:
-    """The referrers of one repository's manifests, whose URL is that of its API without `/referrers`."""
+    """The referrers of one repository's manifests. `url` is the repository's, without `/referrers`."""
 
     def __init__(self, client: RegistryClient, url: str, scopes: Scopes, manifests: Manifests) -> None:
         self._client = client
@@ -60,7 +60,7 @@ class Referrers:
         self._manifests = manifests
 
     def fetch(self, subject: Digest) -> tuple[Descriptor, ...]:
-        """Describe all manifests whose subject this is, in the registry's order.
+        """Describe all manifests with this subject, in the registry's order.
 
         Raises `RegistryError`; `InvalidResponse` for more of them than `REFERRERS_LIMIT_BYTES`.
         """
@@ -71,7 +71,9 @@ class Referrers:
         ):
             given = page.headers.get("content-type", "").partition(";")[0].strip()
             if page.status != _OK or given != media_types.OCI_INDEX:
-                if size_bytes:  # a registry that had a page knows the API; the rest must not get lost
+                if (
+                    size_bytes
+                ):  # the first page shows that the registry has the API; the rest must not be lost
                     raise InvalidResponse(
                         f"{redacted(page.url)}: expected a further page of referrers, got status {page.status},"
                         f" {given[:100] or 'no media type'}",
@@ -87,7 +89,7 @@ class Referrers:
         return tuple(found)
 
     def add(self, subject: Digest, referrer: Descriptor) -> None:
-        """Put a referrer into the list under the fallback tag, as its first. Raises `RegistryError`."""
+        """Add a referrer to the list under the fallback tag, at the head. Raises `RegistryError`."""
         self._change(
             subject,
             lambda index: with_referrer(index, referrer),
@@ -95,9 +97,9 @@ class Referrers:
         )
 
     def remove(self, subject: Digest, referrer: Digest) -> Descriptor | None:
-        """Take a referrer out of the list under the fallback tag; return its entry, if it had one.
+        """Remove a referrer from the list under the fallback tag; return its entry, None without one.
 
-        A list that is empty then goes with its tag. Raises `RegistryError`.
+        An empty list is deleted with its tag. Raises `RegistryError`.
         """
         entry = next(
             (one for one in self._fetch_list(subject)[1].manifests or () if one.digest == referrer), None
@@ -111,10 +113,10 @@ class Referrers:
         return entry
 
     def _change(self, subject: Digest, change: _Change, is_done: Callable[[ImageIndex], bool]) -> None:
-        """Change the list until it stays changed."""
+        """Change the list, and again while other clients undo the change."""
         tag = fallback_tag(subject)
         replaced: set[Digest] = set()
-        with _turn_at(f"{self._url}/{tag}"):
+        with _lock_of(f"{self._url}/{tag}"):
             for number in range(_MAX_ROUNDS):
                 descriptor, listed = self._fetch_list(subject)
                 changed = change(listed)
@@ -122,13 +124,13 @@ class Referrers:
                     replaced |= self._replace(tag, descriptor, changed)
                 elif number == 0:
                     return
-                if all(is_done(index) for index in self._later(subject)):
+                if all(is_done(index) for index in self._reread(subject)):
                     self._delete_replaced(subject, replaced)
                     return
-        raise RegistryUnavailable(f"{self._url}: tag {tag} is changed by others again and again")
+        raise RegistryUnavailable(f"{self._url}: other clients keep changing tag {tag}")
 
     def _replace(self, tag: str, old: Descriptor | None, index: ImageIndex) -> set[Digest]:
-        """Write a list in place of another, an empty one not at all; return those that may soon be of no use."""
+        """Replace a list, or delete it if the new one is empty; return the lists that may be obsolete."""
         if old is not None and not index.manifests and self._delete(old.digest):
             return set()
         data = index.encode()
@@ -136,8 +138,8 @@ class Referrers:
         self._manifests.put_tag(tag, document, data)
         return {document.digest} if old is None else {old.digest, document.digest}
 
-    def _later(self, subject: Digest) -> Iterator[ImageIndex]:
-        """Read the list again and again, each time a random moment later."""
+    def _reread(self, subject: Digest) -> Iterator[ImageIndex]:
+        """Read the list several times, each after a random delay."""
         clock = self._client.retries.clock
         least, most = _CHECK_SECONDS
         for _ in range(_CHECKS):
@@ -145,7 +147,7 @@ class Referrers:
             yield self._fetch_list(subject)[1]
 
     def _delete_replaced(self, subject: Digest, lists: Iterable[Digest]) -> None:
-        """Delete old lists where that is allowed: registries keep what any list refers to, old or new."""
+        """Delete old lists if the registry allows it: a registry may keep manifests that an old list refers to."""
         current, _ = self._fetch_list(subject)
         for digest in lists:
             if current is None or digest != current.digest:
@@ -163,22 +165,22 @@ class Referrers:
             return None, ImageIndex(manifests=())
         descriptor, data = found
         if not media_types.is_index(descriptor.media_type):
-            raise InvalidResponse(f"{self._url}: tag {fallback_tag(subject)} is no list of referrers")
+            raise InvalidResponse(f"{self._url}: tag {fallback_tag(subject)} is not a list of referrers")
         return descriptor, ImageIndex.parse(data, f"referrers of {subject}")
 
 
 def fallback_tag(subject: Digest) -> str:
-    """Return the tag under which the referrers of a manifest are listed (at most 97 characters)."""
+    """Return the tag of the list of a manifest's referrers (at most 97 characters)."""
     return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
 
 
 def is_fallback_tag(tag: str) -> bool:
-    """Tell whether a tag is one under which referrers are listed."""
+    """Tell whether a tag has the form of a fallback tag."""
     return _FALLBACK_TAG.fullmatch(tag) is not None
 
 
 def describe_referrer(descriptor: Descriptor, document: ImageManifest | ImageIndex) -> Descriptor:
-    """Describe a manifest as a list of referrers does: with its artifact type and annotations."""
+    """Describe a manifest as an entry of a list of referrers: with artifact type and annotations."""
     config_type = document.config.media_type if isinstance(document, ImageManifest) else ""
     return Descriptor(
         media_type=descriptor.media_type,
@@ -190,7 +192,7 @@ def describe_referrer(descriptor: Descriptor, document: ImageManifest | ImageInd
 
 
 def with_referrer(index: ImageIndex, referrer: Descriptor) -> ImageIndex:
-    """Return the list with a referrer at its head: of several SOCI indexes, readers take the first."""
+    """Return the list with a referrer at the head: readers use the first of several SOCI indexes."""
     others = without_referrer(index, referrer.digest).manifests or ()
     return replace(index, manifests=(referrer, *others))
 
@@ -205,7 +207,7 @@ def _is_listed(index: ImageIndex, digest: Digest) -> bool:
     return any(entry.digest == digest for entry in index.manifests or ())
 
 
-def _turn_at(url: str) -> threading.Lock:
-    """Return the lock of all in this process who change one list."""
-    with _TURNS_LOCK:
-        return _TURNS.setdefault(url, threading.Lock())
+def _lock_of(url: str) -> threading.Lock:
+    """Return the lock for changes of one list in this process."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(url, threading.Lock())

@@ -1,7 +1,7 @@
 """A repository of a registry: the ports of `soci.places.ports` over the OCI distribution spec.
 
-Manifests lie under `/manifests`, by tag or digest; configs, layers and zTOCs under `/blobs`. Manifests that
-have been read or written are kept: they are small, and a recipe asks for some of them twice.
+Manifests are under `/manifests`, by tag or digest; configs, layers and zTOCs under `/blobs`. Manifests stay in
+memory once they were read or written: they are small, and a recipe needs some of them twice.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from soci.places.registry.urls import redacted
 
 TAGS_PER_PAGE = 1_000
 TAGS_AT_ONCE = 8
-"""Tags that are looked up at the same time: a repository may have thousands."""
+"""Tags that are read at the same time: a repository may have thousands."""
 
-_KEPT = (400, 403, 409)
-"""What registries answer when something still refers to a manifest; it differs between them."""
+_REFERRED_TO = (400, 403, 409)
+"""Statuses of registries that keep a manifest because something refers to it. They do not agree on one."""
 
 
 class RegistryRepository:
-    """`ImageSource` and `ArtifactSink`, and all that some of them can do besides. Shared by threads.
+    """`ImageStore`, with all optional ports. Shared by threads.
 
-    The image is the one with the reference's digest, else the one with its tag, else `latest`.
+    The image is the one with the digest of the reference, else with its tag, else `latest`.
     """
 
     holds_whole_images: Literal[True] = True
-    """See `ports.CompleteSource`: registries take no index whose manifests are not there."""
+    """See `ports.CompleteSource`: a registry refuses an index whose manifests are missing."""
 
     def __init__(
         self, client: RegistryClient, reference: RegistryRef, *, streaming: StreamSettings | None = None
@@ -69,9 +69,9 @@ class RegistryRepository:
     # ImageSource
 
     def fetch_root(self) -> Descriptor:
-        """Describe the image as it is now: a tag is read again each time.
+        """Describe the image. Each call reads a tag again.
 
-        Raises `NotInImage` when there is none; `IntegrityError`, `RegistryError` as `Manifests.fetch`.
+        Raises `NotInImage` when it does not exist; `IntegrityError`, `RegistryError` as `Manifests.fetch`.
         """
         wanted = self.reference.digest or self.reference.tag or DEFAULT_TAG
         found = self._documents.get(wanted) if isinstance(wanted, Digest) else None
@@ -85,7 +85,7 @@ class RegistryRepository:
         limit_bytes = CONFIG_LIMIT_BYTES if is_blob else MANIFEST_LIMIT_BYTES
         if descriptor.size > limit_bytes:
             raise InvalidDocument(
-                f"{descriptor.digest}: {descriptor.size} bytes, such a document may have {limit_bytes}"
+                f"{descriptor.digest}: {descriptor.size} bytes, the limit for such a document is {limit_bytes}"
             )
         if is_blob:
             data = self.fetch_range(descriptor, 0, descriptor.size)
@@ -96,7 +96,7 @@ class RegistryRepository:
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        """Stream a blob by several ranges ahead of the reader, resumed where it broke. See `BlobReader`."""
+        """Stream a blob by several ranges at a time, with retries. See `BlobReader`."""
         with self._reader(descriptor).open(self._streaming) as chunks:
             yield chunks
 
@@ -105,9 +105,9 @@ class RegistryRepository:
         return b"".join(self._reader(descriptor).fetch(start, min(end, descriptor.size)))
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Tell whether a blob or manifest is here, in its full size.
+        """Tell whether a blob or manifest exists, with its full size.
 
-        A manifest is read for that, and kept: who asks is about to read it.
+        A manifest is read and stays in memory, because the caller usually reads it next.
         """
         if _is_document(descriptor):
             try:
@@ -120,36 +120,36 @@ class RegistryRepository:
     # DescriptorSource, ReferrerSource
 
     def fetch_descriptor(self, digest: Digest) -> Descriptor:
-        """Return media type and size of a manifest. Raises `BlobMissing` when it is not there."""
+        """Return media type and size of a manifest. Raises `BlobMissing` when it does not exist."""
         return self._fetch_document(digest)[0]
 
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
-        """Describe the manifests of one artifact type whose subject this is. See `ports.ReferrerSource`."""
-        # Filtered here: registries may leave it to the client, and the fallback tag always does.
+        """Describe the manifests of one artifact type with this subject. See `ports.ReferrerSource`."""
+        # Filtered here: a registry need not filter, and the list under the fallback tag has all types.
         return [entry for entry in self._referrers.fetch(subject) if entry.artifact_type == artifact_type]
 
     # ArtifactSink, BlobMounter
 
     def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
-        """Write a blob, in parts where it is large. See `ports.ArtifactSink`."""
+        """Write a blob, in parts if it is large. See `ports.ArtifactSink`."""
         self._uploads.push(descriptor.digest, checked(descriptor, chunks))
 
     def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
-        """Take a blob over from another repository of this registry; False when that is not possible."""
+        """Mount a blob from another repository of this registry; False when that is not possible."""
         if not isinstance(source, RegistryRepository) or source.reference.host != self.reference.host:
             return False
-        scopes = self._scopes.mount_from(source._scopes)  # noqa: SLF001 - a repository like this one
+        scopes = self._scopes.mount_from(source._scopes)  # noqa: SLF001 - of the same class
         return self._uploads.mount(descriptor.digest, source.reference.repository, scopes)
 
     def start_upload(self) -> StreamedUpload:
-        """Begin to write a blob whose digest is known at its end only. Raises `RegistryError`."""
+        """Start writing a blob. The digest is known only at the end. Raises `RegistryError`."""
         return StreamedUpload(self._uploads.start())
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        """Write a manifest under its digest; one with a subject is then among its referrers.
+        """Write a manifest under its digest, and list it as a referrer of its subject. Raises `RegistryError`.
 
-        Raises `RegistryError`. One that is there already is not sent again, one with a subject if it is also the
-        first of its kind among the referrers: of several, readers take the first.
+        An existing manifest is not sent again. One with a subject is sent again unless it is the first of its
+        type among the referrers, because readers use the first.
         """
         check_content(descriptor, data)
         self._documents[descriptor.digest] = (descriptor, data)
@@ -163,7 +163,7 @@ class RegistryRepository:
             self._referrers.add(subject.digest, entry)
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
-        """Point a tag to a pushed manifest; without a tag there is nothing to do.
+        """Point a tag to a pushed manifest; do nothing without a tag.
 
         Raises `BlobMissing` if it was not pushed, `TagImmutable` if the tag may not move, `RegistryError`.
         """
@@ -171,7 +171,7 @@ class RegistryRepository:
         if tag is not None:
             self._manifests.put_tag(tag, descriptor, data)
 
-    # What a repository has besides
+    # ImageStore
 
     def fetch_tags(self) -> Iterator[str]:
         """Yield all tags, in the registry's order. Raises `RegistryError`."""
@@ -183,7 +183,7 @@ class RegistryRepository:
             )
 
     def fetch_entry_points(self) -> Iterator[EntryPoint]:
-        """Yield all tags with what they point to, some of them read at the same time. See `ports.ImageStore`."""
+        """Yield all tags with their manifests, several read at the same time. See `ports.ImageStore`."""
         tags = self.fetch_tags()
         with ThreadPoolExecutor(TAGS_AT_ONCE) as pool:
             while some := list(islice(tags, TAGS_AT_ONCE)):
@@ -194,17 +194,19 @@ class RegistryRepository:
                         yield EntryPoint(tag=tag, root=root, data=found[1])
 
     def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:
-        """Take a manifest away, with its tags and out of its subject's list. See `ports.ImageStore`.
+        """Delete a manifest with its tags, and its entry among the referrers. See `ports.ImageStore`.
 
-        The list comes last, so that a run that ends between finds the manifest again. But some registries keep
-        what a list refers to; there it goes out of the list first, and back if it has to stay.
+        The entry goes last, so that an interrupted run finds the manifest again. Some registries keep a manifest
+        that a list refers to: there the entry goes first, and comes back if the registry still refuses.
         """
         subject = subject or self._fetch_subject(digest)
         self._documents.pop(digest, None)
         try:
             is_deleted = self._manifests.delete(digest)
         except DeletionRefused as error:
-            entry = self._referrers.remove(subject, digest) if subject and error.status in _KEPT else None
+            entry = (
+                self._referrers.remove(subject, digest) if subject and error.status in _REFERRED_TO else None
+            )
             if subject is None or entry is None:
                 raise
             try:
@@ -217,11 +219,11 @@ class RegistryRepository:
         return is_deleted
 
     def delete_tag(self, tag: str) -> bool:
-        """Take a tag away and leave what it points to. See `ports.ImageStore`."""
+        """Delete a tag, not its manifest. See `ports.ImageStore`."""
         return self._manifests.delete(tag)
 
-    def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - a port's method
-        """Leave it to the registry to free what nothing refers to. See `ports.ImageStore`."""
+    def delete_blobs(self, digests: Collection[Digest]) -> int:  # noqa: ARG002 - required by the port
+        """Do nothing: a registry frees unreferenced blobs itself. See `ports.ImageStore`."""
         return 0
 
     def _is_first(self, subject: Digest, entry: Descriptor) -> bool:

@@ -1,4 +1,4 @@
-"""What an answer with an error status means: the registry's own words, bounded, under the right error."""
+"""From a response to an error with the registry's own message; the headers that describe content."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ERROR_LIMIT_BYTES = 1 << 20
 
 
 def read_error(request: Request, stream: BodyStream) -> RegistryError:
-    """Make the error for an answer that is none of those expected, and whose body is still to be read."""
+    """Return the error for an unexpected status. Reads the body."""
     return error_from(request, read_start(stream, ERROR_LIMIT_BYTES))
 
 
 def error_from(request: Request, response: Response) -> RegistryError:
-    """Make the error for an answer that is none of those expected."""
+    """Return the error for an unexpected status."""
     status = response.status
     message = f"{request}: status {status}"
     if detail := describe_errors(response):
@@ -53,17 +53,17 @@ def _kind_of(status: int) -> type[RegistryError]:
     return RegistryUnavailable if status in TRANSIENT_STATUSES else RegistryError
 
 
-def content_type_of(answer: Response) -> str:
-    """Return the media type that an answer has by its own word, in lower case; empty without one."""
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+def content_type_of(response: Response) -> str:
+    """Return the media type of the Content-Type header, in lower case; "" without one."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_content_digest(answer: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
-    """Compare what an answer says the digest of its content is, if it does, with what it is.
+def check_content_digest(response: Response | BodyStream, digest: Digest, data: bytes | None = None) -> None:
+    """Compare the Docker-Content-Digest header with the real digest. Raises `InvalidResponse` if they differ.
 
-    One by another algorithm is compared where the data is at hand. Raises `InvalidResponse`.
+    A missing header is accepted. A digest of another algorithm is compared only if `data` is given.
     """
-    given = answer.headers.get("docker-content-digest", str(digest))
+    given = response.headers.get("docker-content-digest", str(digest))
     try:
         said = Digest.parse(given)
     except InvalidDocument:
@@ -71,11 +71,13 @@ def check_content_digest(answer: Response | BodyStream, digest: Digest, data: by
     if said is not None and said.algorithm != digest.algorithm:
         digest = said if data is None else digest_of(data, said.algorithm)
     if said != digest:
-        raise InvalidResponse(f"{redacted(answer.url)}: given as {given[:150]!r}, but it is {digest}")
+        raise InvalidResponse(
+            f"{redacted(response.url)}: Docker-Content-Digest is {given[:150]!r}, but the digest is {digest}"
+        )
 
 
 def describe_errors(response: Response) -> str:
-    """Return the registry's codes and messages (distribution spec, "Error Codes"), in one line."""
+    """Return the error codes and messages of a body (distribution spec, "Error Codes"), in one line."""
     texts = [f"{code}: {message}" if message else code for code, message in _errors(response)]
     text = "; ".join(texts) if texts else response.body[: MAX_DETAIL_CHARACTERS * 4].decode(errors="replace")
     text = "".join(char if char.isprintable() else " " for char in text)

@@ -1,12 +1,12 @@
-"""What is repeated, how often, and how long we wait: the one place that decides on it.
+"""Retries: which requests are repeated, how often, and after what delay. Decided here and nowhere else.
 
-    what happened                       repeated
+    failure                             repeated
     no connection, reset, time-out      if the request may be sent twice
-    408, 425, 429, 500, 502, 503, 504   if the request may be sent twice; 429 always, since nothing was done
-    any other answer                    never
+    408, 425, 429, 500, 502, 503, 504   if the request may be sent twice; 429 always, as nothing was done
+    any other status                    never
 
-The wait is random between nothing and a limit that doubles each time (full jitter), or what Retry-After says.
-All of it ends at the deadline: a wait that would lead past it is not begun.
+The delay is random between zero and a limit that doubles each time (full jitter), and at least Retry-After.
+A delay that would pass the deadline is not begun: the last error is raised instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Time, as the client sees it; tests bring their own."""
+    """Time and randomness. Tests have clocks of their own."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = cancellable_sleep
@@ -36,7 +36,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How patient we are. Five attempts get over a restart, or a burst of somebody else's requests."""
+    """How often and how long to retry. Five attempts outlast a restart, or a burst of other clients' requests."""
 
     attempts: int = 5
     first_wait_seconds: float = 0.5
@@ -45,7 +45,7 @@ class RetryPolicy:
     clock: Clock = field(default_factory=Clock)
 
     def start(self, *, deadline_seconds: float | None = None) -> Attempts:
-        """Begin to count the attempts at one thing, which may have a deadline of its own."""
+        """Start counting the attempts of one operation, which may have its own deadline."""
         return Attempts(
             self if deadline_seconds is None else replace(self, deadline_seconds=deadline_seconds)
         )
@@ -56,7 +56,7 @@ SHORT_RETRIES = RetryPolicy(deadline_seconds=60)
 
 
 class Attempts:
-    """The attempts at one thing: how many there were, and until when there may be more."""
+    """The attempts of one operation: their number so far, and the deadline for more."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
@@ -65,7 +65,7 @@ class Attempts:
         self._failures = 0
 
     def wait(self, error: RegistryError) -> None:
-        """Wait before the next attempt, or raise the error of the last one when there is none."""
+        """Wait before the next attempt; raise the error if there is none."""
         self._failures += 1
         if self._failures >= self._policy.attempts:
             raise self._last(error)
@@ -77,7 +77,7 @@ class Attempts:
         self._clock.sleep(wait)
 
     def seconds_left(self) -> float:
-        """Return how long the attempt that runs may take until the deadline; a moment if that is over."""
+        """Return the seconds until the deadline, at least one: what the current attempt may take."""
         return max(1.0, self._deadline - self._clock.now())
 
     def _last(self, error: RegistryError) -> RegistryError:
@@ -89,20 +89,20 @@ class Attempts:
         return type(error)(f"{error}{count}{pause}", status=error.status, retry_after_seconds=asked)
 
     def progress(self) -> None:
-        """Begin anew: what failed before got further meanwhile."""
+        """Reset attempts and deadline, after the operation got further."""
         self._failures = 0
         self._deadline = self._clock.now() + self._policy.deadline_seconds
 
 
 def parse_retry_after(text: str | None, *, now: datetime | None = None) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number, or a date; None for anything else."""
+    """Return the seconds of a Retry-After header, which is a number or a date; None for anything else."""
     if text is None:
         return None
     if text.strip().isascii() and text.strip().isdecimal():
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # its offset from UTC may be any number
+    except (ValueError, OverflowError):  # the offset from UTC may be any number
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What we ask a token server for, per repository: no more than the request at hand needs."""
+"""Token scopes: the permissions that a request needs, and no more."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Scopes:
 
     @property
     def pull(self) -> tuple[str, ...]:
-        """To read."""
+        """Permission to read."""
         return (f"repository:{self.repository}:pull",)
 
     @property
     def push(self) -> tuple[str, ...]:
-        """To write."""
+        """Permission to read and write."""
         return (f"repository:{self.repository}:pull,push",)
 
     @property
     def delete(self) -> tuple[str, ...]:
-        """To delete."""
+        """Permission to delete."""
         return (f"repository:{self.repository}:delete",)
 
     def mount_from(self, other: Scopes) -> tuple[str, ...]:
-        """To write here what can be read there."""
+        """Permission to write here and to read another repository."""
         return (*self.push, *other.pull)

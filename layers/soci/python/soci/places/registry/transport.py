@@ -1,7 +1,7 @@
-"""The only sockets: connections kept open per host, time-outs, and urllib3's errors as ours.
+"""Sending requests: the only module with sockets. Connections stay open per host; urllib3's errors become ours.
 
-One call is one request on the wire. Redirects are answers here, nothing is repeated and no header is added:
-`soci.places.registry.client` decides on all of that.
+One call sends one request. It follows no redirect, retries nothing and adds no login: all of that is up to
+`soci.places.registry.client`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from urllib3.exceptions import (
 from soci import __version__
 from soci.errors import InvalidOption, InvalidResponse, RegistryError, RegistryUnavailable
 from soci.places.cancellation import current_cancellation
-from soci.places.registry.connections import POOLS, Exchange, Overdue
+from soci.places.registry.connections import POOLS, Exchange, TooSlow
 from soci.places.registry.http_messages import BodyStream, Request, Response, read_body
 from soci.places.registry.urls import is_loopback, redacted, redacted_or_nothing, split_url
 
 CHUNK_BYTES = 256 << 10
-"""What is read at a time. When a connection breaks, what has come of the current chunk is lost with it."""
+"""The size of one read. A broken connection loses the bytes of the current read."""
 
 SENT_AT_A_TIME_BYTES = 64 << 10
 
-# Compressed on the way, bytes would not be those that the digest is of.
+# A compressed transfer would not have the bytes of the digest.
 _OWN_HEADERS = {"User-Agent": f"soci-index/{__version__}", "Accept-Encoding": "identity"}
 
 MAX_IDLE_CONNECTIONS = 64
-"""Per host: as many layers at a time as the command line allows, four ranges of each, is rarely more."""
+"""Per host: enough for 16 layers with four ranges each."""
 
 _TIMEOUTS: Mapping[type[BaseException], str] = {
     ConnectTimeoutError: "no connection within the time-out",
@@ -53,23 +53,23 @@ _TIMEOUTS: Mapping[type[BaseException], str] = {
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 )
-"""OpenSSL's names for an answer that is no TLS; they depend on its version."""
+"""OpenSSL's reasons for an answer without TLS. They depend on its version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long an attempt may stand still, and how slow it may be."""
+    """How long a request may make no progress, and how slow it may be."""
 
     connect_seconds: float = 10.0
-    """Without a connection; also for `SENT_AT_A_TIME_BYTES` of a request to go out."""
+    """For a connection, and for each `SENT_AT_A_TIME_BYTES` of a request body."""
     read_seconds: float = 30.0
-    """Without a byte of the answer."""
+    """Between two bytes of the response."""
     piece_seconds: float = 60.0
-    """For the head of an answer, and for each `CHUNK_BYTES` of a body: 4 KiB/s is no progress worth having."""
+    """For the head of a response, and for each `CHUNK_BYTES` of its body: 4 KiB/s is too slow to go on."""
 
 
 class Transport:
-    """Sends requests. Shared by threads; `close` lets go of all connections, as the end of its life does."""
+    """Sends requests. Shared by threads. Connections close with `close`, or with the object."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         timeouts = timeouts or Timeouts()
@@ -79,36 +79,38 @@ class Transport:
         weakref.finalize(self, _close, self._pools)
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
+        """Close all idle connections."""
         _close(self._pools)
 
     def send(self, request: Request, *, limit_bytes: int) -> Response:
-        """Send a request and return the answer with its body.
+        """Send a request and return the response with its body.
 
         Raises:
-            RegistryUnavailable: no connection, a time-out, or the answer broke off.
-            InvalidResponse: the answer is no HTTP, or its body larger than the limit.
+            RegistryUnavailable: no connection, a time-out, or the response broke off.
+            InvalidResponse: the response is not HTTP, or its body is larger than the limit.
         """
         with self.open(request) as stream:
             return read_body(stream, limit_bytes)
 
     @contextmanager
     def open(self, request: Request) -> Iterator[BodyStream]:
-        """Send a request; the body of the answer is read inside the block. Raises as `send` does."""
+        """Send a request; the block reads the body of the response. Raises as `send` does."""
         cancellation = current_cancellation()
         cancellation.check()
         exchange = Exchange(
             silence_seconds=self._timeouts.read_seconds, head_seconds=self._timeouts.piece_seconds
         )
         proxy = proxy_for(request.url)
-        with closing(exchange), cancellation.on_cancel(exchange.cut):
-            with transport_errors(request, proxy), exchange.is_current():
-                answer = self._ask(request, proxy)
-            with closing(_Answer(request, answer, exchange, self._timeouts.piece_seconds)) as stream:
+        with closing(exchange), cancellation.on_cancel(exchange.abort):
+            with transport_errors(request, proxy), exchange.scope():
+                response = self._send(request, proxy)
+            with closing(
+                _ResponseStream(request, response, exchange, self._timeouts.piece_seconds)
+            ) as stream:
                 yield stream
 
-    def _ask(self, request: Request, proxy: str | None) -> urllib3.BaseHTTPResponse:
-        # From a file the body goes out piece by piece, each with the time-out that would else be for all of it.
+    def _send(self, request: Request, proxy: str | None) -> urllib3.BaseHTTPResponse:
+        # From a file, the body is sent in pieces with a time-out each. From bytes, one time-out covers all of it.
         body = None if request.body is None else io.BytesIO(request.body)
         length = {} if request.body is None else {"Content-Length": str(len(request.body))}
         return self._pools_for(proxy).urlopen(
@@ -141,44 +143,44 @@ class Transport:
         return made
 
 
-class _Answer:
-    """An answer of urllib3 as a `BodyStream`."""
+class _ResponseStream:
+    """A response of urllib3 as a `BodyStream`."""
 
     def __init__(
-        self, request: Request, answer: urllib3.BaseHTTPResponse, exchange: Exchange, piece_seconds: float
+        self, request: Request, response: urllib3.BaseHTTPResponse, exchange: Exchange, piece_seconds: float
     ) -> None:
         self._request = request
-        self._answer = answer
+        self._response = response
         self._exchange = exchange
         self._piece_seconds = piece_seconds
-        self.status = answer.status
+        self.status = response.status
         self.url = request.url
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
     def chunks(self, *, within_seconds: float | None = None) -> Iterator[bytes]:
         if within_seconds is not None:
-            self._exchange.allow(within_seconds)
+            self._exchange.set_deadline(within_seconds)
         while True:
             if within_seconds is None:
-                self._exchange.allow(self._piece_seconds)
+                self._exchange.set_deadline(self._piece_seconds)
             with transport_errors(self._request):
-                chunk = self._answer.read(CHUNK_BYTES)
+                chunk = self._response.read(CHUNK_BYTES)
             if not chunk:
                 return
             yield chunk
 
     def close(self) -> None:
-        # A body that was not read to its end cannot be skipped for less than a new connection costs.
-        if self._answer.closed:
-            self._answer.release_conn()
+        # Skipping the rest of a body costs more than a new connection.
+        if self._response.closed:
+            self._response.release_conn()
         else:
-            self._answer.close()
+            self._response.close()
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL, with its login; None for this machine.
+    """Return the proxy of the environment for a URL, with its login; None for this machine.
 
-    Raises `InvalidOption` for one that is no HTTP proxy.
+    Raises `InvalidOption` for a proxy without HTTP, such as SOCKS.
     """
     parts = split_url(url)
     host = parts.hostname or ""
@@ -191,13 +193,13 @@ def proxy_for(url: str) -> str | None:
     except InvalidResponse:
         raise InvalidOption(
             f"{parts.scheme.upper()}_PROXY is {redacted_or_nothing(proxy)}: expected http://HOST:PORT or"
-            " https://HOST:PORT, others (SOCKS) are not spoken"
+            " https://HOST:PORT; other kinds (SOCKS) are not supported"
         ) from None
     return proxy
 
 
 def _proxy_login(proxy: str) -> dict[str, str]:
-    # For the proxy alone: urllib3 sends these with CONNECT, or with a request that the proxy itself reads.
+    # Only the proxy sees these headers: urllib3 sends them with CONNECT, or with a plain request to the proxy.
     parts = urlsplit(proxy)
     if parts.username is None:
         return {}
@@ -212,21 +214,21 @@ def _close(pools: Mapping[str | None, urllib3.PoolManager]) -> None:
 
 @contextmanager
 def transport_errors(request: Request, proxy: str | None = None) -> Iterator[None]:
-    """Translate every error of urllib3 into ours, with the request and without the secrets of its URL."""
+    """Translate the errors of urllib3. Messages name the request without the secrets of its URL."""
     try:
         yield
     except LocationValueError:
-        raise InvalidResponse(f"{request}: not a URL that can be asked") from None
+        raise InvalidResponse(f"{request}: not a valid URL") from None
     except (HTTPError, ProxySchemeUnsupported) as error:
         cause = _innermost(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise RegistryError(
-                f"{request}: its certificate is not valid: {cause.verify_message} (SSL_CERT_FILE names a file of"
+                f"{request}: its certificate is not valid: {cause.verify_message} (SSL_CERT_FILE names a file with"
                 " the authorities to trust)"
             ) from None
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
             raise RegistryError(
-                f"{request}: the server does not speak TLS, and plain HTTP is for this machine (localhost) alone"
+                f"{request}: the server does not speak TLS, and plain HTTP is allowed only to this machine (localhost)"
             ) from None
         through = f"proxy {redacted(proxy)}: " if proxy and isinstance(error, ProxyError) else ""
         raise RegistryUnavailable(f"{request}: {through}{_reason(error, cause)}") from None
@@ -239,8 +241,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException, cause: BaseException) -> str:
-    """Describe the innermost cause: urllib3 wraps it, and its own messages quote the URL with the query."""
-    if isinstance(cause, Overdue):
+    """Describe the innermost cause. The messages of urllib3 around it contain the URL with its query."""
+    if isinstance(cause, TooSlow):
         return str(cause)
     if known := _TIMEOUTS.get(type(error)):
         return known
@@ -249,7 +251,7 @@ def _reason(error: BaseException, cause: BaseException) -> str:
 
 
 class _WithoutQueries(logging.Filter):
-    """Cuts the query from what urllib3 logs about a request: that of a signed URL is a credential."""
+    """Removes queries of URLs from the log of urllib3: the query of a signed URL is a credential."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

@@ -1,4 +1,4 @@
-"""URLs of registries: their origin, whether a secret may go there, and what of them a message may show."""
+"""URLs of registries: origins, redirects, and the form without secrets that messages show."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def redacted(url: str) -> str:
-    """Return what of a URL may stand in a message: no user, no query (a signed one is a credential)."""
+    """Return a URL without user and query, for messages: the query of a signed URL is a credential."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: two URLs of one origin lead to the same server.
+    """Return scheme, host and port. URLs with the same origin lead to the same server.
 
     Raises:
-        InvalidResponse: it is no absolute HTTP URL.
+        InvalidResponse: not an absolute HTTP URL.
     """
     parts = split_url(url)
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
 
 
 def split_url(url: str) -> SplitResult:
-    """Split an absolute HTTP URL. Raises `InvalidResponse` when it is none."""
+    """Split an absolute HTTP URL. Raises `InvalidResponse` for any other text."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and (parts.port is None or parts.port)
@@ -40,7 +40,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def redacted_or_nothing(url: str) -> str:
-    """Return what of a possibly malformed URL may stand in a message."""
+    """Return a URL that may be malformed, as messages show it."""
     try:
         return repr(redacted(url)[:200])
     except ValueError:
@@ -48,13 +48,13 @@ def redacted_or_nothing(url: str) -> str:
 
 
 def is_private(url: str) -> bool:
-    """Tell whether nobody can listen: HTTPS, or a connection that does not leave this machine."""
+    """Tell whether nobody can listen: the URL is HTTPS, or on this machine."""
     scheme, host, _ = origin(url)
     return scheme == "https" or is_loopback(host)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host, without port and brackets, is this machine."""
+    """Tell whether a host is this machine. `host` has no port and no brackets."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 def joined(url: str, reference: str) -> str:
-    """Complete what a header refers to by where it came from. Raises `InvalidResponse` when it is no URL."""
+    """Resolve a URL of a header against the URL of its response. Raises `InvalidResponse` for a malformed one."""
     try:
         target = urljoin(url, reference)
     except ValueError:
@@ -74,7 +74,7 @@ def joined(url: str, reference: str) -> str:
 
 
 def redirected(url: str, location: str) -> str:
-    """Return the URL that a Location leads to. Raises `InvalidResponse` for none, or out of HTTPS."""
+    """Return the URL of a Location header. Raises `InvalidResponse` if it is empty or leaves HTTPS."""
     if not location:
         raise InvalidResponse(f"{redacted(url)}: a redirect without Location")
     target = joined(url, location)
