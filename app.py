@@ -1,4 +1,4 @@
-"""The CDK app: settings from context, one stack, synth. It makes no AWS call and needs no credentials."""
+"""The CDK app: one stack, configured by the CDK context. It makes no AWS call and needs no credentials."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TARGETS = {LambdaArchitecture.ARM64: LAMBDA_ARM64, LambdaArchitecture.X86_64: LA
 
 
 def main() -> None:
-    """Write the cloud assembly to where the CDK command line asks for it, else to cdk.out.
+    """Write the cloud assembly to the folder that the CDK command line names, or to cdk.out.
 
-    The defaults are those of cdk.json, also when this file is run without the CDK command line; what that one
-    is given (`--context stack_name=...`) comes first.
+    The context of cdk.json holds the defaults, also when this file runs without the CDK command line. Values given by
+    `--context stack_name=...` override them.
     """
     defaults = json.loads((HERE / "cdk.json").read_text())["context"]
     app = App(context=defaults, outdir=os.environ.get("CDK_OUTDIR", str(HERE / "cdk.out")))

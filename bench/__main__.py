@@ -1,11 +1,11 @@
-"""`make bench`: the engine and the command against their floors, in one run, by turns.
+"""`make bench`: compare the engine and the command with the fastest possible tools, in turns.
 
     engine   layer bytes in memory to zTOC bytes, checked: LayerIndexer
-    floor    isal's igzip inflating the same bytes in the same process: nothing that inflates can be faster
+    floor    isal's igzip inflates the same bytes in the same process; no inflate is faster
     command  `soci-index ztoc FILE`, the whole process, against `gzip -dc FILE`
-    memory   peak of that process, less the zTOC's size
+    memory   peak of that process without the zTOC
 
-Times of a machine mean nothing elsewhere, so the table gives ratios: the median over rounds in which both take turns.
+Times depend on the machine, so the table shows ratios: medians over rounds in which both take turns.
 `make bench AGAINST=REVISION` compares the command with that of another revision instead (`bench/against.py`).
 """
 
@@ -124,7 +124,7 @@ def _inflate(data: bytes) -> None:
 def _peak_bytes(command: list[str]) -> int:
     """Run a process and return its peak memory.
 
-    A process between them starts it: what is forked from this one would count this one's memory as its own.
+    An intermediate process starts it: a direct child of this process would count this one's memory.
     """
     report = (
         "import resource, subprocess, sys;"

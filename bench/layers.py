@@ -1,8 +1,8 @@
-"""Layers for the benchmark, made once of real packages and kept under `.bench/`.
+"""Layers for the benchmark, made once from real packages and kept under `.bench/`.
 
-Their files come out of the wheels in `wheels.txt`, pinned by hash, so every machine measures the same files.
-The tar is written as image builders write it: sorted walk, directories first, root as the owner, whole
-seconds, a pax header only where a name is too long, gzip level 6.
+Their files come from the wheels in `wheels.txt`, pinned by hash, so every machine measures the same files. The tar is
+written like an image builder's: sorted, directories first, owned by root, times in whole seconds, a pax header only
+for long names, gzip level 6.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COPIES_OVER_ONE_GB = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchLayer:
-    """A gzip layer on disk, with what a table of results says about it."""
+    """A gzip layer on disk, with its facts for the table of results."""
 
     name: str
     path: Path
@@ -45,7 +45,7 @@ class BenchLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PackedFile:
-    """A file that still lies in its wheel: `path` is where the layer has it."""
+    """A file in its wheel; `path` is its path in the layer."""
 
     archive: zipfile.ZipFile
     member: zipfile.ZipInfo
@@ -103,7 +103,7 @@ def _write_layer(name: str, path: Path) -> BenchLayer:
 
 
 def _fetch_wheels() -> dict[str, Path]:
-    """Fetch the wheels that are not there yet; keyed by distribution name, as file names spell it."""
+    """Download the missing wheels. Returns them by distribution name as spelled in file names."""
     folder = CACHE / "wheels"
     platforms = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]

@@ -1,1 +1,1 @@
-"""The CDK constructs that deploy the index builder, one per file."""
+"""The CDK constructs that deploy the index builder, one per module."""

@@ -1,4 +1,4 @@
-"""What the alarms watch, as plain values. What to do when one goes off stands in docs/operations.md."""
+"""The alarms as plain values. docs/operations.md says what to do when one goes off."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from infra.watched import Series, Watched
 from soci.service import metrics
 
 NEAR = 0.8
-"""Of a time-out."""
+"""The share of a timeout at which an alarm goes off."""
 
 FUNCTIONS_THAT_GROW = ("IndexLayer", "PublishIndex")
-"""With the image; the others take seconds."""
+"""Their duration grows with the image; the others take seconds."""
 
 _MINUTES = 60
 _HOURS = 60 * _MINUTES
@@ -21,7 +21,7 @@ _HOURS = 60 * _MINUTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Goes off as soon as the sum of some series reaches a threshold in one period."""
+    """An alarm that goes off when the sum of its series reaches the threshold in one period."""
 
     name: str
     meaning: str
@@ -29,7 +29,7 @@ class Alarm:
     threshold: float
     period_seconds: int = 5 * _MINUTES
     is_silence_good: bool = True
-    """What happens without data: it goes back. Otherwise it stays as it is."""
+    """Whether the alarm resets when there is no data; otherwise it keeps its state."""
 
 
 def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -> Iterator[Alarm]:
@@ -37,12 +37,12 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
 
     Args:
         watched: the names of the stack's parts.
-        push_to_index_minutes: how long one image in twenty may take, or longer.
+        push_to_index_minutes: the alarm goes off when one image in twenty takes this long.
         is_searched: whether there is a daily search for images without an index.
     """
     yield Alarm(
         name="IndexingFailed",
-        meaning="Images have no index, because an execution of IndexImage failed or timed out.",
+        meaning="An image has no index: an execution of IndexImage failed or timed out.",
         series=watched.failures(watched.index_image),
         threshold=1,
     )
@@ -54,14 +54,14 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
     )
     yield Alarm(
         name="EventsNotDelivered",
-        meaning="Events wait in the dead-letter queue, for 14 days; their images have no index.",
+        meaning="Events are in the dead-letter queue, which keeps them for 14 days; their images have no index.",
         series=(watched.queue(WAITING),),
         threshold=1,
-        is_silence_good=False,  # SQS tells nothing of a queue that nobody touches, whatever waits in it
+        is_silence_good=False,  # SQS sends no data for an idle queue, even if it holds messages
     )
     yield Alarm(
         name="EventsLost",
-        meaning="Events could neither be delivered nor be kept in the dead-letter queue.",
+        meaning="Events could neither be delivered nor put into the dead-letter queue.",
         series=watched.lost("OutcomeRecorder"),
         threshold=1,
     )
@@ -75,7 +75,7 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
     for name in FUNCTIONS_THAT_GROW:
         yield Alarm(
             name=f"{name}NearTimeout",
-            meaning=f"An invocation of {name} took {NEAR:.0%} of its time-out; a larger layer or image would fail.",
+            meaning=f"An invocation of {name} took {NEAR:.0%} of its timeout; a larger layer or image would fail.",
             series=(watched.longest(name),),
             threshold=watched.functions[name].timeout_seconds * 1000 * NEAR,
         )

@@ -1,7 +1,7 @@
-"""What a deployment can choose: the CDK context, read and checked once.
+"""The configuration of a deployment: the CDK context, read and validated once.
 
-`settings` says what is indexed and how. The functions read it too (`soci.service.settings.configuration`). `deployment`
-says what the stack is made of. The manual's tables are made from both declarations.
+`settings` says what is indexed and how; the functions read it too (`soci.service.settings.configuration`).
+`deployment` configures the stack. The tables in docs/settings.md are generated from both.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from soci.service.settings.configuration import Configuration
 from soci.service.settings.schema import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
 
 KEYS = ("stack_name", "settings", "deployment")
-"""The keys of the context that are ours."""
+"""The context keys of this app."""
 
 TASK_MARGIN_SECONDS = 30
-"""A task waits longer than its function may run, so that the function's own time-out is what is reported."""
+"""A task waits this much longer than its function may run, so the function's timeout is reported first."""
 
 LEAST_LAYER_SECONDS = 375
-"""A layer that takes all its time is not tried again, but a registry that hangs is: so its own patience with two
-requests, one for the zTOC of before and one for the layer, has to end earlier, see `RetryPolicy` and `Timeouts`."""
+"""A function's timeout is not retried, but an unavailable registry is. So the retries of two requests, for an earlier
+zTOC and for the layer, must end before this time; see `RetryPolicy` and `Timeouts`."""
 
 DEFAULT_STACK_NAME = "soci-index-builder"
 RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
-"""What CloudWatch Logs takes."""
+"""The values that CloudWatch Logs accepts."""
 
 S = TypeVar("S", bound=Declared)
 
@@ -49,11 +49,11 @@ _SECURITY_GROUP_ID = Text(pattern=r"sg-[0-9a-f]{8,17}", accepted="security group
 
 
 class InvalidConfig(ValueError):
-    """The CDK context has values that the stack cannot be made with; the message names each of them."""
+    """The CDK context has invalid values; the message names each of them."""
 
 
 class LambdaArchitecture(StrEnum):
-    """Processors that Lambda has."""
+    """The processor architectures of Lambda."""
 
     ARM64 = "arm64"
     X86_64 = "x86_64"
@@ -61,7 +61,7 @@ class LambdaArchitecture(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of a few whole numbers."""
+    """One of several whole numbers."""
 
     numbers: tuple[int, ...]
 
@@ -78,18 +78,20 @@ class OneOf:
 
 
 Memory = Annotated[
-    int, Setting(Integer(minimum=128, maximum=10240), "a processor comes with 1769 MiB", unit="MiB")
+    int, Setting(Integer(minimum=128, maximum=10240), "1769 MiB give one full processor", unit="MiB")
 ]
-Timeout = Annotated[int, Setting(Integer(minimum=30, maximum=900), "an invocation ends then", unit="seconds")]
+Timeout = Annotated[
+    int, Setting(Integer(minimum=30, maximum=900), "the limit of an invocation", unit="seconds")
+]
 LongTimeout = Annotated[
-    int, Setting(Integer(minimum=240, maximum=900), "an invocation ends then", unit="seconds")
+    int, Setting(Integer(minimum=240, maximum=900), "the limit of an invocation", unit="seconds")
 ]
-"""Of functions that move data or go through lists: more than the patience with ECR's own API."""
+"""For functions that move data or read lists: longer than the retries of ECR's API take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSize(Declared):
-    """What a function gets. A new account has at most 3008 MiB for each, and few invocations at a time."""
+    """The resources of a function. New accounts get at most 3008 MiB per function, and low concurrency."""
 
     memory_mib: Memory = 512
     timeout_seconds: Timeout = 120
@@ -97,21 +99,21 @@ class FunctionSize(Declared):
         int | None,
         Setting(
             Nullable(Integer(minimum=1, maximum=10_000)),
-            "invocations at a time that are kept for it alone; `null`: what the account has left",
+            "concurrent invocations reserved for this function; `null`: it shares the account's",
         ),
     ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexLayerSize(FunctionSize):
-    """Streams whole layers, and indexes on two threads."""
+    """IndexLayer streams whole layers and indexes on two threads."""
 
     memory_mib: Memory = 3008
     timeout_seconds: Annotated[
         int,
         Setting(
             Integer(minimum=LEAST_LAYER_SECONDS, maximum=900),
-            "an invocation ends then, and is not repeated by itself",
+            "the limit of an invocation; after a timeout there is no retry",
             unit="seconds",
         ),
     ] = 900
@@ -119,7 +121,7 @@ class IndexLayerSize(FunctionSize):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishIndexSize(FunctionSize):
-    """Assembles an index, and reads back what it published."""
+    """PublishIndex assembles an index, publishes it and reads it back."""
 
     memory_mib: Memory = 1769
     timeout_seconds: LongTimeout = 600
@@ -127,41 +129,41 @@ class PublishIndexSize(FunctionSize):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageListerSize(FunctionSize):
-    """Asks the registry for pages of images."""
+    """ImageLister lists images page by page."""
 
     timeout_seconds: LongTimeout = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeRecorderSize(FunctionSize):
-    """Writes a line, and tells EventBridge."""
+    """OutcomeRecorder writes a log line and an event."""
 
     timeout_seconds: Timeout = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network(Declared):
-    """The VPC of the functions, by the IDs of what is in it; without any they run outside of VPCs."""
+    """The VPC of the functions; without IDs they run outside of VPCs."""
 
     subnet_ids: Annotated[
         tuple[str, ...],
         Setting(
             ListOf(item=_SUBNET_ID),
-            "where the functions run; they need a way to ECR, S3, EventBridge, DynamoDB and KMS from there",
+            "the subnets of the functions; they need a route to ECR, S3, EventBridge, DynamoDB and KMS",
         ),
     ] = ()
     security_group_ids: Annotated[
-        tuple[str, ...], Setting(ListOf(item=_SECURITY_GROUP_ID), "what the functions may reach")
+        tuple[str, ...], Setting(ListOf(item=_SECURITY_GROUP_ID), "the security groups of the functions")
     ] = ()
 
     def conflicts(self) -> Iterable[str]:
         """See `Declared`."""
         if bool(self.subnet_ids) != bool(self.security_group_ids):
-            yield "subnet_ids: want subnets and security groups together, or none of both"
+            yield "subnet_ids: want both subnets and security groups, or neither"
 
 
 class Schedule(StrEnum):
-    """How often something is done by itself."""
+    """How often a search runs."""
 
     OFF = "off"
     DAILY = "daily"
@@ -169,55 +171,56 @@ class Schedule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconcile(Declared):
-    """A search for recent images without an index: the registry sends its events as well as it can, no better."""
+    """The search for recent images without an index: the registry may lose events."""
 
     schedule: Annotated[
-        Schedule, Setting(Choice(Schedule), "search for images that have no index, and index them")
+        Schedule, Setting(Choice(Schedule), "search for recent images without an index, and index them")
     ] = Schedule.DAILY
     hour_utc: Annotated[
-        int, Setting(Integer(minimum=0, maximum=23), "the search begins a quarter past this hour, UTC")
+        int, Setting(Integer(minimum=0, maximum=23), "the search starts 15 minutes past this hour, UTC")
     ] = 3
     days: Annotated[
         int,
-        Setting(Integer(minimum=2, maximum=90), "images are searched that were pushed since", unit="days"),
+        Setting(
+            Integer(minimum=2, maximum=90), "the search covers images pushed in the last days", unit="days"
+        ),
     ] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarms(Declared):
-    """What is watched, and who is told."""
+    """The alarms, and who is notified."""
 
-    enabled: Annotated[bool, Setting(Flag(), "alarms in CloudWatch")] = True
+    enabled: Annotated[bool, Setting(Flag(), "create CloudWatch alarms")] = True
     email: Annotated[
         str | None,
-        Setting(
-            Nullable(_EMAIL), "told of alarms, through a topic of the stack's own; it has to confirm once"
-        ),
+        Setting(Nullable(_EMAIL), "address to notify, through a topic of the stack; it has to confirm once"),
     ] = None
     topic_arn: Annotated[
-        str | None, Setting(Nullable(_TOPIC_ARN), "a topic of yours, whose policy lets CloudWatch publish")
+        str | None,
+        Setting(Nullable(_TOPIC_ARN), "your own topic to notify; its policy must let CloudWatch publish"),
     ] = None
     push_to_index_minutes: Annotated[
         int,
         Setting(
             Integer(minimum=1, maximum=1440),
-            "an alarm goes off when one image in twenty takes longer from push to index",
+            "an alarm goes off when one image in twenty takes this long from push to index",
             unit="minutes",
         ),
     ] = 30
 
     def conflicts(self) -> Iterable[str]:
         """See `Declared`."""
-        told = {"email": self.email, "topic_arn": self.topic_arn}
-        for name, value in told.items():
+        topics = {"email": self.email, "topic_arn": self.topic_arn}
+        for name, value in topics.items():
             if value is not None and not self.enabled:
-                yield f"{name}: got {value}, want null without alarms, or enabled"
+                yield f"{name}: got {value}, want null, or alarms enabled"
                 return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment(Declared):
-    """What the stack is made of."""
+    """The resources of the stack."""
 
     lambda_architecture: Annotated[
         LambdaArchitecture, Setting(Choice(LambdaArchitecture), "processor of the functions")
@@ -229,42 +232,42 @@ class Deployment(Declared):
     outcome_recorder: OutcomeRecorderSize = field(default_factory=OutcomeRecorderSize)
     layers_at_a_time: Annotated[
         int,
-        Setting(Integer(minimum=1, maximum=40), "layers of one image that are indexed side by side"),
+        Setting(Integer(minimum=1, maximum=40), "layers of one image that are indexed in parallel"),
     ] = 8
     images_at_a_time: Annotated[
         int,
         Setting(
             Integer(minimum=1, maximum=30),
-            "images that a re-index works on side by side; ECR takes 10 manifests per second, an image needs 2 "
-            "for each platform and 2 more",
+            "images that a re-index works on in parallel; ECR accepts 10 manifests per second, and an image needs 2 "
+            "per platform plus 2",
         ),
     ] = 5
     image_timeout_minutes: Annotated[
         int,
-        Setting(Integer(minimum=15, maximum=1440), "an image has to be indexed by then", unit="minutes"),
+        Setting(Integer(minimum=15, maximum=1440), "the limit for indexing one image", unit="minutes"),
     ] = 360
     reindex_timeout_hours: Annotated[
-        int, Setting(Integer(minimum=1, maximum=8760), "a re-index ends then", unit="hours")
+        int, Setting(Integer(minimum=1, maximum=8760), "the limit of a re-index", unit="hours")
     ] = 168
     log_retention_days: Annotated[
-        int, Setting(OneOf(RETENTION_DAYS), "logs are kept so long", unit="days")
+        int, Setting(OneOf(RETENTION_DAYS), "how long logs are kept", unit="days")
     ] = 90
     permissions_boundary_arn: Annotated[
-        str | None, Setting(Nullable(_POLICY_ARN), "a policy that bounds what each role of the stack may do")
+        str | None, Setting(Nullable(_POLICY_ARN), "permissions boundary of all roles of the stack")
     ] = None
     kms_key_arn: Annotated[
         str | None,
         Setting(
             Nullable(_KEY_ARN),
-            "encrypts logs, the functions' environment, the table of zTOCs, the queue of undelivered events and "
-            "the alarms' topic; its policy has to let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: "
-            "keys of AWS",
+            "key for logs, the functions' environment, the table of zTOCs, the queue of undelivered events and the "
+            "alarms' topic; its policy must let CloudWatch Logs, EventBridge and CloudWatch use it. `null`: keys of "
+            "AWS",
         ),
     ] = None
     vpc: Network = field(default_factory=Network)
     reconcile: Reconcile = field(default_factory=Reconcile)
     alarms: Alarms = field(default_factory=Alarms)
-    dashboard: Annotated[bool, Setting(Flag(), "a dashboard in CloudWatch")] = True
+    dashboard: Annotated[bool, Setting(Flag(), "create a CloudWatch dashboard")] = True
 
     def conflicts(self) -> Iterable[str]:
         """See `Declared`."""
@@ -273,7 +276,7 @@ class Deployment(Declared):
         if self.image_timeout_minutes < least_minutes:
             yield (
                 f"image_timeout_minutes: got {self.image_timeout_minutes}, want at least {least_minutes}, "
-                "what one call of each of its functions may take by their timeout_seconds"
+                "the sum of the timeouts of its functions"
             )
         if self.reindex_timeout_hours * 60 < self.image_timeout_minutes:
             yield (
@@ -284,7 +287,7 @@ class Deployment(Declared):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig:
-    """The choices of one deployment."""
+    """The whole configuration of one deployment."""
 
     stack_name: str = DEFAULT_STACK_NAME
     settings: Configuration
@@ -292,10 +295,10 @@ class StackConfig:
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> StackConfig:
-        """Read the choices from the whole context of an app; what is absent has its default.
+        """Read the configuration from an app's context; absent values get their defaults.
 
         Raises:
-            InvalidConfig: naming every key that is unknown, and every value of the wrong type or out of range.
+            InvalidConfig: names every unknown key, and every value of the wrong type or out of range.
         """
         problems = [
             f"{key}: no such key, there are {', '.join(KEYS)}" for key in context if _is_misplaced(key)
@@ -313,9 +316,9 @@ class StackConfig:
 
 
 def _is_misplaced(key: str) -> bool:
-    """Tell whether a key of the context is meant for us and not ours.
+    """Tell whether an unknown context key looks like a misspelled key of this app.
 
-    Others are let be: the CDK's command line and its features put what they like there.
+    Other keys are ignored: the CDK stores its own values in the context.
     """
     sections = {one.name for of in (Configuration, Deployment) for one in fields(of)}
     return key not in KEYS and bool(get_close_matches(key, {*KEYS, *sections}, cutoff=0.75))
@@ -323,11 +326,11 @@ def _is_misplaced(key: str) -> bool:
 
 def _section(of: type[S], key: str, context: Mapping[str, object], problems: list[str]) -> S:
     document = context.get(key, {})
-    if isinstance(document, str):  # of the command line: cdk deploy --context 'settings={...}'
+    if isinstance(document, str):  # from the command line: cdk deploy --context 'settings={...}'
         try:
             document = json.loads(document)
         except ValueError as error:
-            problems.append(f"{key}: got text that is no JSON ({error})")
+            problems.append(f"{key}: got invalid JSON ({error})")
             return of()
     try:
         return of.from_document(document, key)

@@ -1,4 +1,4 @@
-"""The dashboard as a document of CloudWatch: plain values, nothing of the CDK.
+"""The dashboard as a CloudWatch document: plain values, without the CDK.
 
     Alarms
     Images of the time shown (numbers)     | From push to index  | Not delivered
@@ -41,8 +41,8 @@ def dashboard(watched: Watched, *, alarm_arns: Sequence[str], push_to_index_minu
 
     Args:
         watched: the names of the stack's parts.
-        alarm_arns: shown first; without any that row is not there.
-        push_to_index_minutes: drawn as the line that should not be crossed.
+        alarm_arns: alarms for the first row; without any there is no such row.
+        push_to_index_minutes: drawn as a limit line.
     """
     rows = [
         _numbers(watched),
@@ -56,7 +56,7 @@ def dashboard(watched: Watched, *, alarm_arns: Sequence[str], push_to_index_minu
 
 
 def _placed(rows: Iterable[list[Document]], region: str) -> Iterator[Document]:
-    """Give each widget its place: those of a row share its width."""
+    """Give each widget its position. The widgets of a row share its width."""
     y = 0
     for row in rows:
         width = COLUMNS // sum(_share(widget) for widget in row)
@@ -156,12 +156,12 @@ def _durations(watched: Watched) -> Iterator[list[object]]:
     for number, (name, function) in enumerate(watched.functions.items()):
         *metric, options = _line(watched.longest(name))
         yield [*metric, {**_mapping(options), "id": f"m{number}", "visible": False}]
-        percent = f"m{number} / {function.timeout_seconds * 10}"  # of milliseconds, in hundredths
+        percent = f"m{number} / {function.timeout_seconds * 10}"  # from milliseconds
         yield [{"expression": percent, "id": f"e{number}", "label": name}]
 
 
 def _by_reason(watched: Watched, outcome: Outcome) -> list[object]:
-    """Return a line for each reason there has been."""
+    """Return a search expression that draws one line for each reason."""
     metric = metrics.IMAGES
     dimensions = ",".join(sorted((Dimension.STACK, Dimension.OUTCOME, Dimension.REASON)))
     expression = (

@@ -1,11 +1,11 @@
-"""Which events of the registry start an execution: as much of the rules as a pattern of EventBridge can say.
+"""The event patterns that start an execution: the part of the filter's rules that EventBridge can express.
 
-A pattern may only drop what the filter would skip too, and drops as much of it as it can, since what it lets through
-costs an execution. What it cannot say is left to the filter:
+A pattern may drop only images that the filter would skip. It should drop as many of them as possible, since each other
+image costs an execution. The filter decides what a pattern cannot express:
 
-- `?` of the rules: taken for `*` in names to include, and not said in names to exclude;
-- names to exclude beside names to include: the conditions on a field are joined by "or", so only one list can stand;
-- what the registry does not tell: real events need not have media types.
+- `?` in names: becomes `*` in names to include, and is left out of names to exclude;
+- names to exclude next to names to include: EventBridge joins the conditions on a field by "or";
+- missing facts: events need not contain media types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Conditions = list[object]
 
 SOURCE = "aws.ecr"
 MAX_PATTERN_CHARACTERS = 2048
-"""EventBridge takes no longer ones."""
+"""The limit of EventBridge."""
 
 _ABSENT: Condition = {"exists": False}
 
@@ -36,12 +36,12 @@ class Pattern:
     detail: Mapping[str, object]
 
     def to_document(self) -> dict[str, object]:
-        """Return it as EventBridge takes it."""
+        """Return the pattern as EventBridge accepts it."""
         return {"source": [SOURCE], "detail-type": [self.detail_type], "detail": self.detail}
 
 
 def event_patterns(rules: Rules) -> dict[str, Pattern]:
-    """Return a pattern for each kind of event, by a name for its rule."""
+    """Return the pattern for each kind of event, by the name of its rule."""
     image = _fitting(rules)
     media_type = {
         "manifest-media-type": [
@@ -51,7 +51,7 @@ def event_patterns(rules: Rules) -> dict[str, Pattern]:
             media_types.DOCKER_MANIFEST,
             media_types.DOCKER_MANIFEST_LIST,
         ],
-        # Of an image it is the type of its config; so charts, signatures and our own indexes go no further.
+        # An image has the media type of its config. Charts, signatures and SOCI indexes have others.
         "artifact-media-type": [_ABSENT, "", media_types.OCI_CONFIG, media_types.DOCKER_CONFIG],
     }
     pushed = {"action-type": ["PUSH"], "result": ["SUCCESS"], **media_type, **image}
@@ -65,10 +65,10 @@ def event_patterns(rules: Rules) -> dict[str, Pattern]:
 
 
 def _fitting(rules: Rules) -> Condition:
-    """Conditions on the image's names; if many make a pattern too long, the longer ones are left to the filter."""
+    """Return the conditions on names that fit into a pattern, the shortest first. The filter checks the others."""
     repository = _included(rules.repositories) or _not_excluded(rules.repositories.exclude)
     conditions = {"repository-name": repository, "image-tag": _tag(rules)}
-    room = MAX_PATTERN_CHARACTERS - 800  # for all the rest
+    room = MAX_PATTERN_CHARACTERS - 800  # for the rest of the pattern
     fitting: Condition = {}
     for name, condition in sorted(conditions.items(), key=lambda item: len(json.dumps(item[1]))):
         if condition and len(json.dumps({**fitting, name: condition})) <= room:
@@ -88,14 +88,14 @@ def _tag(rules: Rules) -> Conditions | None:
 
 
 def _included(names: NamePatterns) -> Conditions | None:
-    """Return conditions of which a name that is meant fulfils one; None if that is any name."""
+    """Return the conditions of which an included name meets at least one; None if every name is included."""
     if "*" in names.include:
         return None
     return [_condition(re.sub(r"[*?]+", "*", glob)) for glob in names.include]
 
 
 def _condition(glob: str) -> object:
-    """Say a pattern as simply as can be: an account may have 30 rules with wildcards, and they can be too complex."""
+    """Express a pattern without a wildcard if possible: EventBridge limits their number and complexity."""
     head, star, tail = glob.partition("*")
     if not star:
         return glob
@@ -107,13 +107,13 @@ def _condition(glob: str) -> object:
 
 
 def _not_excluded(globs: tuple[str, ...]) -> Conditions | None:
-    """Return a condition that only excluded names break; None if nothing can be excluded here."""
-    sayable = [re.sub(r"\*+", "*", glob) for glob in globs if "?" not in glob]
-    if not sayable:
+    """Return a condition that only excluded names fail; None if no name can be excluded here."""
+    expressible = [re.sub(r"\*+", "*", glob) for glob in globs if "?" not in glob]
+    if not expressible:
         return None
-    if not any("*" in glob for glob in sayable):
-        return [{"anything-but": sayable}]
-    return [{"anything-but": {"wildcard": [_escaped(glob) for glob in sayable]}}]
+    if not any("*" in glob for glob in expressible):
+        return [{"anything-but": expressible}]
+    return [{"anything-but": {"wildcard": [_escaped(glob) for glob in expressible]}}]
 
 
 def _escaped(glob: str) -> str:

@@ -1,6 +1,6 @@
-"""Rules on the account's event bus: what starts IndexImage by itself, and what tells of executions that failed.
+"""Rules on the account's event bus: they start IndexImage and record failed executions.
 
-What cannot be delivered ends in one queue, see `infra.undelivered`.
+Undelivered events go to one queue, see `infra.undelivered`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from soci.service.settings.configuration import Rules
 
 RETRY_ATTEMPTS = 185
 RETRY_HOURS = 24
-"""The most that EventBridge does. Indexing late is better than not at all, and harmless: the tag is read again."""
+"""The maximum of EventBridge. A late start does no harm: the tag is read again."""
 
 
 class ImageEvents(Construct):
@@ -55,7 +55,7 @@ class ImageEvents(Construct):
                 description=f"Starts {index_image.node.id} for images: {kind}",
                 event_pattern=events.EventPattern(
                     source=[SOURCE],
-                    # What other accounts and regions forward to this bus is about repositories that lie there.
+                    # Events forwarded from other accounts and regions concern other repositories.
                     account=[Aws.ACCOUNT_ID],
                     region=[Aws.REGION],
                     detail_type=[pattern.detail_type],
@@ -66,7 +66,7 @@ class ImageEvents(Construct):
         self._record_failures(index_image, outcome_recorder)
 
     def _record_failures(self, index_image: sfn.StateMachine, outcome_recorder: lambda_.IFunction) -> None:
-        """Have failures recorded from outside: an execution that fails has no last state."""
+        """Record failed executions from outside: they never reach the state Record."""
         events.Rule(
             self,
             "Failure",

@@ -1,4 +1,4 @@
-"""The Lambda functions, what they share, and the role of each."""
+"""The Lambda functions, their layers and their roles."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from infra.undelivered import Undelivered
 from soci.service.settings.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584
-"""Lambda takes 4 KiB of environment in all."""
+"""Lambda limits the whole environment to 4 KiB."""
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What makes one function differ from the others."""
+    """The properties of one function."""
 
     description: str
     folder: str
@@ -41,13 +41,13 @@ class Part:
     size: FunctionSize
     grants: Sequence[Grant]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Beside what all functions have."""
+    """In addition to the variables of all functions."""
     dead_letters: sqs.IQueue | None = None
-    """Where an event goes that it failed on, if nobody waits for the answer."""
+    """The queue for events of asynchronous invocations that failed."""
 
 
 class Functions(Construct):
-    """What to index, one layer, the whole index, pages of images for a re-index, and what came of an image."""
+    """The five functions: ImageFilter, IndexLayer, PublishIndex, ImageLister and OutcomeRecorder."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Functions(Construct):
         self._architecture = lambda_.Architecture.custom(deployment.lambda_architecture)
         self._layers = [
             self._layer("CoreLayer", assets.core_layer, "soci: the core of the SOCI index builder"),
-            self._layer("DependenciesLayer", assets.dependencies_layer, "What the core needs at run time"),
+            self._layer("DependenciesLayer", assets.dependencies_layer, "The dependencies of the core"),
         ]
         self.ztoc_table = ZtocTable(self, "Ztocs", key=key)
         parts = _parts(deployment, settings.rules.repositories, self.ztoc_table, undelivered)
@@ -149,7 +149,7 @@ def _parts(
 ) -> dict[str, Part]:
     return {
         "ImageFilter": Part(
-            description="Decides whether an image is indexed, and which layers of it",
+            description="Decides whether to index an image, and which of its layers",
             folder="image_filter",
             size=deployment.image_filter,
             grants=permissions.reading(repositories),
@@ -176,18 +176,18 @@ def _parts(
             grants=permissions.listing(repositories),
         ),
         "OutcomeRecorder": Part(
-            description="Records what came of an image, and tells EventBridge",
+            description="Records the outcome of an image and sends it to EventBridge",
             folder="outcome_recorder",
             size=deployment.outcome_recorder,
-            grants=[*permissions.telling(), *undelivered.grants()],
-            dead_letters=undelivered.queue,  # a rule calls it as well, and then nobody waits for its answer
+            grants=[*permissions.sending_outcomes(), *undelivered.grants()],
+            dead_letters=undelivered.queue,  # a rule also invokes it, asynchronously
             environment={"SOCI_FUNCTION_SIZES": _sizes(deployment)},
         ),
     }
 
 
 def _sizes(deployment: Deployment) -> str:
-    """Return what a recorded outcome is priced by: see `soci.service.cost.FunctionSizes`."""
+    """Return the function sizes for the cost estimate of an outcome: see `soci.service.cost.FunctionSizes`."""
     sizes = {
         "architecture": str(deployment.lambda_architecture),
         "image_filter": deployment.image_filter.memory_mib,
@@ -199,16 +199,16 @@ def _sizes(deployment: Deployment) -> str:
 
 
 def compact_settings(settings: Configuration) -> str:
-    """Return the settings as the functions read them.
+    """Return the settings as compact JSON for the functions.
 
     Raises:
-        InvalidConfig: they do not fit into a function's environment.
+        InvalidConfig: the settings do not fit into a function's environment.
     """
     text = json.dumps(settings.to_document(), ensure_ascii=False, separators=(",", ":"))
     if (size := len(text.encode())) > MAX_SETTINGS_BYTES:
         raise InvalidConfig(
             f"settings: {size} bytes of JSON, want {MAX_SETTINGS_BYTES} at most, which is what fits into a function's "
-            "environment; fewer or shorter patterns and prefetch_files make them smaller"
+            "environment; use fewer or shorter patterns and prefetch_files"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""Log groups of functions and state machines: kept for a time, encrypted with the chosen key, gone with the stack."""
+"""Log groups of functions and state machines, with retention and encryption. They are deleted with the stack."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from infra.config import Deployment
 def log_group_for(
     scope: Construct, name: str, path: str, *, deployment: Deployment, key: kms.IKey | None
 ) -> logs.LogGroup:
-    """Make a log group. `{stack}` in the path becomes the stack's name."""
+    """Create a log group. `{stack}` in the path becomes the stack's name."""
     group = logs.LogGroup(
         scope,
         name,
         log_group_name=path.format(stack=Stack.of(scope).stack_name),
         encryption_key=key,
-        removal_policy=RemovalPolicy.DESTROY,  # else a stack of the same name could not be made again
+        removal_policy=RemovalPolicy.DESTROY,  # a leftover group would block a new stack of the same name
     )
     resource = group.node.default_child
     assert isinstance(resource, logs.CfnLogGroup)  # noqa: S101 - tells the type checker

@@ -1,4 +1,4 @@
-"""The dashboard and the alarms of a stack, who is told of alarms, and queries for the log of outcomes."""
+"""The dashboard, the alarms with their topic, and queries for the log of outcomes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ QUERIES = {
     "Failed images": "fields @timestamp, repository, tag, image_digest, reason_text, detail, execution\n"
     '| filter message = "outcome" and outcome = "failed"\n| sort @timestamp desc\n| limit 200',
 }
-"""For CloudWatch Logs Insights, by their names. They cost nothing until somebody runs one."""
+"""Queries for CloudWatch Logs Insights by name. They cost nothing until run."""
 
 
 class Observability(Construct):
-    """Each part is there if the deployment asks for it."""
+    """The dashboard and the alarms, if the deployment enables them, and the queries."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Observability(Construct):
         limit = deployment.alarms.push_to_index_minutes
         made: list[cloudwatch.CfnAlarm] = []
         if deployment.alarms.enabled:
-            told = self._told(deployment.alarms.email, deployment.alarms.topic_arn)
+            topics = self._topics(deployment.alarms.email, deployment.alarms.topic_arn)
             is_searched = deployment.reconcile.schedule is not Schedule.OFF
             watches = alarms(watched, push_to_index_minutes=limit, is_searched=is_searched)
-            made = [self._alarm(alarm, told) for alarm in watches]
+            made = [self._alarm(alarm, topics) for alarm in watches]
         if deployment.dashboard:
             body = dashboard(watched, alarm_arns=[one.attr_arn for one in made], push_to_index_minutes=limit)
-            # Dashboards are seen in every region, so the name of the stack alone may be there already.
+            # Dashboards are global, so a stack of the same name in another region needs another name.
             cloudwatch.CfnDashboard(
                 self,
                 "Dashboard",
@@ -74,9 +74,9 @@ class Observability(Construct):
                 query_string=query,
             )
 
-    def _told(self, email: str | None, topic_arn: str | None) -> list[str]:
+    def _topics(self, email: str | None, topic_arn: str | None) -> list[str]:
         """Return the ARNs of the topics that alarms are published to."""
-        told = [topic_arn] if topic_arn else []
+        topics = [topic_arn] if topic_arn else []
         if email:
             topic = sns.Topic(self, "Topic", master_key=self._key, enforce_ssl=True)
             topic.add_to_resource_policy(
@@ -90,10 +90,10 @@ class Observability(Construct):
             sns.Subscription(
                 self, "Email", topic=topic, protocol=sns.SubscriptionProtocol.EMAIL, endpoint=email
             )
-            told.append(topic.topic_arn)
-        return told
+            topics.append(topic.topic_arn)
+        return topics
 
-    def _alarm(self, alarm: Alarm, told: Sequence[str]) -> cloudwatch.CfnAlarm:
+    def _alarm(self, alarm: Alarm, topics: Sequence[str]) -> cloudwatch.CfnAlarm:
         made = cloudwatch.CfnAlarm(
             self,
             alarm.name,
@@ -103,7 +103,7 @@ class Observability(Construct):
             threshold=alarm.threshold,
             evaluation_periods=1,
             treat_missing_data="notBreaching" if alarm.is_silence_good else "ignore",
-            alarm_actions=[*told],
+            alarm_actions=[*topics],
         )
         if len(alarm.series) == 1:
             _watch_one(made, alarm.series[0], alarm.period_seconds)
@@ -156,7 +156,7 @@ def _watch_one(made: cloudwatch.CfnAlarm, series: Series, period_seconds: int) -
 
 
 def _sum_of(many: Sequence[Series], period_seconds: int) -> list[cloudwatch.CfnAlarm.MetricDataQueryProperty]:
-    """Return the sum of series of which each may have no data for months."""
+    """Return the sum of some series, each of which may have no data for months."""
     queries = [
         cloudwatch.CfnAlarm.MetricDataQueryProperty(
             id=f"m{number}",

@@ -1,6 +1,6 @@
-"""Roles with what they need and no more; what has to stay wide says why beside it.
+"""Roles with the least permissions they need. Each wildcard states its reason.
 
-A pattern of the rules is a pattern of an ARN just so: IAM knows `*` and `?` and means the same by them.
+The rules' patterns are used in ARNs as they are: `*` and `?` mean the same in IAM.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from soci.service.settings.configuration import NamePatterns
 
 ANY = "*"
 MAX_POLICY_CHARACTERS = 10_240
-"""IAM's limit on all inline policies of a role; white space does not count."""
+"""IAM's limit for all inline policies of a role; white space does not count."""
 
 _LONGEST = {"AWS::Partition": len("aws-us-gov"), "AWS::Region": len("ap-southeast-1"), "AWS::AccountId": 12}
 _LONGEST_NAME = 220
-"""Of what has its name from the deployment: the log group's ARN, with the longest name of a stack."""
+"""The longest value known only at deployment: the log group's ARN with the longest stack name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Grant:
     conditions: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def statement(self) -> iam.PolicyStatement:
-        """Return it as a statement of a policy."""
+        """Return the grant as a policy statement."""
         effect = iam.Effect.DENY if self.denied else iam.Effect.ALLOW
         return iam.PolicyStatement(
             effect=effect,
@@ -51,7 +51,7 @@ class Grant:
 LOGIN = Grant(
     actions=("ecr:GetAuthorizationToken",),
     resources=(ANY,),
-    why_wide="ecr:GetAuthorizationToken is of the registry and takes no resource.",
+    why_wide="ecr:GetAuthorizationToken belongs to the registry and takes no resource.",
 )
 TRACING = Grant(
     actions=("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
@@ -75,7 +75,7 @@ LOG_DELIVERY = Grant(
         "logs:DescribeLogGroups",
     ),
     resources=(ANY,),
-    why_wide="The actions by which Step Functions sets up the delivery of its logs take no resource.",
+    why_wide="The actions with which Step Functions sets up log delivery take no resource.",
 )
 NETWORK_INTERFACES = Grant(
     actions=(
@@ -87,7 +87,7 @@ NETWORK_INTERFACES = Grant(
         "ec2:UnassignPrivateIpAddresses",
     ),
     resources=(ANY,),
-    why_wide="Lambda makes network interfaces in the VPC, whose names are not known before, with this role.",
+    why_wide="Lambda creates network interfaces in the VPC with this role; their names are not known in advance.",
 )
 
 _READ = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -100,7 +100,7 @@ def reading(repositories: NamePatterns) -> list[Grant]:
 
 
 def uploading(repositories: NamePatterns) -> list[Grant]:
-    """Grant adding blobs, which nobody sees before a manifest names them."""
+    """Grant adding blobs. They are invisible until a manifest names them."""
     return [LOGIN, *_on(repositories, (*_READ, *_UPLOAD))]
 
 
@@ -110,27 +110,27 @@ def publishing(repositories: NamePatterns) -> list[Grant]:
 
 
 def listing(repositories: NamePatterns) -> list[Grant]:
-    """Grant listing images of the chosen repositories, and the names of all."""
+    """Grant listing the images of the chosen repositories, and the names of all repositories."""
     return [
         LOGIN,
         Grant(
             actions=("ecr:DescribeRepositories",),
             resources=(repository_arn("*"),),
-            why_wide="Listing repositories asks for the right to list all; what it gives is names.",
+            why_wide="Listing repositories requires the right to list all; it returns only names.",
         ),
         *_on(repositories, (*_READ, "ecr:DescribeImages")),
     ]
 
 
 def using_key(key_arn: str, actions: tuple[str, ...], *, service: str) -> Grant:
-    """Grant a service of AWS the use of a key in the name of the role; by itself the role cannot use it."""
-    # Services name themselves to KMS with the domain of the partition, and documents differ on that of China.
+    """Grant the role the use of a key through an AWS service only."""
+    # A service's name in KMS ends with the partition's domain; the documentation of China's is inconsistent.
     via = {"StringLike": {"kms:ViaService": f"{service}.{Aws.REGION}.*"}}
     return Grant(actions=actions, resources=(key_arn,), conditions=via)
 
 
-def telling() -> list[Grant]:
-    """Grant telling the account's default event bus what came of images."""
+def sending_outcomes() -> list[Grant]:
+    """Grant sending outcomes to the account's default event bus."""
     bus = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/default"
     return [Grant(actions=("events:PutEvents",), resources=(bus,))]
 
@@ -145,7 +145,7 @@ def _on(repositories: NamePatterns, actions: tuple[str, ...]) -> list[Grant]:
     granted = Grant(
         actions=actions,
         resources=tuple(map(repository_arn, include)),
-        why_wide="The rules choose repositories by such a pattern.",
+        why_wide="The rules choose repositories by this pattern.",
     )
     if not repositories.exclude:
         return [granted]
@@ -154,13 +154,13 @@ def _on(repositories: NamePatterns, actions: tuple[str, ...]) -> list[Grant]:
 
 
 def role_for(scope: Construct, name: str, service: str, grants: Sequence[Grant]) -> iam.Role:
-    """Make a role that a service of this account assumes, with all it may do in one inline policy.
+    """Create a role for a service of this account, with all permissions in one inline policy.
 
     Raises:
-        InvalidConfig: the policy is longer than IAM takes; only patterns of repositories can make it so.
+        InvalidConfig: the policy exceeds IAM's limit; only patterns of repositories can cause this.
     """
     principal = iam.ServicePrincipal(service)
-    if service != "lambda.amazonaws.com":  # Lambda does not say for whose function it assumes a role
+    if service != "lambda.amazonaws.com":  # Lambda sends no source account when it assumes a role
         principal = iam.ServicePrincipal(
             service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
         )
@@ -172,7 +172,7 @@ def role_for(scope: Construct, name: str, service: str, grants: Sequence[Grant])
 
 
 def acknowledge_wide(construct: Construct, grants: Iterable[Grant]) -> None:
-    """Tell cdk-nag the reason of every resource with a wildcard."""
+    """Give cdk-nag the reason for each resource with a wildcard."""
     reasons = defaultdict(list)
     for grant in grants:
         for resource in grant.resources:
@@ -184,32 +184,32 @@ def acknowledge_wide(construct: Construct, grants: Iterable[Grant]) -> None:
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
-    """Tell cdk-nag why a rule does not hold for a construct."""
+    """Give cdk-nag the reason why a construct breaks a rule."""
     Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
 
 
 def _check_length(role: str, policy: object) -> None:
-    text = json.dumps(_written_out(policy), separators=(",", ":"))
+    text = json.dumps(_with_longest_values(policy), separators=(",", ":"))
     if (count := len(re.sub(r"\s", "", text))) > MAX_POLICY_CHARACTERS:
         raise InvalidConfig(
             f"settings.rules.repositories: got patterns that make {count} characters of policy for {role}, want "
-            f"{MAX_POLICY_CHARACTERS} at most, which is what IAM takes; fewer or shorter patterns make it smaller"
+            f"{MAX_POLICY_CHARACTERS} at most, which is the limit of IAM; use fewer or shorter patterns"
         )
 
 
-def _written_out(value: object) -> object:
-    """Put as many characters as a deployment may have in the place of what only that knows."""
+def _with_longest_values(value: object) -> object:
+    """Replace values known only at deployment by text of the greatest length they can have."""
     match value:
         case {"Ref": str(name)}:
             return "x" * _LONGEST.get(name, _LONGEST_NAME)
         case {"Fn::GetAtt": _}:
             return "x" * _LONGEST_NAME
         case {"Fn::Join": [str(separator), list(parts)]}:
-            return separator.join(str(_written_out(part)) for part in parts)
+            return separator.join(str(_with_longest_values(part)) for part in parts)
         case dict():
-            return {name: _written_out(item) for name, item in value.items()}
+            return {name: _with_longest_values(item) for name, item in value.items()}
         case list():
-            return [_written_out(item) for item in value]
+            return [_with_longest_values(item) for item in value]
         case _:
             return value
 

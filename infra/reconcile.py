@@ -1,7 +1,7 @@
-"""A re-index once a day of recent images that have no index, since an event of the registry may never have come.
+"""The daily search for recent images without an index: events of the registry can be lost.
 
-A rule with a schedule starts ReindexRepositories. It knows when it is due and cannot reckon, so the request names times
-before that time. The search ends where images may still be worked on; what is too new today is found tomorrow.
+A scheduled rule starts ReindexRepositories. A rule cannot calculate, so the request names durations before the current
+time. The search leaves out images that may still be in progress; the next one finds them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from infra.events import RETRY_ATTEMPTS, RETRY_HOURS
 from infra.permissions import Grant
 
 MINUTE = 15
-"""Not on the hour, when everybody's schedules are due."""
+"""Past the hour, when fewer schedules are due."""
 
 
 class DailyReconcile(Construct):
-    """A rule on the account's default event bus, and the role that it starts the re-index with."""
+    """A rule on the account's default event bus, and the role with which it starts the re-index."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class DailyReconcile(Construct):
 
 
 def request(deployment: Deployment) -> dict[str, object]:
-    """Return the input of ReindexRepositories, with a mark of EventBridge where the time goes."""
+    """Return the input of ReindexRepositories. EventBridge puts the time in."""
     now = events.EventField.time
     return {
         "repositories": ["*"],

@@ -1,6 +1,6 @@
-"""The table of zTOCs that were made, so that a layer is not streamed twice; see `soci.service.layer.catalog`.
+"""The table of finished zTOCs, so that no layer is streamed twice; see `soci.service.layer.catalog`.
 
-Without its rows everything works, only slower. So it goes with the stack, and with it the key of the rows' MACs.
+Losing its rows only costs time. The table and the key of the rows' MACs are deleted with the stack.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KEY_ACTIONS = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
-"""DynamoDB uses the key in the name of whoever reads or writes."""
+"""DynamoDB uses the key with the permissions of its caller."""
 
 _MAC_ACTIONS = ("kms:GenerateMac", "kms:VerifyMac")
 _ADMINISTRATION = (
@@ -41,11 +41,11 @@ _ADMINISTRATION = (
     "kms:UntagResource",
     "kms:UpdateKeyDescription",
 )
-"""What the account's own policies may allow. Making MACs is not in it, however wide a policy is."""
+"""What policies of the account may allow. Making MACs is not included, not even for a policy with wildcards."""
 
 
 class ZtocTable(Construct):
-    """A table that is paid by request and forgets what nobody uses, and the key that tells its rows from others."""
+    """A table, paid by request, whose unused rows expire; and the key of the MACs that authenticate its rows."""
 
     def __init__(self, scope: Construct, name: str, *, key: kms.IKey | None) -> None:
         super().__init__(scope, name)
@@ -57,7 +57,7 @@ class ZtocTable(Construct):
             sort_key=dynamodb.Attribute(name="settings", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute="expires_at",
-            # DynamoDB encrypts every table; by default with a key of its own, which costs nothing and asks nobody.
+            # DynamoDB always encrypts; its own key costs nothing and needs no permission.
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.DEFAULT,
             encryption_key=key,
             removal_policy=RemovalPolicy.DESTROY,
@@ -68,12 +68,12 @@ class ZtocTable(Construct):
         permissions.acknowledge(
             self.table,
             "AwsSolutions-DDB3",
-            "A row that is lost costs the building of one zTOC; none is worth a backup.",
+            "A lost row costs the building of one zTOC; a backup is not worth it.",
         )
         self.mac_key = kms.Key(
             self,
             "MacKey",
-            description="Tells rows of the table of zTOCs that a builder of this stack wrote from any others",
+            description="Authenticates the rows of the table of zTOCs, which only builders of this stack can write",
             key_spec=kms.KeySpec.HMAC_256,
             key_usage=kms.KeyUsage.GENERATE_VERIFY_MAC,
             policy=iam.PolicyDocument(statements=[_by_account(_ADMINISTRATION)]),
@@ -83,11 +83,11 @@ class ZtocTable(Construct):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a function that uses the table is told."""
+        """The environment variables of functions that use the table."""
         return {"SOCI_ZTOC_TABLE": self.table.table_name, "SOCI_ZTOC_MAC_KEY": self.mac_key.key_arn}
 
     def grants(self) -> list[Grant]:
-        """Grant looking rows up and writing them, one at a time."""
+        """Grant reading and writing single rows."""
         grants = [
             Grant(actions=("dynamodb:GetItem", "dynamodb:UpdateItem"), resources=(self.table.table_arn,))
         ]
@@ -96,9 +96,9 @@ class ZtocTable(Construct):
         return grants
 
     def let_vouch(self, role: iam.IRole) -> None:
-        """Let a role make MACs of rows and check them.
+        """Let a role make and verify the MACs of rows.
 
-        It stands in the key's policy alone: no policy of the account gives it to anybody, however wide it is.
+        Only the key's policy can grant this; policies of the account cannot, not even with wildcards.
         """
         self.mac_key.add_to_resource_policy(
             iam.PolicyStatement(

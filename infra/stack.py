@@ -1,4 +1,4 @@
-"""The stack: composes the constructs."""
+"""The stack, composed of the constructs of this package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infra.workflows import Workflows
 
 
 class SociStack(Stack):
-    """One index builder for one account and region. Nothing in it has a name that a second stack would need."""
+    """An index builder for one account and region. No fixed names: a second stack can stand beside it."""
 
     def __init__(self, scope: Construct, *, config: StackConfig, assets: Assets) -> None:
         super().__init__(
@@ -71,24 +71,24 @@ class SociStack(Stack):
                 self, "Boundary", deployment.permissions_boundary_arn
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
-        self._tell_machine(
-            workflows.index_image, "Indexes an image by hand: start it with its repository and tag"
+        self._output_machine(workflows.index_image, "Indexes one image: start it with a repository and tag")
+        self._output_machine(
+            workflows.reindex_repositories, "Indexes the images that repositories already hold"
         )
-        self._tell_machine(workflows.reindex_repositories, "Indexes what repositories hold already")
         for name, (value, what) in {
             "UndeliveredUrl": (
                 undelivered.queue.queue_url,
-                "The queue of events that could not be delivered",
+                "The queue of undelivered events",
             ),
-            "ZtocTableName": (functions.ztoc_table.table.table_name, "The table of zTOCs that were made"),
+            "ZtocTableName": (functions.ztoc_table.table.table_name, "The table of zTOCs"),
             "OutcomeRecorderArn": (
                 functions.outcome_recorder.function_arn,
-                "Records what came of an image",
+                "Records the outcome of an image",
             ),
         }.items():
             CfnOutput(self, name, value=value, description=f"{what}: see docs/operations.md")
 
-    def _tell_machine(self, machine: sfn.StateMachine, description: str) -> None:
+    def _output_machine(self, machine: sfn.StateMachine, description: str) -> None:
         name = machine.node.id
         CfnOutput(self, f"{name}Arn", value=machine.state_machine_arn, description=description)
         CfnOutput(self, f"{name}Name", value=machine.state_machine_name)

@@ -1,4 +1,4 @@
-"""The state machines as documents in the Amazon States Language: plain values, nothing of the CDK.
+"""The state machines as documents in the Amazon States Language: plain values, without the CDK.
 
     IndexImage
         Filter ─> Index it? ─ index ─> Index layers (a map, one layer each) ─> Publish ─> Record
@@ -11,12 +11,12 @@
                                            │                            redriven ─> What next? ─> Retry failed
                                            └ done ─> Summary
 
-One function writes the chain of IndexImage, and each item of both distributed maps runs the same chain. A name has to
-be unique in a whole machine, so the copies carry a mark. Record tells what came of the image and changes nothing: the
-output is what the state before it gave.
+One function builds the chain of IndexImage; each item of both distributed maps runs the same chain. State names must be
+unique in a machine, so the chains of the maps add a suffix. Record publishes the outcome of the image and passes its
+input on unchanged.
 
-What may be tried again is what the error itself says (`retryable` in `soci.errors`) and what Lambda says of its own
-service. All else fails at once and in its place, where a redrive starts.
+Retries cover the errors that are `retryable` in `soci.errors`, and the failures of Lambda itself. Every other error
+fails the state at once; a redrive starts there.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ LAMBDA_FAILURES = (
     "Lambda.EC2UnexpectedException",
 )
 LOST_CALLS = ("Sandbox.Timedout", "Runtime.ExitError", "Lambda.Unknown", "States.Timeout")
-"""A function hung or died; the next call has another process."""
+"""The function hung or died. The next call gets a new process."""
 LAMBDA_BUSY = "Lambda.TooManyRequestsException"
 OUTCOME_FIELDS = ("outcome", "reason", "repository", "tag", "digest")
-"""At the top of every output; all that a re-index keeps of an image."""
+"""Top-level fields of every output. A re-index keeps only these of an image."""
 
 MAP_LABELS = ("images", "failed")
-"""Of the distributed maps; they stand in the ARNs of their items."""
+"""The labels of the distributed maps. They are part of the ARNs of their items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A function, as a state calls it."""
+    """A function that a state invokes."""
 
     function_arn: str
     timeout_seconds: int
-    """Of the function."""
+    """The timeout of the function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    """The functions that the machines call, and the partition that the ARN of a service integration needs."""
+    """The functions that the machines invoke, and the AWS partition for the ARNs of service integrations."""
 
     partition: str
     image_filter: Task
@@ -71,11 +71,11 @@ class Tasks:
 
 
 def index_image(tasks: Tasks, *, layers_at_a_time: int, timeout_seconds: int) -> State:
-    """Give the machine that indexes one image; its input is an event of the registry or a request."""
+    """Return the machine that indexes one image. Its input is an event of the registry or a request."""
     return {
-        "Comment": "Indexes one image. By hand: "
+        "Comment": "Indexes one image. Input by hand: "
         '{"repository": "app", "tag": "1.4"} or {"repository": "app", "digest": "sha256:..."}; '
-        '"force": true indexes again what is indexed, and reads every layer.',
+        '"force": true indexes an indexed image again and reads every layer.',
         "TimeoutSeconds": timeout_seconds,
         **_chain(tasks, layers_at_a_time=layers_at_a_time),
     }
@@ -84,7 +84,7 @@ def index_image(tasks: Tasks, *, layers_at_a_time: int, timeout_seconds: int) ->
 def reindex_repositories(
     tasks: Tasks, *, layers_at_a_time: int, images_at_a_time: int, timeout_seconds: int
 ) -> State:
-    """Give the machine that indexes what repositories hold already, page by page."""
+    """Return the machine that indexes the images that repositories already hold, page by page."""
     every_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" of a page")
     failed_image = _chain(tasks, layers_at_a_time=layers_at_a_time, mark=" again")
     begin: State = {"request.$": "$", "cursor": None, "summary": {}, "failed": [], "results": []}
@@ -113,7 +113,7 @@ def reindex_repositories(
         "Summary": {"Type": "Pass", "InputPath": "$.summary", "End": True},
     }
     return {
-        "Comment": 'Indexes what repositories hold. Input: {"repositories": ["team/*"]}, and if wanted "tags": ["v*"], '
+        "Comment": 'Indexes the images of repositories. Input: {"repositories": ["team/*"]}, optional: "tags": ["v*"], '
         '"pushed_since": "2026-01-31", "only_missing": true, "force": false.',
         "TimeoutSeconds": timeout_seconds,
         "StartAt": "Begin",
@@ -133,7 +133,7 @@ def _done_with_failures(*, then: str, is_retry: bool) -> State:
 
 
 def retryable_errors() -> list[str]:
-    """Names of the errors that may not come again, as Lambda reports them: the names of their classes."""
+    """Return the names of the retryable error classes, as Lambda reports them."""
     return sorted(kind.__name__ for kind in _descendants(SociError) if kind.retryable)
 
 
@@ -144,7 +144,7 @@ def _descendants(kind: type[SociError]) -> Iterator[type[SociError]]:
 
 
 def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
-    """From a request to its outcome; what it gives has OUTCOME_FIELDS at its top."""
+    """Return the states from a request to its outcome. The output has OUTCOME_FIELDS at the top level."""
     layers, publish, record = f"Index layers{mark}", f"Publish{mark}", f"Record{mark}"
     asked: State = {"request.$": "$", "execution.$": "$$.Execution.Name"}
     states: States = {
@@ -154,7 +154,7 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
             "Choices": [
                 {"Variable": "$.action", "StringEquals": action, "Next": target}
                 for action, target in (("index", layers), ("tag", publish), ("skip", record))
-            ],  # no default: an action that is not known fails
+            ],  # no default: an unknown action fails
         },
         layers: {
             "Type": "Map",
@@ -181,7 +181,7 @@ def _chain(tasks: Tasks, *, layers_at_a_time: int, mark: str = "") -> State:
 
 
 def _record(tasks: Tasks, what: State, *, then: str | None = None) -> State:
-    """Have an outcome told, and pass on what came in."""
+    """Return the state that records an outcome. It passes its input on."""
     execution: State = {
         "id.$": "$$.Execution.Id",
         "started_at.$": "$$.Execution.StartTime",
@@ -193,7 +193,7 @@ def _record(tasks: Tasks, what: State, *, then: str | None = None) -> State:
 
 
 def _invoke(tasks: Tasks, task: Task, *, payload: State | None = None, then: str | None = None) -> State:
-    """Call a function with the state, or with what is made of it; what it answers is the next state."""
+    """Return a state that invokes a function with the state or a payload. The answer becomes the state."""
     sent: State = {"Payload": payload} if payload else {"Payload.$": "$"}
     return {
         "Type": "Task",
@@ -202,11 +202,11 @@ def _invoke(tasks: Tasks, task: Task, *, payload: State | None = None, then: str
         "OutputPath": "$.Payload",
         "TimeoutSeconds": task.timeout_seconds + TASK_MARGIN_SECONDS,
         "Retry": [
-            # A burst of pushes may have to wait for the account's concurrency for more than an hour.
+            # After a burst of pushes, calls may wait more than an hour for the account's concurrency.
             _retry([LAMBDA_BUSY], first_wait_seconds=5, attempts=60, longest_wait_seconds=180),
             _retry(LAMBDA_FAILURES, first_wait_seconds=2, attempts=6, longest_wait_seconds=60),
             _retry(retryable_errors(), first_wait_seconds=5, attempts=6, longest_wait_seconds=180),
-            # A large layer that took all its time or memory does so again; the others may have met a bad moment.
+            # A layer that used up its time or memory would do so again. For other functions a second try may help.
             *(
                 [_retry(LOST_CALLS, first_wait_seconds=5, attempts=1, longest_wait_seconds=60)]
                 if task != tasks.index_layer
@@ -231,14 +231,14 @@ def _retry(
 
 
 def _map_of_images(items: str, item_states: States, images_at_a_time: int, *, then: str) -> State:
-    """Give a distributed map: each item is an execution of its own, with a history and a size limit of its own."""
+    """Return a distributed map: each item is an execution with its own history and size limit."""
     return {
         "Type": "Map",
         "Label": items,
         "ItemsPath": f"$.{items}",
         "ItemSelector": {"request.$": "$$.Map.Item.Value"},
         "MaxConcurrency": images_at_a_time,
-        "ToleratedFailurePercentage": 100,  # what cannot be caught gives no result, and is counted for that
+        "ToleratedFailurePercentage": 100,  # an uncaught failure leaves no result, which the lister counts
         "ItemProcessor": {
             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
             "StartAt": next(iter(item_states)),

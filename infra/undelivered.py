@@ -1,4 +1,4 @@
-"""The queue of what could not be delivered: events of the rules, and what the recorder was told in vain."""
+"""The queue of undelivered events: those of the rules, and those that the recorder failed on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from infra import permissions
 from infra.permissions import Grant
 
 LONG_POLLING_SECONDS = 10
-"""Without it a call asks some of the servers alone, and may find nothing in a queue that holds messages."""
+"""Short polling asks only some of the servers and may miss messages."""
 
 
 class Undelivered(Construct):
-    """A dead-letter queue. Its messages are the events themselves, so each can be sent once more."""
+    """A dead-letter queue. Its messages are the events themselves, so each can be sent again."""
 
     def __init__(self, scope: Construct, name: str, *, key: kms.IKey | None) -> None:
         super().__init__(scope, name)
@@ -34,7 +34,7 @@ class Undelivered(Construct):
         )
 
     def grants(self) -> list[Grant]:
-        """Grant putting messages into it; Lambda does so in the name of the function."""
+        """Grant sending messages to the queue. Lambda does so with the role of the function."""
         sending = Grant(actions=("sqs:SendMessage",), resources=(self.queue.queue_arn,))
         if self._key is None:
             return [sending]

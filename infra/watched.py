@@ -1,7 +1,7 @@
-"""What can be seen of a stack: the numbers over time that the dashboard draws and the alarms watch.
+"""The metrics that the dashboard draws and the alarms watch.
 
-Those of the service are declared in `soci.service.metrics`; the others are those that AWS keeps by itself of Step
-Functions, Lambda, EventBridge and SQS.
+`soci.service.metrics` declares the service's own metrics. The others are AWS's metrics of Step Functions, Lambda,
+EventBridge and SQS.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from soci.service.outcomes import Outcome
 
 MACHINES, FUNCTIONS, EVENTS, QUEUES = "AWS/States", "AWS/Lambda", "AWS/Events", "AWS/SQS"
 FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut")
-"""Ends of an execution that nobody chose."""
+"""Metrics of executions that ended by themselves without success."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One metric under one set of dimensions, and what is made of its values in each period."""
+    """One metric under one set of dimensions, with a statistic."""
 
     namespace: str
     metric: str
     dimensions: Mapping[str, str]
     statistic: str
-    """As CloudWatch names them: `Sum`, `Maximum`, `p95`."""
+    """As CloudWatch writes it: `Sum`, `Maximum`, `p95`."""
     label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedFunction:
-    """A function, by the name that CloudWatch knows it by."""
+    """A function by its name in CloudWatch."""
 
     name: str
     timeout_seconds: int
@@ -40,15 +40,15 @@ class WatchedFunction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """The names of what a stack consists of."""
+    """The names of a stack's parts, as CloudWatch knows them."""
 
     stack: str
     region: str
     index_image: str
-    """The ARN of a state machine, which is how CloudWatch tells them apart."""
+    """The ARN of a state machine, as CloudWatch identifies it."""
     reindex_repositories: str
     functions: Mapping[str, WatchedFunction]
-    """By what they are called here."""
+    """By their names in this project."""
     undelivered: str
     """The name of the queue."""
     rules: tuple[str, ...] = field(default=())
@@ -56,7 +56,7 @@ class Watched:
     def own(
         self, metric: Metric, statistic: str, *, label: str = "", outcome: Outcome | None = None
     ) -> Series:
-        """Return a metric of the service; of all images, or of those with an outcome."""
+        """Return a metric of the service, for all images or for those with an outcome."""
         dimensions = {str(Dimension.STACK): self.stack}
         if outcome is not None:
             dimensions[str(Dimension.OUTCOME)] = str(outcome)
@@ -69,7 +69,7 @@ class Watched:
         )
 
     def failures(self, machine_arn: str) -> tuple[Series, ...]:
-        """Return how often a state machine failed."""
+        """Return the numbers of failed and timed-out executions of a state machine."""
         dimensions = {"StateMachineArn": machine_arn}
         return tuple(
             Series(namespace=MACHINES, metric=name, dimensions=dimensions, statistic="Sum")
@@ -77,19 +77,19 @@ class Watched:
         )
 
     def longest(self, function: str) -> Series:
-        """Return the duration of the longest invocation of a function, in milliseconds."""
+        """Return the duration of a function's longest invocation, in milliseconds."""
         dimensions = {"FunctionName": self.functions[function].name}
         return Series(namespace=FUNCTIONS, metric="Duration", dimensions=dimensions, statistic="Maximum")
 
     def queue(self, metric: str, label: str = "") -> Series:
-        """Return a metric of the queue of events that could not be delivered."""
+        """Return a metric of the queue of undelivered events."""
         dimensions = {"QueueName": self.undelivered}
         return Series(
             namespace=QUEUES, metric=metric, dimensions=dimensions, statistic="Maximum", label=label
         )
 
     def lost(self, function: str) -> tuple[Series, ...]:
-        """Return, for each rule and a function that has the queue too, how many events could not be put into it."""
+        """Return the numbers of events that neither the rules nor a function could put into the dead-letter queue."""
         of_rules = [
             Series(
                 namespace=EVENTS,

@@ -1,8 +1,8 @@
-"""The two state machines: roles, logs and traces around the documents of `infra.states`.
+"""The two state machines: the documents of `infra.states` with roles, logs and traces.
 
-Their definitions lie in the template as `DefinitionString`, in which ARNs are joined in by reference. Their logical
-IDs, and those of the functions, are what they are called here (IndexImage, ReindexRepositories, ImageFilter,
-IndexLayer, PublishIndex, ImageLister, OutcomeRecorder), so that a reader of the template finds them.
+The template holds each definition as `DefinitionString`, with references for ARNs. The logical IDs of machines and
+functions are their names here (IndexImage, ReindexRepositories, ImageFilter, IndexLayer, PublishIndex, ImageLister,
+OutcomeRecorder), so that a reader of the template finds them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Workflows(Construct):
         log_group = log_group_for(
             self,
             f"{name}Logs",
-            f"/aws/vendedlogs/states/{{stack}}/{name}",  # other paths would each need a line of a policy of 5 KiB
+            f"/aws/vendedlogs/states/{{stack}}/{name}",  # each other path takes a line of a 5 KiB resource policy
             deployment=self._deployment,
             key=self._key,
         )
@@ -99,7 +99,7 @@ class Workflows(Construct):
         machine = sfn.StateMachine(
             self,
             name,
-            # Not by Stack.to_json_string, which drops what is null: `"ResultPath": null` means something.
+            # Stack.to_json_string would drop nulls, but `"ResultPath": null` has a meaning.
             definition_body=sfn.DefinitionBody.from_string(json.dumps(definition)),
             role=role.without_policy_updates(),
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
@@ -111,7 +111,7 @@ class Workflows(Construct):
         return machine
 
     def _allow_map_runs(self, machine: sfn.StateMachine) -> None:
-        """Let a machine start, watch and redrive the executions that are the items of its distributed maps."""
+        """Let a machine start, watch and redrive the items of its distributed maps, which are executions."""
         executions = (
             f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:execution:{machine.state_machine_name}"
         )
@@ -120,12 +120,12 @@ class Workflows(Construct):
             Grant(
                 actions=("states:DescribeExecution", "states:StopExecution"),
                 resources=(f"{executions}:*",),
-                why_wide="Executions of this machine; their names are not known before.",
+                why_wide="Executions of this machine: their names are not known in advance.",
             ),
             Grant(
                 actions=("states:RedriveExecution",),
                 resources=tuple(f"{executions}/{label}:*" for label in states.MAP_LABELS),
-                why_wide="Items of this machine's maps; their names are not known before.",
+                why_wide="Items of this machine's maps: their names are not known in advance.",
             ),
         ]
         policy = iam.Policy(

@@ -1,4 +1,4 @@
-"""What Lambda gets: the layers and the functions, as folders, made by pip and Python alone."""
+"""Package the layers and functions for Lambda as folders, with pip and Python only."""
 
 from __future__ import annotations
 

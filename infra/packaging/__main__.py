@@ -1,4 +1,4 @@
-"""`python -m infra.packaging`: builds the layers ahead, for Lambda and for this machine, while there is a network."""
+"""`python -m infra.packaging`: build the layers in advance, for Lambda and for this machine. Needs the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from infra.packaging import (
 
 
 def main() -> None:
-    """Build for every target that a deployment or a test may ask for."""
+    """Build for every target that deployments and tests use."""
     try:
         for target in (LAMBDA_ARM64, LAMBDA_X86_64, this_machine()):
             build_assets(ASSETS_DIR, target=target)

@@ -1,4 +1,4 @@
-"""The layers and functions as folders: what the stack uploads, and what a local run starts from."""
+"""The layers and functions as folders, for the stack to upload and for local runs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _CORE = _ROOT / "layers/soci/python/soci"
 _NOT_IN_LAMBDA = ("cli", "__main__.py")  # the command line, which needs typer and rich
 _FUNCTIONS = ("image_filter", "index_builder", "image_lister", "outcome_recorder")
 _RECIPE = tuple(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-"""What decides how a tree is made, beside its inputs: this package, as it stands when it is loaded."""
+"""The source of this package: a change of it rebuilds every tree."""
 
 ASSETS_DIR = _ROOT / ".layers"
-"""Where builds are kept between runs; `make clean` removes it."""
+"""Builds are kept here between runs; `make clean` removes it."""
 
 MAX_UNPACKED_BYTES = 150 << 20
-"""A function and its layers, unpacked. Lambda takes 250 MiB; what comes near starts late and needs a reason."""
+"""The limit for a function with its layers, unpacked. Lambda allows 250 MiB, but large packages start slowly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assets:
-    """Folders to give to Lambda as they are. Each layer has its `python` folder; functions are named as in lambdas/."""
+    """Folders to upload as they are. Each layer has a `python` folder; functions are named as in lambdas/."""
 
     dependencies_layer: Path
     core_layer: Path
@@ -39,12 +39,12 @@ class Assets:
 
 
 def build_assets(out_dir: Path, *, target: Target) -> Assets:
-    """Build what is not in `out_dir` yet, and say the sizes on standard error.
+    """Build the folders missing in `out_dir`, and report their sizes on standard error.
 
-    The same inputs give the same bytes. Only a first build of the dependency layer needs the network.
+    The same inputs give the same bytes. Only the first build of the dependency layer needs the network.
 
     Raises:
-        PackagingFailed: a wheel is missing or of the wrong kind, a handler is missing, or all is too large.
+        PackagingFailed: a wheel is missing or for another target, a handler is missing, or the result is too large.
     """
     dependencies = _dependencies(out_dir, target)
     core = _sources(out_dir, "core", _CORE, below=Path("python/soci"), leave_out=_NOT_IN_LAMBDA)

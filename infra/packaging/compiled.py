@@ -1,4 +1,4 @@
-"""Compiled files: for which machine and which Python they are."""
+"""Check the machine and the Python that a compiled file is for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _INTERPRETER = re.compile(r"\.cpython-(?P<version>\d+)")
 
 
 def misfit_of(file: Path, target: Target) -> str | None:
-    """Say why a compiled file does not run on the target; None when it does, and for any other file.
+    """Say why a compiled file does not run on the target; None if it does, and for other files.
 
-    Read are the ELF header (man 5 elf) and the interpreter in the name, which plain libraries do not have.
+    Checks the ELF header (man 5 elf), and the Python version in the name if there is one.
     """
     with file.open("rb") as content:
         header = content.read(20)

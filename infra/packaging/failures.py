@@ -1,7 +1,7 @@
-"""The one way in which packaging fails."""
+"""The error of packaging."""
 
 from __future__ import annotations
 
 
 class PackagingFailed(Exception):
-    """The assets cannot be built; the message says why, and what to do."""
+    """The assets cannot be built. The message says why and what to do."""

@@ -1,4 +1,4 @@
-"""Trees that are built once: kept by what they are made of, shared by builds that run at the same time."""
+"""A cache of built trees, keyed by their inputs and safe for concurrent builds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from infra.packaging.tree import Tree, make_plain, read_tree
 
 
 def keep_tree(shelf: Path, name: str, *, inputs: Iterable[bytes], fill: Callable[[Path], None]) -> Tree:
-    """Return the tree that `fill` makes of the inputs, from the shelf if it was made before.
+    """Return the tree that `fill` makes from the inputs, from the shelf if it is there.
 
-    A tree appears on the shelf at once and whole, so that builds side by side do not see each other's halves; the
-    first to be done wins. One that has changed since it was built is built again.
+    A tree appears on the shelf complete, by one rename. Of concurrent builds the first to finish wins. A tree that
+    was changed after its build is built again.
     """
     key = hashlib.sha256()
     for piece in inputs:
@@ -50,12 +50,12 @@ def _build(entry: Path, fill: Callable[[Path], None]) -> Tree:
 def _put_up(made: Path, entry: Path, *, aside: Path) -> Tree:
     if entry.exists():
         tree = _intact(entry)
-        if tree is not None:  # another build was faster
+        if tree is not None:  # another build finished first
             return tree
         entry.rename(aside)
     try:
         made.rename(entry)
-    except OSError:  # ... in the meantime
+    except OSError:  # another build finished meanwhile
         if not entry.exists():
             raise
     return read_tree(entry / "tree")

@@ -1,4 +1,4 @@
-"""Where the assets are to run."""
+"""The machines and Python versions that assets are built for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A Python on a machine.
+    """A Python version on a machine.
 
-    `platform_tags` are those of the wheels that run there; without any, the interpreter that builds is the one that
-    runs, and pip knows by itself. `elf_machine` is what compiled files say of themselves; None where they are no ELF.
+    `platform_tags` are the tags of wheels that run there; empty means this interpreter, whose tags pip knows.
+    `elf_machine` is the machine in the ELF header of compiled files; None where they are not ELF.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Target:
 
     @property
     def interpreter_tag(self) -> str:
-        """The version as in the names of compiled modules: `313` in `x.cpython-313-aarch64-linux-gnu.so`."""
+        """The version in the names of compiled modules: `313` in `x.cpython-313-aarch64-linux-gnu.so`."""
         return self.python_version.replace(".", "")
 
 
@@ -30,7 +30,7 @@ _ELF_MACHINES = {"x86_64": 62, "aarch64": 183}  # EM_X86_64, EM_AARCH64
 
 
 def _on_lambda(name: str, machine: str) -> Target:
-    # python3.13 runs on Amazon Linux 2023, which has glibc 2.34. pip takes a tag as it stands, without the older ones.
+    # python3.13 runs on Amazon Linux 2023, which has glibc 2.34. pip does not add older tags itself.
     perennial = tuple(f"manylinux_2_{minor}_{machine}" for minor in range(34, 16, -1))
     return Target(
         name=name,
@@ -45,7 +45,7 @@ LAMBDA_X86_64 = _on_lambda("lambda-x86_64", "x86_64")
 
 
 def this_machine() -> Target:
-    """Return this machine with the interpreter that runs now: for functions that run here."""
+    """Return the target of this machine and interpreter, for functions that run locally."""
     machine = platform.machine()
     version = "{}.{}".format(*sys.version_info)
     return Target(

@@ -1,4 +1,4 @@
-"""Folders that are the same, byte by byte, wherever and whenever they are made."""
+"""Reproducible folders: the same content gives the same bytes, modes and times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MADE_AT = 315_532_800  # 1980-01-01, the first day that an entry of a zip file can have
+_MADE_AT = 315_532_800  # 1980-01-01, the earliest date of a zip entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A folder as it was built: its content by digest, and the sum of its files' sizes."""
+    """A built folder, the digest of its content and the sum of its files' sizes."""
 
     path: Path
     digest: str
@@ -22,7 +22,7 @@ class Tree:
 
 
 def read_tree(path: Path) -> Tree:
-    """Read a folder whole. Names, modes and bytes make the digest; times do not."""
+    """Read a whole folder. The digest covers names, modes and bytes, but not times."""
     digest = hashlib.sha256()
     size_bytes = 0
     for file in files_in(path):
@@ -34,7 +34,7 @@ def read_tree(path: Path) -> Tree:
 
 
 def files_in(path: Path) -> Iterator[Path]:
-    """Yield the files below a folder in the order of their names."""
+    """Yield the files below a folder, sorted by path."""
     yield from sorted(file for file in path.rglob("*") if not file.is_dir())
 
 
@@ -45,7 +45,7 @@ def is_source(file: Path, *, within: Path, leave_out: Iterable[str] = ()) -> boo
 
 
 def copy_files(files: Iterable[Path], *, source: Path, destination: Path) -> None:
-    """Copy files with the folders that they lie in below `source`."""
+    """Copy files, keeping their paths relative to `source`."""
     for file in files:
         copy = destination / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def copy_files(files: Iterable[Path], *, source: Path, destination: Path) -> Non
 
 
 def make_plain(path: Path) -> None:
-    """Give everything below a folder the same time and the modes that Lambda needs: readable by all."""
+    """Set fixed times, and modes readable by all, which Lambda needs."""
     for folder, _, files in os.walk(path, topdown=False):
         for name in files:
             file = Path(folder, name)

@@ -1,4 +1,4 @@
-"""The dependency layer: wheels of the lock for a target, put in place by pip."""
+"""Install the locked wheels for a target with pip: the dependency layer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from infra.packaging.target import Target
 from infra.packaging.tree import files_in
 
 _SERVICES = {"dynamodb", "ecr", "events", "kms"}
-"""The services of AWS that the functions call. boto3 describes 400 of them, in 18 MiB."""
+"""The AWS services that the functions call. boto3 describes 400 services in 18 MiB."""
 
 _NOTES_OF_PIP = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
-"""What pip writes of an installation beside a package's own METADATA and licences, which stay."""
+"""Files that pip adds to a package's own METADATA and licences."""
 
 
 def install_wheels(lock: Path, *, target: Target, into: Path) -> None:
-    """Fill a folder with what the lock names: from wheels, hashes checked, for the target and nothing else.
+    """Install the locked packages into a folder: wheels for the target only, hashes checked.
 
     Raises:
-        PackagingFailed: pip cannot get a wheel, or one has a compiled file that does not run on the target.
+        PackagingFailed: pip cannot get a wheel, or a compiled file does not run on the target.
     """
     _run_pip(lock, target, into)
     _strip(into)
@@ -35,7 +35,7 @@ def _run_pip(lock: Path, target: Target, into: Path) -> None:
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
         *("--no-compile", "--only-binary", ":all:", "--require-hashes", "--retries", "2"),
-        # pip reads markers for the interpreter it runs in. The lock was resolved for the target and is complete.
+        # pip would evaluate markers for this interpreter. The lock is complete for the target.
         "--no-deps",
         *("--target", str(into), "--requirement", str(lock)),
     ]
@@ -47,16 +47,16 @@ def _run_pip(lock: Path, target: Target, into: Path) -> None:
         said = "\n".join(f"    {line}" for line in done.stderr.strip().splitlines()[-6:])
         raise PackagingFailed(
             f"The dependency layer for {target.name} cannot be built from {lock}. pip said:\n{said}\n"
-            "It takes wheels from the package index that `pip config list` names, else from PyPI. If that is out of"
-            " reach, run `make layers` once where it is not: what was built is kept in .layers, and no synth after it"
-            " needs the network. If pip itself is missing: python -m ensurepip."
+            "Wheels come from the package index that `pip config list` names, else from PyPI. If it cannot be reached,"
+            " run `make layers` once with a network: the build is kept in .layers, and later synths need no network."
+            " If pip itself is missing: python -m ensurepip."
         )
 
 
 def _strip(folder: Path) -> None:
-    # Commands, which begin with the path of this interpreter.
+    # Scripts contain the path of this interpreter.
     shutil.rmtree(folder / "bin", ignore_errors=True)
-    # The second of two engines: 10 MiB, and needs cffi.
+    # The unused second engine has 10 MiB and needs cffi.
     for engine in folder.glob("zstandard/_cffi.*"):
         engine.unlink()
     for info in folder.glob("*.dist-info"):

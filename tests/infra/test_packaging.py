@@ -301,7 +301,7 @@ def test_assets_are_layers_and_functions_for_lambda(tmp_path, capsys):
     assets = build_assets(tmp_path, target=LAMBDA_ARM64)
 
     assert (assets.dependencies_layer / "python" / "pure.py").is_file()
-    assert (assets.core_layer / "python" / "soci" / "service" / "configuration.py").is_file()
+    assert (assets.core_layer / "python" / "soci" / "service" / "settings" / "configuration.py").is_file()
     assert set(assets.functions) == {"image_filter", "index_builder", "image_lister", "outcome_recorder"}
     for folder in assets.functions.values():
         assert (folder / "handler.py").is_file()
