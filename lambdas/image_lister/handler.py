@@ -43,7 +43,7 @@ def handler(event: Document, context: LambdaContext) -> Document:
     with log_failure(logger, "no page") as about:
         about["request"] = event.get("request")
         with in_time(context.get_remaining_time_in_millis()):
-            state = next_step(event, lambda request, place: _lister().fetch_page(request, place))
+            state = next_step(event, lambda request, cursor: _lister().fetch_page(request, cursor))
     logged = ("request", "cursor", "summary", "done")
     metrics = metrics_of(event, state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))
     logger.info("listed", extra={name: state[name] for name in logged} | _counts(state) | metrics)

@@ -43,6 +43,7 @@ class Whole(Message):
     by_colour: Mapping[Colour, int] = field(default_factory=dict)
     by_word: Mapping[str, int] = field(default_factory=dict)
     note: Annotated[str, Mark.BOUNDED] = ""
+    renamed: Annotated[int, "count"] = 0
     extra: Annotated[Part | None, Mark.OMITTED] = None
     seen: Annotated[bool, Mark.INTERNAL] = False
 
@@ -64,6 +65,7 @@ FULL = Whole(
     by_colour={Colour.RED: 1, Colour.BLUE: 2},
     by_word={"Some": 1, "some": 2},
     note="why",
+    renamed=4,
     extra=Part(name="four"),
 )
 
@@ -80,7 +82,7 @@ def test_a_message_is_read_as_it_was_written(message):
 def test_members_stand_in_the_order_of_the_fields():
     assert list(FULL.to_document()) == [
         *("digest", "colour", "seconds", "is_done", "tag", "base", "name", "size", "parts", "names"),
-        *("numbers", "digests", "pair", "by_colour", "by_word", "note", "extra"),
+        *("numbers", "digests", "pair", "by_colour", "by_word", "note", "count", "extra"),
     ]
 
 

@@ -20,9 +20,10 @@ from soci.places.registry.connect import connect
 from soci.places.registry.ecr_api import EcrApi
 from soci.places.registry.repository import RegistryRepository
 from soci.places.registry.retry import RetryPolicy
-from soci.service.reindex import listing
-from soci.service.reindex.candidates import converted_configs
-from soci.service.reindex.listing import Lister, Page, Place
+from soci.service.reindex import image_indexes, listing
+from soci.service.reindex.cursor import Cursor
+from soci.service.reindex.image_indexes import converted_configs
+from soci.service.reindex.listing import Lister, Page
 from soci.service.reindex.request import ReindexRequest
 from soci.service.settings.configuration import Configuration
 from tests.aws_environment import as_aws
@@ -65,19 +66,19 @@ def lister(memory: InMemory, settings: Configuration | None = None) -> Lister:
     return Lister(EcrApi(place.host), place.open_image, settings or configuration())
 
 
-def pages(lister: Lister, place: Place | None = None, **request: Any) -> Iterator[Page]:
-    """All pages, with the place sent through JSON as a workflow does."""
+def pages(lister: Lister, cursor: Cursor | None = None, **request: Any) -> Iterator[Page]:
+    """All pages; the cursor goes through JSON as in a workflow."""
     asked = ReindexRequest.parse({"repositories": ["*"], **request})
     while True:
-        page = lister.fetch_page(asked, place)
+        page = lister.fetch_page(asked, cursor)
         yield page
-        if page.next_place is None:
+        if page.next_cursor is None:
             return
-        place = sent(page.next_place)
+        cursor = sent(page.next_cursor)
 
 
-def sent(place: Place) -> Place:
-    return Place.from_fields(Fields(json.loads(json.dumps(place.to_document())), "place"))
+def sent(cursor: Cursor) -> Cursor:
+    return Cursor.from_fields(Fields(json.loads(json.dumps(cursor.to_document())), "cursor"))
 
 
 def listed(memory: InMemory, settings: Configuration | None = None, **request: Any) -> list[str]:
@@ -149,7 +150,7 @@ def test_a_page_of_the_longest_names_has_fewer_images(memory):
     assert found[0].images[0]["repository"] == name
 
 
-def test_places_hold_when_images_come_and_go(memory):
+def test_cursors_hold_when_images_come_and_go(memory):
     app = memory.registry.repository("app")
     for number in range(500):
         app.put_manifest(bare(number), tag=f"t{number}")
@@ -171,7 +172,7 @@ def test_places_hold_when_images_come_and_go(memory):
     assert set(there) - gone <= set(names)
 
 
-def test_places_within_a_page_of_the_api_hold_when_others_move_up(memory):
+def test_cursors_within_a_page_of_the_api_hold_when_others_move_up(memory):
     app = memory.registry.repository("app")
     digests = sorted(app.put_manifest(bare(number)) for number in range(300))
     app.tags.update(
@@ -190,7 +191,7 @@ def test_places_within_a_page_of_the_api_hold_when_others_move_up(memory):
     assert set(rest) == {f"t{n:03}-{c}" for n in range(99, 300) for c in (1, 2)}
 
 
-def test_places_hold_when_repositories_come_and_go(memory):
+def test_cursors_hold_when_repositories_come_and_go(memory):
     for name in ("ab", "bb", "db"):
         app = memory.registry.repository(name)
         for number in range(150):
@@ -211,7 +212,7 @@ def test_a_mark_that_the_api_has_forgotten_begins_the_repository_anew(memory):
     app = memory.registry.repository("app")
     for number in range(250):
         app.put_manifest(bare(number), tag=f"t{number}")
-    old = Place(repository="app", mark="of yesterday", after=(digest_of(b"x"), "t"))
+    old = Cursor(repository="app", page_token="of yesterday", after=(digest_of(b"x"), "t"))
 
     found = [image["tag"] for page in pages(lister(memory), old) for image in page.images]
 
@@ -220,7 +221,7 @@ def test_a_mark_that_the_api_has_forgotten_begins_the_repository_anew(memory):
 
 def test_a_mark_that_is_refused_again_and_again_is_an_error(memory):
     memory.registry.repository("app")
-    old = Place(repository="app", mark="of yesterday", is_second_try=True)
+    old = Cursor(repository="app", page_token="of yesterday", is_second_try=True)
 
     with pytest.raises(InvalidResponse, match="DescribeImages of app"):
         next(pages(lister(memory), old))
@@ -317,7 +318,7 @@ def test_repositories_that_are_named_have_to_be_there_and_within_the_rules(memor
 def test_a_repository_that_goes_while_it_is_listed_is_no_error(memory):
     stock(memory, *ALL)
 
-    found = [page.images for page in pages(lister(memory), Place(repository="gone"), repositories=["gone"])]
+    found = [page.images for page in pages(lister(memory), Cursor(repository="gone"), repositories=["gone"])]
 
     assert found == [()]
 
@@ -501,7 +502,7 @@ def test_indexes_are_looked_through_once_for_what_no_tag_leads_to(memory, monkey
         looked_through.append(source)
         return converted_configs(source)
 
-    monkeypatch.setattr(listing, "converted_configs", counted)
+    monkeypatch.setattr(image_indexes, "converted_configs", counted)
     searching = lister(memory, settings)
 
     for _ in range(2):
@@ -673,7 +674,7 @@ def test_image_indexes_are_read_once_for_as_long_as_the_process_lives(memory):
 
 
 def test_short_pages_of_the_api_change_nothing(monkeypatch):
-    monkeypatch.setattr(listing, "MAX_KNOWN_INDEXES", 3)
+    monkeypatch.setattr(image_indexes, "MAX_KNOWN_INDEXES", 3)
     with Registry(Behaviour(rates={}, max_page_entries=7)) as registry, as_aws(registry):
         memory = InMemory(registry=registry)
         for number in range(12):

@@ -11,7 +11,8 @@ import pytest
 from soci.errors import ImagesFailed, InvalidDocument, InvalidRequest
 from soci.service.filter.requests import parse_request
 from soci.service.reindex import step as reindex
-from soci.service.reindex.listing import MAX_IMAGES, Page, Place
+from soci.service.reindex.cursor import Cursor
+from soci.service.reindex.listing import MAX_IMAGES, Page
 from soci.service.reindex.step import next_step
 from soci.service.reindex.summary import MAX_FAILED
 
@@ -28,12 +29,12 @@ class Repository:
         self.per_page = per_page
         self.calls = 0
 
-    def fetch_page(self, _: Any, place: Place | None) -> Page:
+    def fetch_page(self, _: Any, cursor: Cursor | None) -> Page:
         self.calls += 1
-        start = 0 if place is None else int(place.mark or 0)
+        start = 0 if cursor is None else int(cursor.page_token or 0)
         end = start + self.per_page
-        following = Place(repository="app", mark=str(end)) if end < len(self.images) else None
-        return Page(images=tuple(self.images[start:end]), next_place=following)
+        following = Cursor(repository="app", page_token=str(end)) if end < len(self.images) else None
+        return Page(images=tuple(self.images[start:end]), next_cursor=following)
 
 
 def outcome(image: Any, text: str) -> dict[str, object]:
@@ -276,7 +277,7 @@ def test_the_pages_of_an_execution_leave_room_in_its_history():
 
 
 def test_a_call_that_lists_nothing_yet_is_not_the_end():
-    empty = Page(images=(), next_place=Place(repository="b"))
+    empty = Page(images=(), next_cursor=Cursor(repository="b"))
 
     answer = next_step({"request": REQUEST}, lambda *_: empty)
 

@@ -6,6 +6,7 @@
         size: int = 0                                 # optional: its default when absent
         base: str | None = None                       # written as null
         note: Annotated[str, Mark.BOUNDED] = ""       # shortened when written
+        copies: Annotated[int, "copy_count"] = 0      # has another name in JSON
 
     Layer(...).to_document()                          the JSON object, its members in the order of the fields
     Layer.from_fields(fields)                         the message; errors name the path of the bad member
@@ -66,7 +67,9 @@ _M = TypeVar("_M", bound=Message)
 class _Member:
     """One field of a message."""
 
+    field: str
     name: str
+    """In JSON."""
     type: Any
     marks: frozenset[Mark]
     default: object
@@ -78,7 +81,7 @@ def encode(message: Message) -> dict[str, object]:
     """Return a message as a JSON object, by its fields alone."""
     document: dict[str, object] = {}
     for member in _members(type(message)):
-        value = getattr(message, member.name)
+        value = getattr(message, member.field)
         if Mark.INTERNAL in member.marks or (Mark.OMITTED in member.marks and value == member.default):
             continue
         if Mark.INLINE in member.marks:
@@ -101,12 +104,12 @@ def decode(kind: type[_M], fields: Fields, **given: object) -> _M:
     """
     values = dict(given)
     for member in _members(kind):
-        if member.name in given or Mark.INTERNAL in member.marks:
+        if member.field in given or Mark.INTERNAL in member.marks:
             continue
         if Mark.INLINE in member.marks:
-            values[member.name] = member.type.from_fields(fields)
+            values[member.field] = member.type.from_fields(fields)
         elif fields.has(member.name) or not member.is_optional:
-            values[member.name] = _read(fields, member.name, member.type)
+            values[member.field] = _read(fields, member.name, member.type)
     return kind(**values)
 
 
@@ -122,9 +125,10 @@ def _members_of(kind: type[Message]) -> tuple[_Member, ...]:
         of, *marks = get_args(hints[field.name]) if _is_annotated(hints[field.name]) else [hints[field.name]]
         has_default = field.default is not MISSING or field.default_factory is not MISSING
         member = _Member(
-            name=field.name,
+            field=field.name,
+            name=next((mark for mark in marks if isinstance(mark, str)), field.name),
             type=of,
-            marks=frozenset(marks),
+            marks=frozenset(mark for mark in marks if isinstance(mark, Mark)),
             default=field.default,
             is_optional=has_default and Mark.REQUIRED not in marks,
         )

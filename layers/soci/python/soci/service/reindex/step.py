@@ -17,17 +17,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from soci.errors import ImagesFailed
 from soci.oci.fields import Fields
 from soci.service import metrics
 from soci.service.message_codec import Message
 from soci.service.outcomes import Outcome
-from soci.service.reindex.listing import Page, Place
+from soci.service.reindex.cursor import Cursor
+from soci.service.reindex.listing import Page
 from soci.service.reindex.request import ReindexRequest
 from soci.service.reindex.summary import FailedImage, Summary, are_too_many, failures_of, without_outcome
 
-PageSource = Callable[[ReindexRequest, Place | None], Page]
+PageSource = Callable[[ReindexRequest, Cursor | None], Page]
 """As `Lister.fetch_page`."""
 
 Document = dict[str, object]
@@ -37,21 +39,21 @@ MAX_CALLS = 1_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor(Message):
-    """How far a re-index has come."""
+class Progress(Message):
+    """How far a re-index has come; `cursor` in the state."""
 
-    place: Place | None = None
-    """Where the next page begins; None: with the first image, or nowhere if it has ended."""
+    cursor: Annotated[Cursor | None, "place"] = None
+    """Where the next page begins; None at the first image, and at the end."""
     has_ended: bool = False
-    """All images have been listed."""
+    """Whether all images have been listed."""
     is_retry: bool = False
-    """The next results are those of the failures."""
+    """Whether the next results are those of the failures."""
     calls: int = 0
     """How often images were asked for."""
     redrives: int = 0
-    """Of the execution, when the failures were last sent once more."""
+    """Of the execution, when the failures were last sent again."""
     counted: int = 0
-    """How many of the indexed images `metrics_of` has told: a redrive tells of those alone that came after."""
+    """How many of the indexed images `metrics_of` has counted. After a redrive it counts only the later ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +61,17 @@ class _State:
     """A re-index between two calls, its results counted in."""
 
     request: ReindexRequest
-    cursor: Cursor
+    progress: Progress
     summary: Summary
     failed: tuple[FailedImage, ...]
 
     def answer(self, images: Sequence[Mapping[str, object]] = (), *, is_done: bool) -> Document:
-        cursor = self.cursor
-        if is_done and not cursor.is_retry:  # the end, with or without failures
-            cursor = replace(cursor, counted=self.summary.outcomes.get(Outcome.INDEXED, 0))
+        progress = self.progress
+        if is_done and not progress.is_retry:  # the end, with or without failures
+            progress = replace(progress, counted=self.summary.outcomes.get(Outcome.INDEXED, 0))
         return {
             "request": self.request.to_document(),
-            "cursor": cursor.to_document(),
+            "cursor": progress.to_document(),
             "summary": self.summary.to_document(),
             "failed": [one.to_document() for one in self.failed],
             "results": [],
@@ -98,12 +100,16 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
     if execution is not None:
         return _after_redrive(before, execution.integer("RedriveCount") or 0)
     state = _bounded(_with_results(before, fields))
-    if before.cursor.is_retry and state.failed and not _have_healed(before, state):
+    if before.progress.is_retry and state.failed and not _have_healed(before, state):
         return state.answer(is_done=True)
-    if state.failed and not before.cursor.is_retry and (state.cursor.has_ended or are_too_many(state.failed)):
+    if (
+        state.failed
+        and not before.progress.is_retry
+        and (state.progress.has_ended or are_too_many(state.failed))
+    ):
         return _retry(state)
-    if state.cursor.has_ended or before.cursor.is_retry:
-        return state.answer(is_done=state.cursor.has_ended)
+    if state.progress.has_ended or before.progress.is_retry:
+        return state.answer(is_done=state.progress.has_ended)
     return _list(state, fetch_page)
 
 
@@ -116,56 +122,56 @@ def _without_nulls(document: object) -> object:
 
 def _after_redrive(state: _State, redrives: int) -> Document:
     """Send the failures once more if the execution has been redriven since; otherwise it is to fail here."""
-    if redrives <= state.cursor.redrives:
+    if redrives <= state.progress.redrives:
         raise ImagesFailed(json.dumps(state.summary.to_document()))
-    cursor = replace(state.cursor, is_retry=True, redrives=redrives)
-    return replace(state, cursor=cursor).answer(is_done=True)
+    progress = replace(state.progress, is_retry=True, redrives=redrives)
+    return replace(state, progress=progress).answer(is_done=True)
 
 
 def _have_healed(before: _State, after: _State) -> bool:
     """Tell whether failures that stopped the list were healed by half, so that it can go on."""
-    return not after.cursor.has_ended and 2 * len(after.failed) <= len(before.failed)
+    return not after.progress.has_ended and 2 * len(after.failed) <= len(before.failed)
 
 
 def _bounded(state: _State) -> _State:
     """End the list where the history of the execution would."""
-    cursor = state.cursor
-    if cursor.calls < MAX_CALLS or cursor.has_ended:
+    progress = state.progress
+    if progress.calls < MAX_CALLS or progress.has_ended:
         return state
     stopped = (
-        f"{cursor.calls} pages are all that one execution holds: listing stopped {_where(cursor)}; "
+        f"{progress.calls} pages are all that one execution holds: listing stopped {_where(progress)}; "
         "start again with only_missing"
     )
     summary = replace(state.summary, stopped=stopped)
-    return replace(state, cursor=replace(cursor, place=None, has_ended=True), summary=summary)
+    return replace(state, progress=replace(progress, cursor=None, has_ended=True), summary=summary)
 
 
-def _where(cursor: Cursor) -> str:
-    return f"at {cursor.place.repository}" if cursor.place else "at the beginning"
+def _where(progress: Progress) -> str:
+    return f"at {progress.cursor.repository}" if progress.cursor else "at the beginning"
 
 
 def _retry(state: _State) -> Document:
-    summary, cursor = state.summary, state.cursor
-    if not cursor.has_ended:
+    summary, progress = state.summary, state.progress
+    if not progress.has_ended:
         summary = replace(
-            summary, stopped=f"{len(state.failed)} images failed: listing stopped {_where(cursor)}"
+            summary, stopped=f"{len(state.failed)} images failed: listing stopped {_where(progress)}"
         )
-    return replace(state, summary=summary, cursor=replace(cursor, is_retry=True)).answer(is_done=True)
+    return replace(state, summary=summary, progress=replace(progress, is_retry=True)).answer(is_done=True)
 
 
 def _list(state: _State, fetch_page: PageSource) -> Document:
-    page = fetch_page(state.request, state.cursor.place)
-    has_ended = page.next_place is None
+    page = fetch_page(state.request, state.progress.cursor)
+    has_ended = page.next_cursor is None
     summary = replace(state.summary, pages=state.summary.pages + bool(page.images), stopped=None)
     is_over = has_ended and not page.images
-    cursor = replace(
-        state.cursor,
-        place=page.next_place,
+    progress = replace(
+        state.progress,
+        cursor=page.next_cursor,
         has_ended=has_ended,
-        calls=state.cursor.calls + 1,
+        calls=state.progress.calls + 1,
         is_retry=is_over and bool(state.failed),
     )
-    return replace(state, cursor=cursor, summary=summary).answer(page.images, is_done=is_over)
+    return replace(state, progress=progress, summary=summary).answer(page.images, is_done=is_over)
 
 
 def metrics_of(before: object, after: Document, *, stack: str, timestamp_ms: int) -> Document:
@@ -182,10 +188,10 @@ def metrics_of(before: object, after: Document, *, stack: str, timestamp_ms: int
         timestamp_ms: when it was, in milliseconds of the Unix epoch.
     """
     state = _read(Fields(after, "re-index"), after)
-    if not state.request.scheduled or after["done"] is not True or state.cursor.is_retry:
+    if not state.request.scheduled or after["done"] is not True or state.progress.is_retry:
         return {}
-    told = _cursor_of(Fields(before, "re-index")).counted
-    missed = {metrics.IMAGES_MISSED: state.cursor.counted - told}
+    told = _progress_of(Fields(before, "re-index")).counted
+    missed = {metrics.IMAGES_MISSED: state.progress.counted - told}
     return metrics.embedded(missed, {metrics.Dimension.STACK: stack}, timestamp_ms=timestamp_ms)
 
 
@@ -193,21 +199,21 @@ def _read(fields: Fields, document: object) -> _State:
     members = document if isinstance(document, Mapping) else {}
     return _State(
         request=ReindexRequest.parse(members.get("request")),
-        cursor=_cursor_of(fields),
+        progress=_progress_of(fields),
         summary=Summary.from_document(members.get("summary") or {}),
         failed=tuple(FailedImage.from_fields(one) for one in fields.children("failed") or ()),
     )
 
 
-def _cursor_of(fields: Fields) -> Cursor:
+def _progress_of(fields: Fields) -> Progress:
     """Read the cursor; a state without one is at the beginning."""
     cursor = fields.optional_child("cursor")
-    return Cursor() if cursor is None else Cursor.from_fields(cursor)
+    return Progress() if cursor is None else Progress.from_fields(cursor)
 
 
 def _with_results(state: _State, fields: Fields) -> _State:
     """Count the results of the images that were sent in; those of the failures take the place of the failures."""
-    is_retry = state.cursor.is_retry
+    is_retry = state.progress.is_retry
     results = fields.children("results") or ()
     lost = without_outcome(fields.children("failed" if is_retry else "images") or (), results)
     failed = (*failures_of(results), *lost)
@@ -215,5 +221,5 @@ def _with_results(state: _State, fields: Fields) -> _State:
     summary = summary.with_results(results).with_failures(lost)
     kept = () if is_retry else state.failed
     return replace(
-        state, summary=summary, failed=(*kept, *failed), cursor=replace(state.cursor, is_retry=False)
+        state, summary=summary, failed=(*kept, *failed), progress=replace(state.progress, is_retry=False)
     )
