@@ -96,7 +96,7 @@ TOLD = {
 TELLING_NOTHING = "logging.debug('got a token'); SociError('status 401: Bearer realm=\\'h\\''); assert token"
 
 
-def test_a_test_fails_when_it_tells_a_credential_and_only_then(guarded):
+def test_a_test_that_logs_or_prints_a_credential_fails_and_no_other(guarded):
     guarded.makepyfile(
         "import base64, logging, pytest, secrets\n"
         "from soci.errors import RegistryError, SociError\n"

@@ -173,7 +173,7 @@ def test_a_copy_in_another_layout_is_sound_and_converts_to_the_same_image(made_b
     assert again["digest"] == made["digest"]
 
 
-def test_whoever_pulls_one_platform_gets_the_image_and_not_its_index(converted, tmp_path):
+def test_a_pull_of_one_platform_gets_the_image_and_not_its_index(converted, tmp_path):
     skopeo("copy", "--quiet", f"oci:{converted}:soci", f"oci:{tmp_path}:one")
 
     manifest = document_in(tmp_path, OciLayout(tmp_path, tag="one").fetch_root().digest)
@@ -201,7 +201,7 @@ def test_files_are_read_through_the_index(converted):
     } == (CONTENT)
 
 
-def test_the_image_can_be_converted_where_it_lies(made_by_umoci, directory, tmp_path):
+def test_the_image_can_be_converted_in_place(made_by_umoci, directory, tmp_path):
     run("cp", "-a", directory / "umoci", tmp_path / "umoci")
 
     run("soci-index", "convert", f"oci:{tmp_path / 'umoci'}:app", "--min-layer-size", "0")

@@ -419,7 +419,9 @@ def row_in(table: list[Row], name: str) -> Row:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, table, logged, tmp_path, fault):
+def test_a_conversion_succeeds_or_leaves_nothing_whichever_request_fails(
+    registry, table, logged, tmp_path, fault
+):
     expected = digest_in_layout(build.convert, IMAGE, tmp_path)
     trial = conversion(expected, IMAGE, convert_in)
 
@@ -427,7 +429,9 @@ def test_whatever_fails_a_conversion_ends_well_or_leaves_nothing(registry, table
 
 
 @pytest.mark.parametrize("fault", SOME_FAULTS)
-def test_whatever_fails_a_recompression_ends_well_or_leaves_nothing(registry, table, logged, tmp_path, fault):
+def test_a_recompression_succeeds_or_leaves_nothing_whichever_request_fails(
+    registry, table, logged, tmp_path, fault
+):
     expected = digest_in_layout(build.convert, ZSTD_IMAGE, tmp_path, RECOMPRESS)
     trial = conversion(expected, ZSTD_IMAGE, recompress_in)
 
@@ -435,19 +439,21 @@ def test_whatever_fails_a_recompression_ends_well_or_leaves_nothing(registry, ta
 
 
 @pytest.mark.parametrize("fault", SOME_FAULTS)
-def test_whatever_fails_an_index_of_version_1_is_whole_or_not_there(registry, table, logged, tmp_path, fault):
+def test_an_index_of_version_1_is_complete_or_absent_whichever_request_fails(
+    registry, table, logged, tmp_path, fault
+):
     trial = creation(digest_in_layout(build.create_index, SMALL_IMAGE, tmp_path))
 
     check(registry, trial, row_in(table, f"create: {fault}"), logged, fault)
 
 
 @pytest.mark.parametrize("fault", SOME_FAULTS)
-def test_whatever_fails_a_removal_the_same_again_takes_away_what_is_left(registry, table, logged, fault):
+def test_a_second_removal_finishes_the_first_whichever_request_failed(registry, table, logged, fault):
     check(registry, removal(registry), row_in(table, f"remove: {fault}"), logged, fault)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_a_blob_in_parts_is_whole_or_not_there(registry, table, logged, fault):
+def test_a_blob_in_parts_is_complete_or_absent_whichever_request_fails(registry, table, logged, fault):
     row = row_in(table, f"upload: {fault}")
 
     fail_each(registry, UPLOAD, fault, row)

@@ -153,7 +153,7 @@ def test_skopeo_unpacks_the_recompressed_image_to_the_same_tars(tmp_path, docker
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
-def test_an_image_is_recompressed_where_it_lies_and_its_index_is_taken_away_again(tmp_path, kind):
+def test_an_image_is_recompressed_in_place_and_its_index_is_removed_again(tmp_path, kind):
     tars = [tar_of(file("bin/app", noise(6 << 20, "app"))), tar_of(file("etc/conf", b"x" * 500_000))]
     image = image_of(zstandard.compress(tars[0]), gzip_of(tars[1]))
     (tmp_path / "registry").mkdir()

@@ -22,7 +22,7 @@ from local.demo.service import start_system
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_demonstration_tells_what_happened_and_its_figures_add_up(tmp_path):
+def test_the_demo_prints_what_happened_and_its_figures_add_up(tmp_path):
     settings = {"rules": {"min_image_size_bytes": 2_000_000}, "index": {"min_layer_size_bytes": 1 << 20}}
     out = StringIO()
     with ThreadPoolExecutor(1) as pool:
@@ -54,7 +54,7 @@ def test_the_demonstration_tells_what_happened_and_its_figures_add_up(tmp_path):
     assert "made the same image index" in text
 
 
-def test_an_interrupt_ends_the_demonstration_and_all_its_processes(tmp_path):
+def test_an_interrupt_ends_the_demo_and_all_its_processes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "local.demo"],

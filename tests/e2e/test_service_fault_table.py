@@ -396,20 +396,22 @@ def scene_of(case: Case, stage: Stage, directory: Path) -> Scene:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_after_the_remedy_every_image_has_its_result_once_and_right(case, patient, table, tmp_path):
+def test_every_image_has_its_correct_result_once_after_the_remedy(case, patient, table, tmp_path):
     table.append(row := Row(case.fault))
 
     run_case(case, scene_of(case, patient, tmp_path), row)
 
 
 @pytest.mark.parametrize("case", HANGING, ids=name_of)
-def test_and_so_it_is_where_nothing_is_answered(case, impatient, table, tmp_path):
+def test_every_image_has_its_correct_result_once_after_the_remedy_where_nothing_answers(
+    case, impatient, table, tmp_path
+):
     table.append(row := Row(case.fault))
 
     run_case(case, scene_of(case, impatient, tmp_path), row)
 
 
-def test_in_the_end_the_daily_search_finds_nothing_that_is_missing(patient):
+def test_the_daily_search_finds_nothing_missing_at_the_end(patient):
     system, _ = patient
     before = len(system.executions())
 
@@ -420,7 +422,7 @@ def test_in_the_end_the_daily_search_finds_nothing_that_is_missing(patient):
     assert (search.status, search.output["images"]) == (Status.SUCCEEDED, 0)
 
 
-def test_what_is_wrong_is_seen(patient, tmp_path):
+def test_wrong_results_are_detected(patient, tmp_path):
     case = Case(fault="nothing but our own hand", inject=events_lost, images=("one",))
     scene = scene_of(case, patient, tmp_path)
     repository = patient[0].registry.repository(scene.repository)

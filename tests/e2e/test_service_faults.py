@@ -54,7 +54,7 @@ def name(request) -> str:
     [(FIRST_READ, "Filter"), (ZTOC_PUSHED, "Index layer"), (PUBLISHING, "Publish")],
     ids=["filter", "layer", "publish"],
 )
-def test_what_fails_for_a_while_is_tried_again_and_done(service, name, where, state):
+def test_a_passing_failure_is_retried_until_it_succeeds(service, name, where, state):
     image = an_image(f"{name}-{state}", sizes=(150_000,))
     put(service.repository(name), image, state.replace(" ", "-"))
     service.system.registry.fail(UNAVAILABLE, where=where, times=3)
@@ -71,7 +71,7 @@ def test_what_fails_for_a_while_is_tried_again_and_done(service, name, where, st
     [(FIRST_READ, "Filter"), (ZTOC_PUSHED, "Index layers"), (PUBLISHING, "Publish")],
     ids=["filter", "layer", "publish"],
 )
-def test_what_fails_for_good_fails_the_execution_and_leaves_nothing_to_see(service, name, where, state):
+def test_a_lasting_failure_fails_the_execution_and_publishes_nothing(service, name, where, state):
     image, tag = an_image(f"{name}-{state}"), state.replace(" ", "-")
     execution = fail_for_good(service, name, image, tag, where)
 
@@ -99,7 +99,7 @@ def fail_for_good(service: Service, name: str, image: Image, tag: str, where: Wh
     return execution
 
 
-def test_a_refusal_is_not_tried_again(service, name):
+def test_a_refused_request_is_not_retried(service, name):
     image = an_image(name)
     put(service.repository(name), image, "1.0")
     service.system.registry.fail(Answer(403), where=PUBLISHING, times=None)
@@ -111,7 +111,7 @@ def test_a_refusal_is_not_tried_again(service, name):
     assert service.tags(name) == {"1.0": str(image.root.digest)}
 
 
-def test_a_damaged_layer_fails_its_image_and_is_named(service, name):
+def test_a_damaged_layer_fails_its_image_and_the_error_names_the_layer(service, name):
     image = an_image(name)
     repository = service.repository(name)
     put(repository, image, "1.0")
@@ -130,7 +130,7 @@ def test_a_damaged_layer_fails_its_image_and_is_named(service, name):
     [Harm.RESET_BEFORE, Harm.RESET_IN_BODY, Harm.CUT_BODY],
     ids=["reset", "reset in the body", "cut"],
 )
-def test_a_transfer_that_breaks_is_gone_on_with(service, name, harm):
+def test_a_broken_transfer_is_resumed(service, name, harm):
     image, tag = an_image(f"{name}-{harm.name}"), harm.name
     put(service.repository(name), image, tag)
     service.system.registry.fail(harm, where=request_to("GET", origin=OBJECTS))
@@ -152,7 +152,7 @@ def test_a_wrong_byte_on_the_way_is_never_published(service, name):
     assert execution.output["v2"]["digest"] == converted(service.layout(image))
 
 
-def test_the_rates_of_the_registry_are_kept_to(tmp_path):
+def test_requests_stay_within_the_rate_limits_of_the_registry(tmp_path):
     with LocalSystem(settings=settings(), behaviour=Behaviour(), time_scale=0.05) as system:
         service = Service(system, tmp_path)
         images = {f"v{number}": an_image(f"rates-{number}", sizes=(110_000,)) for number in range(8)}

@@ -32,7 +32,7 @@ def _impatient(monkeypatch):
 @pytest.mark.parametrize(
     ("where", "state"), [(DECIDING, "Filter"), (PUBLISHING, "Publish")], ids=["filter", "publisher"]
 )
-def test_a_function_gives_up_on_a_registry_that_hangs_and_is_tried_again(where, state, tmp_path):
+def test_a_function_gives_up_on_a_registry_that_hangs_and_is_retried(where, state, tmp_path):
     with LocalSystem(settings=settings(), behaviour=NO_RATES, time_scale=0.0005) as system:
         service = Service(system, tmp_path)
         image = an_image("hang", sizes=(150_000,))

@@ -145,7 +145,7 @@ def test_an_image_whose_layers_are_all_too_small_gets_the_promised_tag(service, 
     assert service.tags(name)["1.0-soci"] == str(image.root.digest)
 
 
-def test_a_layer_that_only_its_bytes_show_to_be_unfit_gets_the_promised_tag(service, name):
+def test_an_image_whose_layer_turns_out_unsuitable_gets_the_promised_tag(service, name):
     members = gzip_of(tar_of(file_("a", noise(200_000, name))), members=3)
     image = image_of(members)
 
@@ -155,7 +155,7 @@ def test_a_layer_that_only_its_bytes_show_to_be_unfit_gets_the_promised_tag(serv
     assert service.tags(name)["1.0-soci"] == str(image.root.digest)
 
 
-def test_own_artifacts_that_are_pushed_do_no_work(service, name):
+def test_pushes_of_our_own_artifacts_start_no_work(service, name):
     layout = service.layout(an_image(name))
     soci_index(
         "convert",
@@ -176,7 +176,7 @@ def test_own_artifacts_that_are_pushed_do_no_work(service, name):
     assert list(service.tags(name)) == ["from-a-pipeline"]
 
 
-def test_an_image_that_only_says_that_it_has_a_soci_index_is_indexed_once(service, name):
+def test_an_image_that_falsely_claims_a_soci_index_is_indexed_once(service, name):
     image = imitation("annotated entry", an_image(name), an_image(f"{name} too"))
 
     executions = service.push(image, name, "1.0")
@@ -184,7 +184,7 @@ def test_an_image_that_only_says_that_it_has_a_soci_index_is_indexed_once(servic
     assert outcomes(executions) == WORKED_THEN_KNOWN_AS_OURS
 
 
-def test_what_is_no_image_starts_nothing_or_is_skipped(service, name):
+def test_an_artifact_that_is_no_image_starts_nothing_or_is_skipped(service, name):
     chart = b"a chart"
     config = b"{}"
     repository = service.repository(name)
@@ -220,7 +220,7 @@ def test_an_untagged_push_is_dropped_before_anything_runs(service, name):
     assert len(service.system.bus.dropped) == dropped + 1
 
 
-def test_a_push_again_finds_the_index_that_is_there(service, name):
+def test_a_repeated_push_finds_the_existing_index(service, name):
     image = an_image(name)
     service.push(image, name, "1.0")
 
@@ -259,7 +259,7 @@ def test_two_executions_at_once_give_one_result(service, name):
     assert service.tags(name)["1.0-soci"] in digests
 
 
-def test_a_run_by_hand_takes_a_tag_or_a_digest(service, name):
+def test_a_manual_run_takes_a_tag_or_a_digest(service, name):
     image = an_image(name)
     put(service.repository(name), image, "1.0")
     expected = converted(service.layout(image))
@@ -278,7 +278,7 @@ def test_a_run_by_hand_takes_a_tag_or_a_digest(service, name):
     assert (forced.output["outcome"], forced.output["v2"]["digest"]) == ("indexed", expected)
 
 
-def test_a_tag_that_moved_on_is_left_to_its_own_push(service, name):
+def test_a_moved_tag_is_left_to_the_push_that_moved_it(service, name):
     service.push(an_image(f"{name}-old"), name, "1.0")
     old = service.repository(name).find("1.0")
     service.push(an_image(f"{name}-new"), name, "1.0")
@@ -290,7 +290,7 @@ def test_a_tag_that_moved_on_is_left_to_its_own_push(service, name):
     assert service.tags(name)["1.0-soci"] == converted(service.layout(an_image(f"{name}-new")))
 
 
-def test_an_image_that_is_gone_is_no_failure(service, name):
+def test_a_deleted_image_is_no_failure(service, name):
     layout_of(service.directory / name, an_image(name))
     service.push(an_image(name), name, "1.0")
     event = push_event(name, service.repository(name).find("1.0"), "gone", datetime.now(UTC).timestamp())

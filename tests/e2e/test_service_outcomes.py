@@ -74,7 +74,7 @@ def start(service: Service, **request: object) -> Execution:
     return service.since(lambda: service.system.start_index(request))[0]
 
 
-def test_a_push_is_told_of_with_all_that_can_be_deployed_and_its_own_tag_once_more(service, name, events):
+def test_a_push_gives_an_event_with_everything_to_deploy_and_our_own_tag_another(service, name, events):
     pushed, own = service.push(an_image(name, sizes=(150_000, 60_000)), name, "1.4")
 
     # Whichever of the two executions ends first.
@@ -88,7 +88,7 @@ def test_a_push_is_told_of_with_all_that_can_be_deployed_and_its_own_tag_once_mo
     assert skipped["execution"].endswith(f":{own.name}")
 
 
-def test_the_id_of_the_push_stands_in_every_line_of_every_function(service, name, events):
+def test_every_log_line_of_every_function_has_the_id_of_the_push(service, name, events):
     pushed = service.push(an_image(name), name, "1.4")[0]
 
     written = lines(service, correlation_id=pushed.input["id"])
@@ -103,7 +103,7 @@ def test_the_id_of_the_push_stands_in_every_line_of_every_function(service, name
     assert pushed.input["id"] in {detail["correlation_id"] for _, detail in events()}
 
 
-def test_the_line_has_bytes_seconds_cost_and_metrics(service, name):
+def test_the_log_line_has_bytes_seconds_cost_and_metrics(service, name):
     layers = (layer(f"{name}-a", 150_000), layer(f"{name}-b", 60_000), layer(f"{name}-small", 5_000))
     pushed = service.push(image_of(*layers), name, "1.4")[0]
 
@@ -120,7 +120,7 @@ def test_the_line_has_bytes_seconds_cost_and_metrics(service, name):
     assert told["PushToIndexSeconds"] == line["seconds_since_push"]
 
 
-def test_an_image_that_is_too_small_is_told_of_with_the_tag_that_it_got(service, name, events):
+def test_the_event_of_a_too_small_image_names_the_tag_that_was_set(service, name, events):
     service.push(an_image(name, sizes=(1_000,)), name, "1.4")
 
     kind, detail = min(events(), key=lambda one: str(one[1]["tag"]))
@@ -128,7 +128,7 @@ def test_an_image_that_is_too_small_is_told_of_with_the_tag_that_it_got(service,
     assert (detail["new_tag"], detail["new_digest"]) == ("1.4-soci", detail["image_digest"])
 
 
-def test_a_request_by_hand_is_known_by_its_execution(service, name, events):
+def test_a_manual_request_is_identified_by_its_execution(service, name, events):
     put(service.repository(name), an_image(name), "1.4")
 
     execution = service.run(repository=name, tag="1.4")
@@ -140,7 +140,7 @@ def test_a_request_by_hand_is_known_by_its_execution(service, name, events):
     }
 
 
-def test_an_execution_that_fails_is_told_of_from_outside_and_once_more_after_a_redrive(service, name, events):
+def test_a_failed_execution_gives_an_event_and_its_redrive_another(service, name, events):
     put(service.repository(name), an_image(name), "1.4")
     service.system.registry.fail(UNAVAILABLE, where=PUBLISHING, times=None)
 
@@ -156,7 +156,7 @@ def test_an_execution_that_fails_is_told_of_from_outside_and_once_more_after_a_r
     assert [kind for kind, detail in events() if detail["tag"] == "1.4"] == [FAILED, CREATED]
 
 
-def test_a_request_that_nobody_can_read_is_told_of_too(service):
+def test_an_invalid_request_gives_an_event_too(service):
     before = len(service.system.events_put)
 
     execution = start(service, repository="No/Such", tag="1.4")
@@ -168,9 +168,7 @@ def test_a_request_that_nobody_can_read_is_told_of_too(service):
     assert (detail["repository"], detail["reason"]) == (None, "InvalidRequest")
 
 
-def test_an_event_bus_that_is_away_for_a_while_loses_no_outcome_and_nothing_is_counted_twice(
-    service, name, events
-):
+def test_an_unavailable_event_bus_loses_no_outcome_and_nothing_is_counted_twice(service, name, events):
     put(service.repository(name), an_image(name), "1.4")
     service.system.aws_api.fail("events", "InternalException", times=4)
 
@@ -183,7 +181,7 @@ def test_an_event_bus_that_is_away_for_a_while_loses_no_outcome_and_nothing_is_c
     assert len(lines(service, message="not told", correlation_id=execution.name)) == calls - 1
 
 
-def test_an_event_that_is_refused_for_good_fails_the_last_state_alone(service, name, events):
+def test_a_refused_event_fails_only_the_last_state(service, name, events):
     put(service.repository(name), an_image(name), "1.4")
     service.system.aws_api.fail("events", "AccessDeniedException", times=1)
 
@@ -196,7 +194,7 @@ def test_an_event_that_is_refused_for_good_fails_the_last_state_alone(service, n
     assert [kind for kind, detail in events() if detail["tag"] == "1.4"] == [FAILED, CREATED]
 
 
-def test_a_failure_that_cannot_be_told_is_kept_and_can_be_replayed(service, name, events):
+def test_a_failure_event_that_cannot_be_sent_is_kept_and_can_be_replayed(service, name, events):
     put(service.repository(name), an_image(name), "1.4")
     service.system.registry.fail(UNAVAILABLE, where=PUBLISHING, times=None)
     service.system.aws_api.fail("events", "AccessDeniedException")
@@ -212,7 +210,7 @@ def test_a_failure_that_cannot_be_told_is_kept_and_can_be_replayed(service, name
     assert detail["execution"].endswith(f":{execution.name}")
 
 
-def test_of_a_failure_that_is_replayed_after_a_redrive_the_time_is_the_earlier_one(service, name):
+def test_a_failure_replayed_after_a_redrive_keeps_its_earlier_time(service, name):
     put(service.repository(name), an_image(name), "1.4")
     service.system.registry.fail(UNAVAILABLE, where=PUBLISHING, times=None)
     service.system.aws_api.fail("events", "AccessDeniedException")
@@ -232,7 +230,7 @@ def test_of_a_failure_that_is_replayed_after_a_redrive_the_time_is_the_earlier_o
     assert [kind for _, kind in sorted(told)] == [FAILED, CREATED], "as it was"
 
 
-def test_every_image_of_a_reindex_is_told_of_the_failed_one_too_and_again_when_it_succeeds(
+def test_a_reindex_gives_an_event_for_every_image_and_another_when_a_failed_one_succeeds(
     service, name, events
 ):
     repository = service.repository(name)

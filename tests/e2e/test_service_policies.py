@@ -77,7 +77,7 @@ def test_both_versions_are_made_of_the_same_layers(tmp_path):
         assert outcomes(service.push(image, APP, "1.0")) == [("skipped", "already-indexed")]
 
 
-def test_policy_replace_moves_the_tag_itself_and_knows_it_again(tmp_path):
+def test_policy_replace_moves_the_tag_and_recognises_the_result(tmp_path):
     image = an_image("replaced")
     with service_with(tmp_path, tagging={"policy": "replace"}) as service:
         executions = service.push(image, APP, "1.0")
@@ -96,7 +96,7 @@ def test_policy_replace_moves_the_tag_itself_and_knows_it_again(tmp_path):
         assert outcomes(small) == [("skipped", "image-too-small")]
 
 
-def test_policy_replace_converts_anew_what_was_made_with_other_settings(tmp_path):
+def test_policy_replace_converts_again_after_the_settings_have_changed(tmp_path):
     image = an_image("anew")
     with service_with(tmp_path, tagging={"policy": "replace"}) as service:
         layout = service.layout(image)
@@ -127,7 +127,7 @@ def test_policy_digest_only_sets_no_tag(tmp_path):
         assert output["v2"]["digest"] in service.repository(APP).manifests
 
 
-def test_a_zstd_layer_gets_a_gzip_copy_on_request_and_the_image_stays(tmp_path):
+def test_a_zstd_layer_is_recompressed_on_request_and_the_image_stays(tmp_path):
     tar = tar_of(file("big", noise(300_000, "zstd")))
     image = image_of(zstandard.compress(tar), layer("plain"))
     with service_with(tmp_path, index={**SMALL["index"], "zstd_layers": "recompress"}) as service:
@@ -153,7 +153,7 @@ def test_untagged_images_are_indexed_on_request(tmp_path):
         assert service.tags(APP) == {}
 
 
-def test_rules_of_names_are_kept_by_the_pattern_and_by_the_filter(tmp_path):
+def test_the_event_pattern_and_the_filter_both_follow_the_rules_on_names(tmp_path):
     rules = {
         **SMALL["rules"],
         "repositories": {"include": ["team/*"], "exclude": ["team/lambda-*"]},
@@ -174,7 +174,7 @@ def test_rules_of_names_are_kept_by_the_pattern_and_by_the_filter(tmp_path):
         assert by_hand.output["reason"] == "repository-excluded"
 
 
-def test_an_immutable_tag_that_is_there_is_left_alone(tmp_path):
+def test_an_existing_immutable_tag_is_left_alone(tmp_path):
     image = an_image("immutable")
     behaviour = replace(NO_RATES, immutable_tags=True)
     with service_with(tmp_path, behaviour=behaviour) as service:

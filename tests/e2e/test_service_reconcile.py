@@ -35,7 +35,7 @@ def missed(service):
     return [line["ImagesMissed"] for line in lines if "ImagesMissed" in line]
 
 
-def test_images_whose_events_never_came_are_indexed_once(service):
+def test_images_whose_events_were_lost_are_indexed_once(service):
     for number in range(3):
         put(service.repository("quiet"), an_image(f"quiet-{number}"), f"{number}")
     put(service.repository("quiet"), an_image("small", sizes=(30_000,)), "small")
@@ -53,7 +53,7 @@ def test_images_whose_events_never_came_are_indexed_once(service):
     assert_sound(service.system, ["quiet", "loud"])
 
 
-def test_images_of_long_ago_are_left_alone(service):
+def test_old_images_are_left_alone(service):
     put(service.repository("old"), an_image("old"), "1")
 
     assert search(service, hours_later=24 * 4)["images"] == 0

@@ -81,7 +81,7 @@ def largest_layer(repository: Repository, tag: str) -> str:
     return str(max(manifest.document["layers"], key=lambda one: one["size"])["digest"])
 
 
-def test_a_reindex_fails_at_the_images_that_fail_and_a_redrive_ends_it(service, images):
+def test_a_reindex_fails_when_images_fail_and_a_redrive_completes_it(service, images):
     system = service.system
     first = system.start_reindex({"repositories": ["shop/*", "web"]}).wait(150)
     system.wait_idle()
@@ -167,7 +167,7 @@ def test_another_reindex_finds_nothing_to_do(service, images):
 
 
 @pytest.mark.usefixtures("leaves_all_as_it_is")
-def test_what_is_indexed_anew_comes_out_the_same(service, images):
+def test_indexing_again_gives_the_same_digests(service, images):
     request = {"repositories": ["web"], "tags": ["large-?"], "force": True}
     execution = service.system.start_reindex(request).wait(60)
 
@@ -192,7 +192,7 @@ def test_what_is_indexed_anew_comes_out_the_same(service, images):
     ids=["indexed", "pushed before"],
 )
 @pytest.mark.usefixtures("leaves_all_as_it_is")
-def test_only_what_is_asked_for_is_listed(service, request_):
+def test_only_the_requested_images_are_listed(service, request_):
     execution = service.system.start_reindex(request_).wait(60)
 
     nothing = {"images": 0, "outcomes": {}, "reasons": {}, "pages": 0, "stopped": None}
@@ -212,7 +212,7 @@ def test_only_what_is_asked_for_is_listed(service, request_):
     ids=["repository", "field"],
 )
 @pytest.mark.usefixtures("leaves_all_as_it_is")
-def test_a_request_that_names_what_is_not_there_fails_at_once_and_names_it(service, bad, told):
+def test_a_request_that_names_something_missing_fails_at_once_and_says_what(service, bad, told):
     execution = service.system.start_reindex(bad).wait(60)
 
     assert (execution.status, execution.run.error) == (Status.FAILED, "InvalidRequest")

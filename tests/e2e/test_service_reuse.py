@@ -159,7 +159,7 @@ def test_another_repository_mounts_the_ztocs_and_streams_no_layer(service):
     assert service.row_of(base)["repositories"]["L"] == [{"S": OTHER}, {"S": APP}]
 
 
-def test_where_nothing_can_be_mounted_the_ztocs_are_copied(tmp_path):
+def test_ztocs_are_copied_where_the_registry_cannot_mount_them(tmp_path):
     behaviour = Behaviour(rates={}, mounts=False)
     with LocalSystem(settings=settings(index=INDEX), behaviour=behaviour) as system:
         service = Reuse(system, tmp_path)
@@ -269,7 +269,7 @@ POISON = {
 
 
 @pytest.mark.parametrize("kind", POISON)
-def test_a_row_that_leads_to_a_wrong_ztoc_is_detected_and_mended(service, kind):
+def test_a_row_that_names_a_wrong_ztoc_is_detected_and_repaired(service, kind):
     poison = POISON[kind]
     base, options = poison.layer(kind), poison.options or {}
     service.index(APP, f"clean-{kind}", base, **options)
@@ -286,7 +286,7 @@ def test_a_row_that_leads_to_a_wrong_ztoc_is_detected_and_mended(service, kind):
 
 
 @pytest.mark.parametrize("kind", ["no-row-of-ours", "no-mac", "mac-of-another-row", "row-of-another-layer"])
-def test_a_row_that_no_builder_wrote_is_detected_and_mended(service, kind):
+def test_a_row_that_no_builder_wrote_is_detected_and_repaired(service, kind):
     base, other = layer(kind), layer(f"beside {kind}")
     service.index(APP, f"clean-{kind}", base, other)
     right, beside = service.row_of(base), service.row_of(other)
@@ -319,7 +319,7 @@ def vouch_for(service: Reuse, base: bytes, wrong: bytes) -> None:
     service.change_row(base, mac=service.mac_of(service.row_of(base)))
 
 
-def test_a_forced_reindex_mends_every_image_that_has_the_layer(service):
+def test_a_forced_reindex_repairs_every_image_that_has_the_layer(service):
     base, repository = programs("forced reindex"), "team/forced"
     images = {tag: image_of(base, layer(f"forced {tag}", 100_000)) for tag in ("1", "2")}
     service.index(APP, "forced-reindex", base)
@@ -336,7 +336,7 @@ def test_a_forced_reindex_mends_every_image_that_has_the_layer(service):
         assert service.tags(repository)[f"{tag}-soci"] == service.right(image)
 
 
-def test_force_mends_what_a_builder_itself_got_wrong(service):
+def test_force_repairs_a_wrong_row_that_a_builder_wrote(service):
     base = programs("forced")
     image = image_of(base)
     service.index(APP, "forced-clean", base)
@@ -354,7 +354,7 @@ def test_force_mends_what_a_builder_itself_got_wrong(service):
     assert reuse_of(service.index(APP, "forced-after", base)) == (0, len(base))
 
 
-def test_ztocs_that_are_deleted_are_made_again(service):
+def test_deleted_ztocs_are_built_again(service):
     base = layer("deleted")
     service.index("team/short-lived", "1", base)
     gone = service.repository("team/short-lived")

@@ -104,7 +104,7 @@ def test_descriptor_and_new_blobs_are_those_of_the_owner(layout, name, case):
 
 
 @of_cases(REFUSED)
-def test_where_the_owner_finds_nothing_to_index_nothing_is_written(layout, name, case):
+def test_nothing_is_written_where_the_owner_finds_nothing_to_index(layout, name, case):
     directory = layout(name)
     before = files_of(directory)
 

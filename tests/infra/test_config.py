@@ -46,7 +46,7 @@ def test_the_default_functions_deploy_in_a_new_account():
     assert all(size.reserved_concurrency is None for size in sizes)
 
 
-def test_all_that_can_be_chosen_is_read():
+def test_every_setting_is_read():
     deployment = StackConfig.from_context(EVERYTHING).deployment
 
     assert deployment.kms_key_arn == KEY_ARN
@@ -61,7 +61,7 @@ def test_a_section_given_on_the_command_line_is_text_and_is_read_as_json():
     assert config.settings.tagging.policy == "replace"
 
 
-def test_keys_of_the_cdk_itself_are_let_be():
+def test_keys_of_the_cdk_itself_are_ignored():
     context = {
         "@aws-cdk/core:stackRelativeExports": True,
         "aws:cdk:enable-path-metadata": True,
@@ -142,19 +142,19 @@ def test_keys_of_the_cdk_itself_are_let_be():
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_a_bad_choice_is_named_by_its_path(context, message):
+def test_a_bad_value_is_named_by_its_path(context, message):
     with pytest.raises(InvalidConfig, match=message):
         StackConfig.from_context(context)
 
 
-def test_the_patience_with_a_registry_that_hangs_ends_before_the_time_of_a_layer():
+def test_the_time_limit_for_a_hanging_registry_is_shorter_than_that_of_a_layer():
     one_request = RetryPolicy().deadline_seconds + Timeouts().piece_seconds
 
     assert 2 * one_request + MARGIN_SECONDS <= LEAST_LAYER_SECONDS
 
 
 @pytest.mark.parametrize("function", ["publish_index", "image_lister"])
-def test_the_patience_with_an_api_that_hangs_ends_before_the_time_of_a_function(function):
+def test_the_time_limit_for_a_hanging_api_is_shorter_than_that_of_a_function(function):
     calls = ATTEMPTS * (CONNECT_SECONDS + READ_SECONDS)
 
     message = refused({"deployment": {function: {"timeout_seconds": int(calls + MARGIN_SECONDS)}}})
@@ -162,7 +162,7 @@ def test_the_patience_with_an_api_that_hangs_ends_before_the_time_of_a_function(
     assert f"deployment.{function}.timeout_seconds" in message
 
 
-def test_every_bad_choice_is_named_at_once():
+def test_all_bad_values_are_named_at_once():
     message = refused(
         {
             "stack_name": 7,

@@ -112,7 +112,7 @@ def test_each_kind_of_event_starts_an_execution(event):
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
-def test_of_real_events_those_about_images_start_one_and_no_others(path):
+def test_real_events_about_images_start_an_execution_and_others_do_not(path):
     assert passes(json.loads(path.read_text())) is (path.stem in STARTING)
 
 
@@ -128,7 +128,7 @@ def test_of_real_events_those_about_images_start_one_and_no_others(path):
     ],
     ids=["docker", "oci", "oci index", "docker list", "empty artifact type", "no types"],
 )
-def test_images_of_every_media_type_start_one_and_those_that_tell_none(types):
+def test_images_with_any_media_type_or_none_start_an_execution(types):
     assert passes(changed(PUSH, **types))
 
 
@@ -177,12 +177,12 @@ def test_other_events_start_nothing(event):
 
 @each_event
 @pytest.mark.parametrize("tag", ["", None], ids=["empty", "absent"])
-def test_untagged_images_start_one_if_the_rules_ask_for_them(event, tag):
+def test_untagged_images_start_an_execution_if_the_rules_ask_for_them(event, tag):
     assert passes(changed(event, image_tag=tag), untagged_images="index")
 
 
 @each_event
-def test_only_chosen_repositories_start_one(event):
+def test_only_chosen_repositories_start_an_execution(event):
     chosen = {"include": ["team/*", "*-base", "docker-hub/*/python", "exact"]}
 
     for name in ("team/app", "os-base", "docker-hub/library/python", "exact"):
@@ -203,7 +203,7 @@ def test_excluded_repositories_and_tags_start_nothing():
     assert not passes(changed(PUSH, image_tag="latest"), **rules)
 
 
-def test_only_chosen_tags_start_one():
+def test_only_chosen_tags_start_an_execution():
     rules = {"tags": {"include": ["v*", "stable"]}}
 
     assert passes(changed(PUSH, image_tag="v1"), **rules)
@@ -227,7 +227,7 @@ def test_only_chosen_tags_start_one():
     ),
     untagged=st.sampled_from(UntaggedImages),
 )
-def test_no_image_that_the_rules_mean_is_dropped(name, tag, repositories, tags, untagged):
+def test_no_image_that_the_rules_select_is_dropped(name, tag, repositories, tags, untagged):
     rules = Rules(repositories=repositories, tags=tags, untagged_images=untagged)
     tag_is_meant = is_meant(tag, tags) if tag else untagged is UntaggedImages.INDEX
 
@@ -235,7 +235,7 @@ def test_no_image_that_the_rules_mean_is_dropped(name, tag, repositories, tags, 
         assert matches(changed(PUSH, repository_name=name, image_tag=tag), rules)
 
 
-def test_many_long_patterns_still_fit_and_drop_nothing_that_is_meant():
+def test_many_long_patterns_still_fit_and_drop_no_selected_image():
     include = [f"department-{number}/product-{'x' * 40}/*" for number in range(60)]
     rules = Rules.from_document({"repositories": {"include": include}, "tags": {"include": ["v*"]}})
 
@@ -246,7 +246,7 @@ def test_many_long_patterns_still_fit_and_drop_nothing_that_is_meant():
     assert not matches(changed(PUSH, image_tag="dev"), rules)
 
 
-def test_simple_patterns_do_without_wildcards_of_which_an_account_may_have_few():
+def test_simple_patterns_use_no_wildcards_since_their_number_is_limited():
     rules = Rules.from_document(
         {"repositories": {"include": ["team/*", "*-base", "exact"]}, "tags": {"exclude": ["latest"]}}
     )

@@ -25,7 +25,7 @@ WITH_A_TOPIC = {"deployment": {"alarms": {"email": "ops@example.com"}}}
     [{}, {"settings": NARROW}, WITH_A_TOPIC, EVERYTHING],
     ids=["defaults", "narrow", "topic", "everything"],
 )
-def test_the_rules_of_aws_solutions_hold_or_say_why_not(context):
+def test_the_rules_of_aws_solutions_hold_or_the_exception_has_a_reason(context):
     assert violations(make_stack(context)) == []
 
 

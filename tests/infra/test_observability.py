@@ -131,12 +131,12 @@ def own(series):
     return {one for one in series if one[0] == metrics.NAMESPACE}
 
 
-def test_what_is_drawn_and_watched_is_what_the_functions_tell():
+def test_dashboard_and_alarms_use_only_metrics_that_the_functions_write():
     assert own(drawn()) <= set(told())
     assert own(watched()) <= set(told())
 
 
-def test_what_the_functions_tell_is_what_is_declared():
+def test_the_functions_write_exactly_the_declared_metrics():
     assert set(told()) == declared()
 
 
@@ -144,14 +144,14 @@ def test_every_declared_metric_is_drawn():
     assert {name for _, name, _ in own(drawn())} == {metric.name for metric in metrics.METRICS}
 
 
-def test_of_the_metrics_of_aws_only_documented_ones_are_meant():
+def test_only_documented_metrics_of_aws_are_used():
     others = {*drawn(), *watched(EVERYTHING)} - declared()
 
     assert {name for _, name, _ in others if name not in set().union(*OF_AWS.values())} == set()
     assert {namespace for namespace, _, _ in others} == set(OF_AWS)
 
 
-def test_drawn_outcomes_are_those_that_images_can_have():
+def test_the_dashboard_draws_exactly_the_possible_outcomes():
     outcomes = {
         line[line.index("outcome") + 1]
         for widget in widgets()
@@ -243,14 +243,14 @@ def test_missed_images_are_an_alarm_wherever_there_is_a_search(context, expected
     assert ("ImagesMissed" in alarms(context)) is expected
 
 
-def test_nobody_is_told_and_no_topic_is_there_by_default():
+def test_by_default_there_is_no_topic_and_nobody_is_notified():
     template = template_of({})
 
     assert not resources(template, "AWS::SNS::Topic")
     assert all(alarm["AlarmActions"] == [] for alarm in alarms().values())
 
 
-def test_the_address_and_the_topic_that_are_given_are_told():
+def test_a_given_address_and_a_given_topic_are_notified():
     template = resolved(EVERYTHING)
     (topic,) = template.of_type("AWS::SNS::Topic")
     (subscription,) = template.of_type("AWS::SNS::Subscription")
@@ -312,7 +312,7 @@ def test_queries_read_the_log_of_outcomes_by_fields_that_it_has():
         assert 'message = "outcome"' in filter_
 
 
-def test_what_the_manual_says_of_the_cost_is_so():
+def test_the_cost_in_the_manual_is_correct():
     watched_metrics = len([*watched()])
     told_of_a_stack = {one for one in told() if "reason" not in one[2]}
     text = OPERATIONS.read_text()

@@ -80,7 +80,7 @@ def keep(shelf, fill):
     return keep_tree(shelf, "layer", inputs=[b"the same"], fill=fill)
 
 
-def test_a_layer_has_packages_with_licences_and_nothing_that_pip_noted(index, tmp_path):
+def test_a_layer_has_packages_with_licences_and_no_records_of_pip(index, tmp_path):
     index.add(
         "pure",
         {"pure/__init__.py": "x = 1\n", "pure-1.0.data/scripts/tool": "#!python\n", "pure/data.json": "{}"},
@@ -173,7 +173,7 @@ def test_a_file_that_runs_on_the_target_is_taken(tmp_path, name, body):
     assert misfit_of(tmp_path / name, LAMBDA_ARM64) is None
 
 
-def test_a_wheel_is_not_believed_about_its_compiled_files(index, tmp_path):
+def test_compiled_files_are_checked_whatever_their_wheel_claims(index, tmp_path):
     index.add("fast", {"fast/engine.so": elf(X86_64)}, tag=ARM64_TAG)
 
     with pytest.raises(PackagingFailed, match=r"engine\.so"):
@@ -210,7 +210,7 @@ def _no_hash(index):
     [_source_only, _other_machine_only, _later_glibc_only, _other_bytes, _no_hash],
     ids=["source-only", "other-machine", "later-glibc", "other-bytes", "no-hash"],
 )
-def test_what_is_no_wheel_of_the_lock_for_the_target_is_refused(index, tmp_path, prepare):
+def test_a_wheel_that_is_not_in_the_lock_or_not_for_the_target_is_refused(index, tmp_path, prepare):
     prepare(index)
 
     with pytest.raises(PackagingFailed, match="cannot be built from"):

@@ -52,7 +52,7 @@ def test_the_search_can_be_turned_off():
     assert not [name for name, _ in statements(template) if name.startswith("Reconcile")]
 
 
-def test_recent_images_are_meant_but_for_those_that_may_still_be_worked_on():
+def test_the_search_takes_recent_images_except_those_still_in_progress():
     request = asked({})
 
     assert request.repositories == ("*",)
@@ -70,7 +70,7 @@ def test_searches_of_following_days_leave_no_gap(minutes):
     assert (datetime(2026, 11, 24, 3, 15, tzinfo=UTC) - request.before).total_seconds() >= minutes * 60
 
 
-def test_a_search_that_cannot_start_is_tried_for_a_day_and_then_kept():
+def test_a_search_that_cannot_start_is_retried_for_a_day_and_then_kept():
     (rule,) = schedules(template_of({}))
     (target,) = rule["Targets"]
     (queue,) = resources(template_of({}), "AWS::SQS::Queue")
@@ -92,7 +92,7 @@ def test_the_schedule_may_start_a_reindex_and_nothing_else():
 
 
 @pytest.mark.parametrize("rule", ["Push", "Reconcile"])
-def test_every_rule_may_put_what_it_cannot_deliver_into_the_queue(rule):
+def test_every_rule_may_send_undelivered_events_to_the_queue(rule):
     (policy,) = resources(template_of({}), "AWS::SQS::QueuePolicy").values()
     senders = [
         json.dumps(statement["Condition"])

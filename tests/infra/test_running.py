@@ -173,7 +173,7 @@ def test_an_image_with_nothing_to_index_calls_no_more_than_needed(repository, ca
 
 
 @pytest.mark.parametrize("error", ["Throttled", "RegistryUnavailable", "Lambda.TooManyRequestsException"])
-def test_an_error_that_may_not_come_again_is_retried(error):
+def test_a_transient_error_is_retried(error):
     account = Account(app=(2, error))
 
     execution = account.run("IndexImage", image("app"))
@@ -202,7 +202,7 @@ def test_a_function_that_hung_is_called_once_more():
     assert (other.status, other.run.error) == (Status.FAILED, "Sandbox.Timedout")
 
 
-def test_a_reindex_counts_what_becomes_of_all_pages():
+def test_a_reindex_counts_the_outcomes_of_all_pages():
     account = Account([image("app"), image("small")], [], [image("own")])
 
     execution = account.run("ReindexRepositories", {"repositories": ["*"]})
@@ -248,7 +248,7 @@ def test_a_failed_image_does_not_stop_the_others_and_is_tried_again_at_the_end()
     assert filtered[3:] == ["bad"]
 
 
-def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_takes_up_there():
+def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_resumes_there():
     account = Account([image("bad"), image("app")], bad=(2, "GzipError"))
 
     execution = account.run("ReindexRepositories", {"repositories": ["*"]})
@@ -267,7 +267,7 @@ def test_an_image_that_fails_again_fails_the_reindex_and_a_redrive_takes_up_ther
     ]
 
 
-def test_more_lasting_failures_than_slots_keep_no_other_image_from_its_retry():
+def test_many_lasting_failures_do_not_keep_other_images_from_their_retry():
     lasting = {f"bad-{number}": (99, "GzipError") for number in range(5)}
     account = Account(
         [image(name) for name in (*lasting, "slow-1", "slow-2")],
@@ -291,7 +291,7 @@ def test_more_lasting_failures_than_slots_keep_no_other_image_from_its_retry():
     assert sorted(published) == ["slow-1", "slow-2"]
 
 
-def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
+def test_the_record_of_a_failed_image_is_short_and_can_be_sent_as_a_request():
     account = Account([image("bad")], bad=(1, "GzipError"))
 
     account.run("ReindexRepositories", {"repositories": ["*"]})
@@ -303,7 +303,7 @@ def test_what_is_said_of_a_failed_image_is_short_and_a_request_again():
     assert parse_request(result).repository == "bad"
 
 
-def test_what_is_recorded_is_the_output_and_the_execution_that_gave_it():
+def test_the_record_holds_the_output_and_the_execution():
     account = Account()
 
     execution = account.run("IndexImage", image("app"))

@@ -59,7 +59,7 @@ def test_names_are_unique_in_a_whole_machine_and_short_enough(machine):
 
 
 @each_machine
-def test_a_task_outlasts_its_function_and_not_the_machine(machine):
+def test_the_time_limit_of_a_task_lies_between_those_of_its_function_and_its_machine(machine):
     functions = [
         TASKS.image_filter,
         TASKS.index_layer,
@@ -74,7 +74,7 @@ def test_a_task_outlasts_its_function_and_not_the_machine(machine):
         assert runs_for < task["TimeoutSeconds"] < machine["TimeoutSeconds"]
 
 
-def test_what_may_be_retried_is_what_the_errors_say_of_themselves():
+def test_the_retried_errors_are_those_marked_as_retryable():
     assert states.retryable_errors() == ["EventBusUnavailable", "RegistryUnavailable", "Throttled"]
     assert errors.Throttled.retryable
     assert errors.RegistryUnavailable.retryable
@@ -108,7 +108,7 @@ def is_a_layers(task):
 
 
 @each_machine
-def test_a_busy_account_is_waited_for_for_more_than_an_hour(machine):
+def test_a_throttled_call_is_retried_for_more_than_an_hour(machine):
     for task in tasks_of(machine):
         (retry,) = [one for one in task["Retry"] if one["ErrorEquals"] == [states.LAMBDA_BUSY]]
         longest = [
@@ -119,7 +119,7 @@ def test_a_busy_account_is_waited_for_for_more_than_an_hour(machine):
 
 
 @each_machine
-def test_a_call_that_was_lost_is_made_once_more_but_for_that_of_a_large_layer(machine):
+def test_a_lost_call_is_repeated_once_except_for_a_large_layer(machine):
     for task in tasks_of(machine):
         attempts = [one["MaxAttempts"] for one in task["Retry"] if "Sandbox.Timedout" in one["ErrorEquals"]]
         assert attempts == ([] if is_a_layers(task) else [1])
@@ -129,7 +129,7 @@ def test_a_failure_of_indexing_fails_the_execution_where_it_happens():
     assert not [name for name, state in all_states(INDEX) if "Catch" in state]
 
 
-def test_a_layer_is_indexed_with_what_was_asked_for_of_its_image():
+def test_a_layer_is_indexed_with_the_request_of_its_image():
     maps = [state for machine in (INDEX, REINDEX) for name, state in all_states(machine) if "layers" in name]
 
     assert [state["ItemSelector"]["force.$"] for state in maps] == ["$.force"] * 3
@@ -166,7 +166,7 @@ def test_no_image_that_fails_where_nothing_is_caught_fails_its_page():
 
 
 @each_machine
-def test_every_way_through_the_chain_ends_where_the_outcome_is_recorded(machine):
+def test_every_path_through_the_chain_ends_by_recording_the_outcome(machine):
     recorders = {
         name: state
         for name, state in all_states(machine)
@@ -202,7 +202,7 @@ def test_items_of_a_reindex_are_executions_of_their_own_and_bounded():
         assert state["Label"] in states.MAP_LABELS
 
 
-def test_a_reindex_keeps_of_an_image_only_what_is_counted():
+def test_a_reindex_keeps_only_the_counted_fields_of_an_image():
     outcomes = [state["Parameters"] for name, state in all_states(REINDEX) if name.startswith("Outcome")]
 
     assert outcomes == [{f"{field}.$": f"$.{field}" for field in OUTCOME_FIELDS}] * 2

@@ -86,12 +86,12 @@ def only_queue(template):
 
 
 @each_context
-def test_no_role_may_do_whatever_begins_in_some_way(context):
+def test_no_role_has_a_wildcard_action(context):
     assert not [action for action, _ in allowed(template_of(context)) if "*" in action]
 
 
 @each_context
-def test_all_resources_is_said_only_for_actions_that_have_none(context):
+def test_only_actions_without_resources_are_allowed_on_all_resources(context):
     wide = {action for action, resource in allowed(template_of(context)) if resource == "*"}
 
     assert wide <= WITHOUT_RESOURCES
@@ -157,7 +157,7 @@ def test_a_machine_may_call_its_own_functions_and_start_its_own_items():
     )
 
 
-def test_what_records_outcomes_may_tell_the_default_event_bus_and_nothing_else():
+def test_the_recorder_may_put_events_on_the_default_bus_and_nothing_else():
     told = {
         (action, resource)
         for action, resource in allowed(template_of({}), "OutcomeRecorder")
@@ -171,7 +171,7 @@ def test_what_records_outcomes_may_tell_the_default_event_bus_and_nothing_else()
 
 
 @each_context
-def test_what_the_recorder_was_told_in_vain_is_kept_with_the_events_that_were_not_delivered(context):
+def test_failed_calls_of_the_recorder_are_kept_with_the_undelivered_events(context):
     template = template_of(context)
     functions = resources(template, "AWS::Lambda::Function")
 
@@ -273,14 +273,14 @@ def test_the_chosen_key_is_used_by_services_for_a_role_and_by_no_role_itself(suf
     assert through["nobody"] == set()
 
 
-def test_without_a_key_the_queue_is_encrypted_all_the_same():
+def test_the_queue_is_encrypted_without_a_chosen_key_too():
     assert [
         queue["SqsManagedSseEnabled"] for queue in resources(template_of({}), "AWS::SQS::Queue").values()
     ] == [True]
 
 
 @each_context
-def test_the_queue_refuses_what_is_not_encrypted_on_the_way(context):
+def test_the_queue_refuses_unencrypted_transport(context):
     (policy,) = resources(template_of(context), "AWS::SQS::QueuePolicy").values()
     denied = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
 
@@ -288,7 +288,7 @@ def test_the_queue_refuses_what_is_not_encrypted_on_the_way(context):
 
 
 @each_context
-def test_events_that_cannot_be_delivered_are_tried_for_a_day_and_then_kept(context):
+def test_undelivered_events_are_retried_for_a_day_and_then_kept(context):
     for rule in resources(template_of(context), "AWS::Events::Rule").values():
         (target,) = rule["Targets"]
         assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
@@ -407,7 +407,7 @@ def test_machines_are_traced_log_everything_but_data_and_end(context):
 
 
 @each_context
-def test_what_records_an_outcome_does_not_change_it_in_the_deployed_definition_either(context):
+def test_recording_an_outcome_does_not_change_it_in_the_deployed_definition(context):
     for machine in ("IndexImage", "ReindexRepositories"):
         recording = [
             state
@@ -418,7 +418,7 @@ def test_what_records_an_outcome_does_not_change_it_in_the_deployed_definition_e
         assert [state.get("ResultPath", "$") for state in recording] == [None] * len(recording)
 
 
-def test_limits_of_work_side_by_side_come_from_the_deployment():
+def test_the_limits_of_parallel_work_come_from_the_deployment():
     machine = definition(template_of(EVERYTHING), "ReindexRepositories")
 
     assert machine["States"]["Index images"]["MaxConcurrency"] == 7
@@ -471,7 +471,7 @@ def test_outputs_name_the_machines():
         assert outputs[f"{machine}Name"]["Value"] == {"Fn::GetAtt": [machine, "Name"]}
 
 
-def test_synthesis_looks_nothing_up():
+def test_synthesis_makes_no_lookups():
     stack = make_stack(EVERYTHING)
     app = stack.node.root
     assert isinstance(app, App)

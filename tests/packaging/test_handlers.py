@@ -118,7 +118,7 @@ def test_the_lister_pages_through_the_registry(functions, registry):
     assert [(item["repository"], item["tag"]) for item in state["images"]] == [("listed/app", "7")]
 
 
-def test_what_came_of_an_image_is_told_and_leaves_one_line(functions, events):
+def test_an_outcome_gives_one_event_and_one_log_line(functions, events):
     answer = functions["outcome_recorder"].invoke(result(PUBLISHED))
 
     assert answer == {"told": "SOCI Index Created"}

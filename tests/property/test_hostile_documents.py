@@ -59,7 +59,7 @@ def test_a_manifest_with_other_bytes_in_it_is_parsed_or_refused(parser, position
 
 
 @given(value=VALUES)
-def test_what_was_read_once_is_written_and_read_the_same_for_ever(value):
+def test_a_document_that_was_read_is_written_and_read_again_unchanged(value):
     try:
         once = gojson.decode(gojson.encode(value), "doc", limit_bytes=1_000_000)
     except InvalidDocument:

@@ -353,6 +353,14 @@ def test_a_gnu_long_link_wins_over_the_pax_linkpath():
     assert found.attributes.link_name == b"l" * 300
 
 
+def test_a_long_link_leaves_the_name_alone_and_a_long_name_the_link():
+    linked = read_one(long_link(b"l" * 200), header(type=b"2", name=b"short", link_name=b"cut"))
+    named = read_one(long_name(b"n" * 200), header(type=b"2", name=b"cut", link_name=b"short"))
+
+    assert (linked.name, linked.attributes.link_name) == (b"short", b"l" * 200)
+    assert (named.name, named.attributes.link_name) == (b"n" * 200, b"short")
+
+
 def test_long_names_hold_for_one_entry_only():
     first, second = read(
         long_name(b"n" * 200), long_link(b"l" * 200), header(), header(name=b"g"), END

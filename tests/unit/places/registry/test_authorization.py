@@ -90,6 +90,7 @@ def test_an_identity_token_is_exchanged_in_a_form():
     assert authorization == Authorization(header="Bearer t", valid_seconds=60)
     [request] = server.requests
     assert (request.method, request.url) == ("POST", REALM)
+    assert request.headers == {"Content-Type": "application/x-www-form-urlencoded"}
     assert dict(parse_qsl((request.body or b"").decode())) == {
         "service": "registry.example",
         "scope": "repository:app:pull",

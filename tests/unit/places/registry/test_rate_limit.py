@@ -6,6 +6,7 @@ from bisect import bisect_left
 
 import pytest
 
+from local.registry.behaviour import ECR_RATES
 from soci.errors import Stopped
 from soci.places.cancellation import Cancellation
 from soci.places.registry.http_messages import Operation
@@ -20,6 +21,21 @@ def send_times(limiter: RateLimiter, clock: FakeTime, count: int, operation: Ope
         with limiter.slot(operation):
             sent.append(clock.seconds)
     return sent
+
+
+def test_the_rates_for_ecr_are_its_quotas():
+    behind = {
+        "BatchCheckLayerAvailability": Operation.HEAD_BLOB,
+        "BatchGetImage": Operation.GET_MANIFEST,
+        "CompleteLayerUpload": Operation.FINISH_UPLOAD,
+        "GetDownloadUrlForLayer": Operation.GET_BLOB,
+        "InitiateLayerUpload": Operation.START_UPLOAD,
+        "PutImage": Operation.PUT_MANIFEST,
+        "UploadLayerPart": Operation.UPLOAD_PART,
+    }
+    no_quota = {Operation.DELETE_MANIFEST: 10, Operation.LIST: 10}
+
+    assert {behind[name]: rate for name, rate in ECR_RATES.items()} | no_quota == ECR_RATES_PER_SECOND
 
 
 def test_in_no_second_there_are_more_requests_than_the_rate_allows():

@@ -358,7 +358,7 @@ def test_the_push_of_what_indexing_made_is_always_skipped(layouts, ours, tag, po
 
 @pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
 @pytest.mark.parametrize("kind", ["annotation", "annotated entry"])
-def test_an_image_that_only_says_that_it_has_a_soci_index_is_indexed_once(memory, kind, policy):
+def test_an_image_that_falsely_claims_a_soci_index_is_indexed_once(memory, kind, policy):
     settings = configuration(tagging={"policy": policy}, rules={"untagged_images": "index"})
     root = memory.put("app", imitation(kind, AMD, ARM), "1.4")
     request = pushed("app", root, "1.4")
@@ -719,3 +719,14 @@ def test_reasons_for_many_platforms_have_to_fit_as_well(layouts):
 
     assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
     assert decision.platforms == ()
+
+
+def test_where_no_tag_is_set_the_converted_image_itself_is_up_to_date(place):
+    settings = configuration(tagging={"policy": "digest-only"})
+    place.put("app", AMD, "1.4")
+    made = index(place, by_hand("app", "1.4"), settings)
+    assert made.root is not None
+
+    decision = decide(by_hand("app", str(made.root.digest)), settings, place)
+
+    assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.ALREADY_INDEXED)
