@@ -689,6 +689,28 @@ def test_nothing_is_visible_before_the_last_step(tmp_path):
     assert place.names("latest-soci") is None
 
 
+def test_what_was_pushed_is_read_back_through_a_repository_opened_anew():
+    """What a repository remembers from writing is no proof that it is there."""
+    with Registry(Behaviour(rates={})) as registry:
+        opener = connect(registry.host, logins=NoLogins()).open_image
+        place = Place(opener)
+        place.push(TWO)
+        job = place.indexed(configured())
+
+        def losing(repository: str, reference: str) -> ImageStore:
+            """Open a repository that has lost its SOCI indexes."""
+            manifests = registry.repository(repository).manifests
+            for digest in [
+                one for one, manifest in manifests.items() if b"amazon.soci.index" in manifest.data
+            ]:
+                del manifests[digest]
+            return opener(repository, reference)
+
+        with pytest.raises(BlobMissing):
+            publish_image(job, configured(), losing)
+        assert place.names("latest-soci") is None
+
+
 class TestRegistryThatFails:
     @pytest.fixture
     def failing(self):

@@ -144,7 +144,7 @@ def test_an_index_for_another_image_is_named(original):
     amd, arm = original.bound
     swapped = replace(original, bound=(Bound(image=arm.image, index=amd.index),))
 
-    with pytest.raises(InvalidDocument, match=f"layer {digest_of(AMD)} is none of image {arm.image.digest}"):
+    with pytest.raises(InvalidDocument, match=f"layer {digest_of(AMD)} is not in image {arm.image.digest}"):
         swapped.read_back()
 
 

@@ -1,7 +1,7 @@
-"""zTOCs that were made elsewhere: fetched one at a time, checked, and let go again.
+"""Checks of the zTOCs that a message names, before an index names them.
 
-A publisher knows of a zTOC no more than a message says. Before an index names it, it is fetched and has to be what the
-settings ask for and what a lazy reader takes. An image may have hundreds, so memory holds only a few at any time.
+Each zTOC is fetched. It must have what the settings ask for, and a lazy reader must accept it. An image may have
+hundreds of zTOCs, so memory holds only a few at a time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from soci.ztoc.decode import decode_compression_info, decode_needs_xattrs
 T = TypeVar("T")
 
 AT_A_TIME = 4
-"""Most of the time goes into waiting for the registry."""
+"""Most of the time is spent waiting for the registry."""
 
 LARGE_BYTES = 16 << 20
-"""What is larger is dealt with by itself."""
+"""A larger zTOC is checked alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerAndZtoc:
-    """A layer and the zTOC that it is to be read through."""
+    """A layer and its zTOC."""
 
     layer: Descriptor
     ztoc: Descriptor
@@ -42,10 +42,10 @@ class LayerAndZtoc:
 def for_each(
     pairs: Iterable[LayerAndZtoc], work: Callable[[LayerAndZtoc], T], *, span_size_bytes: int
 ) -> dict[LayerAndZtoc, T]:
-    """Do something that holds a zTOC and one span, for each; several at a time, but for large ones.
+    """Do some work for each pair, several at a time, and return the results.
 
-    Gives what came of each. Raises what the work raises, the first time that it does; what was not begun by then is
-    not done.
+    The work may hold one zTOC and one span in memory; large zTOCs are done one at a time. The first error of the work
+    is raised, and work that has not begun is dropped.
     """
     each = sorted(pairs, key=lambda pair: -pair.ztoc.size)
     large = [pair for pair in each if pair.ztoc.size + span_size_bytes > LARGE_BYTES]
@@ -56,13 +56,13 @@ def for_each(
 
 
 def check_as_planned(source: ImageSource, pair: LayerAndZtoc, settings: IndexSettings) -> bool:
-    """Check that a zTOC is there, is of this layer and these settings, and that a lazy reader takes it.
+    """Check a zTOC against its layer, the settings and the lazy reader's rules.
 
-    Gives whether readers need the layer's extended attributes, if the settings want to tell them otherwise.
+    Returns whether readers need the layer's extended attributes. Without the optimization `xattr` they always do.
 
     Raises:
-        InvalidZtoc: it is not; the message names it and its layer.
-        IntegrityError, SourceError: it could not be read, or its bytes are not those of its digest.
+        InvalidZtoc: a check failed; the message names the zTOC and its layer.
+        IntegrityError, SourceError: the zTOC could not be read, or does not match its digest.
     """
     data = fetch_ztoc(source, pair.ztoc)
     try:
@@ -76,8 +76,8 @@ def read_middle_span(source: ImageSource, pair: LayerAndZtoc) -> None:
     """Fetch a zTOC and read the span in its middle as a lazy reader does: by range, hashed, inflated.
 
     Raises:
-        InvalidZtoc, DigestMismatch, SizeMismatch: the layer cannot be read through it.
-        SourceError: one of them could not be fetched.
+        InvalidZtoc, DigestMismatch, SizeMismatch: the layer cannot be read through the zTOC.
+        SourceError: the zTOC or the span could not be fetched.
     """
     info = decode_compression_info(fetch_ztoc(source, pair.ztoc))
     if info.spans:

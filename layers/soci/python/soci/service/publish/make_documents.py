@@ -1,4 +1,4 @@
-"""All documents of a publication, made of layers that were indexed elsewhere. Nothing is pushed here."""
+"""All documents of a publication, made from the zTOCs that a message names. Nothing is pushed here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from soci.service.settings.configuration import Index
 from soci.settings import IndexSettings, IndexVersion, ZstdLayers
 
 _Layers = Sequence[tuple[PlatformImage, Sequence[LayerPart]]]
-"""Images with what became of their layers."""
+"""Images with their layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Made:
 
     @property
     def platforms(self) -> tuple[AssembledPlatform, ...]:
-        """Those of version 2, unless only version 1 is made."""
+        """The platforms of version 2, unless only version 1 is made."""
         return self.v2 or self.v1
 
     @property
@@ -66,11 +66,11 @@ def make_documents(
 ) -> Made:
     """Check the zTOCs, then make all documents.
 
-    `is_replaced` says that the SOCI-enabled image takes over the image's tag. Then it is the one to which an index of
-    version 1 has to refer: nobody who goes by the tag comes upon the other.
+    `is_replaced` says that the converted image takes over the image's tag. An index of version 1 then refers to the
+    converted image, because the tag no longer leads to the other one.
 
     Raises:
-        IntegrityError, SourceError: a zTOC, or a layer that prefetch patterns need, is not there or not right.
+        IntegrityError, SourceError: a zTOC, or a layer that prefetch patterns need, is missing or wrong.
     """
     settings = index.settings
     v1_settings = replace(settings, zstd_layers=ZstdLayers.LEAVE_OUT)  # version 1 leaves images as they are
@@ -104,7 +104,7 @@ def _pair(one: LayerZtoc) -> LayerAndZtoc:
 
 
 def _with_xattrs(layers: _Layers, needs_xattrs: Mapping[LayerAndZtoc, bool]) -> _Layers:
-    """Enter what the zTOCs themselves say of extended attributes."""
+    """Enter which zTOCs need extended attributes."""
 
     def entered(part: LayerPart) -> LayerPart:
         if not isinstance(part.outcome, LayerZtoc):
@@ -125,9 +125,9 @@ def _assemble(
 def _bound_in(
     converted: ConvertedImage, platforms: Sequence[AssembledPlatform]
 ) -> Iterator[tuple[AssembledPlatform, Document, Descriptor]]:
-    """Yield each platform that was indexed, its manifest in the SOCI-enabled image, and the entry of its index.
+    """Yield each indexed platform, its manifest in the converted image, and the entry of its index.
 
-    Platforms that have the same layers share an index; its entries are two.
+    Platforms with the same layers share an index, which then has two entries.
     """
     indexed = {one.index.descriptor.digest: one for one in platforms if one.index}
     manifests = {str(one.descriptor.digest): one for one in converted.manifests}
@@ -139,7 +139,7 @@ def _bound_in(
 def _layers_of_converted(
     converted: ConvertedImage, platforms: Sequence[AssembledPlatform], settings: IndexSettings
 ) -> Iterator[tuple[PlatformImage, Sequence[LayerPart]]]:
-    """Yield the images of a SOCI-enabled image, with what is known of their layers; gzip copies are layers there."""
+    """Yield the images of a converted image with their layers. Recompressed layers are ordinary layers there."""
     for platform, document, entry in _bound_in(converted, platforms):
         known: dict[Digest, LayerPart] = {part.descriptor.digest: part for part in platform.parts}
         manifest = ImageManifest.parse(document.data)

@@ -1,7 +1,7 @@
-"""The layers of a message against those that the image's plan asks for now: they have to be the same.
+"""The layers of a message must be those that the image's plan asks for now.
 
-A message may be stale: the functions may have been deployed with other settings while the layers were indexed. An
-index made of what does not belong together would be a wrong one, so that is an error that names the layers.
+A message may be stale: the functions may have been deployed with other settings while the layers were indexed. The
+index would then be wrong, so a mismatch is an error that names the layers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAMED_AT_MOST = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformLayers:
-    """One platform's image and what is known of each of its layers, for one set of settings."""
+    """One platform's image, and the outcome of each layer that was planned."""
 
     image: PlatformImage
     outcomes: Mapping[Digest, LayerOutcome]
@@ -36,7 +36,7 @@ class PlatformLayers:
         """Return the layers in the image's order.
 
         Raises:
-            InvalidDocument: a zstd layer has no gzip copy, or another layer has one.
+            InvalidDocument: a zstd layer has no recompressed layer, or another layer has one.
         """
         return tuple(self._part(layer) for layer in plan_layers(self.image.manifest, settings))
 
@@ -70,21 +70,21 @@ def match_platforms(image: Image, job: PublishJob, settings: IndexSettings) -> t
     plans = [plan for plan in job.decision.platforms if plan.reason is None]
     chosen = choose_images(image, Platforms.ALL)
     matched = tuple(_match(plan, chosen, job.outcomes, settings) for plan in plans)
-    used = {place for plan in plans for place in plan.layers}
-    unused = [outcome.layer for place, outcome in enumerate(job.outcomes) if place not in used]
+    used = {number for plan in plans for number in plan.layers}
+    unused = [outcome.layer for number, outcome in enumerate(job.outcomes) if number not in used]
     if unused:
         raise _invalid(_names("layers that no platform has", unused))
     return matched
 
 
 def layer_bytes(platforms: Iterable[PlatformLayers]) -> int:
-    """Return what all layers of the platforms weigh, compressed, each content once; also those left out."""
+    """Return the compressed bytes of all layers of the platforms, each content once, including layers left out."""
     layers = (layer for one in platforms for layer in one.image.manifest.layers or ())
     return sum({layer.digest: layer.size for layer in layers}.values())
 
 
 def streamed_bytes(platforms: Iterable[PlatformLayers]) -> tuple[int, int]:
-    """Return how many bytes of the layers had to be read, and how many were spared since their zTOCs were there."""
+    """Return how many bytes of the layers were streamed, and the bytes of the layers whose zTOCs were reused."""
     sizes = {
         layer.digest: (layer.size, one.outcomes[layer.digest])
         for one in platforms
@@ -109,7 +109,7 @@ def _match(
     [image] = found
     layers = plan_layers(image.manifest, settings)
     wanted = [one.descriptor.digest for one in layers if not isinstance(one.decision, LeftOut)]
-    named = [outcomes[place] for place in plan.layers]
+    named = [outcomes[number] for number in plan.layers]
     given = [outcome.layer for outcome in named]
     if given != wanted:
         problems = (

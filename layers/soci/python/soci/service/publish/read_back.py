@@ -1,6 +1,6 @@
-"""What was published, read again as whoever starts a container will: from the manifests down to a span of each layer.
+"""Reading a publication back as a container's start will: from the manifests down to a span of each layer.
 
-An index decides what a container reads. One that cannot be read is told of here, not when a task hangs.
+An index decides what a container reads. If it cannot be read, this fails here, before a task hangs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from soci.service.publish.check_ztocs import LayerAndZtoc, for_each, read_middle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A SOCI index and the image manifest it is for, as they were published."""
+    """A published SOCI index and the image manifest that it is for."""
 
     image: Descriptor
     index: Descriptor
@@ -33,10 +33,11 @@ def read_back(
 ) -> ReadBack:
     """Read manifests by digest, look for every blob of the SOCI indexes, and read one span of each indexed layer.
 
-    `source` must not know the documents from having written them. Each content is read once, whatever refers to it.
+    The documents must not have been written through this `source`, which would remember them. Each content is read
+    once, however many documents refer to it.
 
     Raises:
-        SourceError, IntegrityError: something is not there, or not as it was made; the message names it.
+        SourceError, IntegrityError: something is missing, or not as it was made; the message names it.
     """
     documents = {
         one.digest: one for one in (*roots, *(one for pair in bound for one in (pair.image, pair.index)))
@@ -63,24 +64,24 @@ def read_back(
 
 
 def _ztocs(pair: Bound, index: ImageManifest, data: Mapping[Digest, bytes]) -> Iterator[LayerAndZtoc]:
-    """Find the layer of each zTOC in the image manifest, which alone says how large it is."""
+    """Find the layer of each zTOC in the image manifest, which alone gives its size."""
     image = ImageManifest.parse(data[pair.image.digest], f"manifest {pair.image.digest}")
     layers = {layer.digest: layer for layer in image.layers or ()}
     for digest, ztoc in ztocs_of(index).items():
         if digest not in layers:
             raise InvalidDocument(
-                f"SOCI index {pair.index.digest}: layer {digest} is none of image {pair.image.digest}"
+                f"SOCI index {pair.index.digest}: layer {digest} is not in image {pair.image.digest}"
             )
         yield LayerAndZtoc(layer=layers[digest], ztoc=ztoc)
 
 
 def _require(source: ImageSource, blob: Descriptor, what: str) -> None:
     if not source.has_blob(blob):
-        raise BlobMissing(f"{what}: {blob.digest} was pushed, but is not there")
+        raise BlobMissing(f"{what}: {blob.digest} was pushed, but is missing")
 
 
 def _require_referrer(source: ImageSource, pair: Bound) -> None:
-    """Check that whoever asks what refers to the image is told of its index: nothing else leads there."""
+    """Check that the registry lists the index among the referrers of its image. Nothing else leads to the index."""
     if isinstance(source, ReferrerSource):
         found = source.fetch_referrers(pair.image.digest, media_types.SOCI_INDEX_V1)
         if pair.index.digest not in {one.digest for one in found}:
