@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from moto.stepfunctions.parser.asl.component.program.program import Program
-from moto.stepfunctions.parser.asl.eval.environment import Environment
-
 from local.system.functions import Answer
+from local.system.moto_parser import Environment, Program
 from local.system.record import Json, Run, Visit
 
 
@@ -71,8 +69,3 @@ def visit_of(env: Environment) -> Visit:
 def terms_of(env: Environment) -> Hosted:
     """Give what the execution runs under."""
     return known(here_of(env).hosted)
-
-
-def put(owner: object, name: str, value: object) -> None:
-    """Set an attribute that its owner says is final, or a method."""
-    setattr(owner, name, value)

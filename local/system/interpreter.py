@@ -24,33 +24,23 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import cast
 
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-    FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.flow.start_at import StartAt
-from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
-from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
-from moto.stepfunctions.parser.asl.component.program.program import Program
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import (
-    distributed_iteration_component,
-    inline_iteration_component,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.distributed_iteration_component import (
-    DistributedIterationComponent,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.inline_iteration_component import (
-    InlineIterationComponent,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
-from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_events
-from moto.stepfunctions.parser.asl.component.state.state import CommonStateField
-from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.eval.program_state import ProgramEnded, ProgramError, ProgramTimedOut
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-
 from local.system import maps
-from local.system.frames import Hosted, here_of, known, put, terms_of, visit_of
+from local.system.frames import Hosted, here_of, known, terms_of, visit_of
+from local.system.moto_parser import (
+    CommonStateField,
+    Environment,
+    EvalComponent,
+    FailureEventException,
+    Program,
+    ProgramEnded,
+    ProgramError,
+    ProgramTimedOut,
+    StartAt,
+    lambda_eval_utils,
+    replace,
+    replace_method,
+    set_final,
+)
 from local.system.record import Json, Run, Status, Visit
 
 _hosted: dict[str, Hosted] = {}
@@ -110,7 +100,7 @@ def _resumed(program: Program, env: Environment, before: Run | None) -> Program:
     env.states.reset(copy.deepcopy(failed.input))
     here_of(env).resumes = failed
     resumed = copy.copy(program)
-    put(resumed, "start_at", StartAt(failed.state))
+    set_final(resumed, "start_at", StartAt(failed.state))
     return resumed
 
 
@@ -195,37 +185,26 @@ def _wait_before_retry(original: Callable[..., None], retrier: object, env: Envi
     original(retrier, env)
 
 
-# --- fitting --------------------------------------------------------------------------------------------------
-
-
-def _replace(owner: type, name: str, hook: Callable[..., None]) -> None:
-    """Put a hook in the place of a method; its first argument is the method."""
-    original = getattr(owner, name)
-
-    def call(self: object, *args: object, **kwargs: object) -> None:
-        hook(original, self, *args, **kwargs)
-
-    put(owner, name, call)
+# --- replacing the interpreter's parts -------------------------------------------------------------------------
 
 
 @functools.cache
 def _install() -> None:
-    """Fit the interpreter, once for the process; it has no configuration for any of this."""
-    logging.getLogger("moto").setLevel(logging.CRITICAL)  # failures are results here
-    _replace(Program, "eval", _evaluate_program)
-    put(CommonStateField, "eval", _evaluate_state)
-    make_frame = vars(Environment)["as_inner_frame_of"].__func__
-    put(Environment, "as_inner_frame_of", classmethod(functools.partial(_make_frame, make_frame)))
-    put(lambda_eval_utils, "execute_lambda_function_integration", _execute_function)
-    put(state_task_service_events, "boto_client_for", _client_for)
-    _replace(state_task_service_events.StateTaskServiceEvents, "_eval_service_task", _evaluate_events_task)
-    _replace(retrier_decl.RetrierDecl, "_eval_body", _wait_before_retry)
+    """Replace the parts, once in the process: the interpreter cannot be configured."""
+    logging.getLogger("moto").setLevel(logging.CRITICAL)  # failed executions are results here
+    replace_method("program", _evaluate_program)
+    replace("state", lambda _: _evaluate_state)
+    replace("frame", lambda frame: classmethod(functools.partial(_make_frame, frame.__func__)))
+    replace("function task", lambda _: _execute_function)
+    replace("events client", lambda _: _client_for)
+    replace_method("events task", _evaluate_events_task)
+    replace_method("retry", _wait_before_retry)
     scaled = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds * _thread.time_scale))
-    put(retrier_decl, "time", scaled)
-    for module in (inline_iteration_component, distributed_iteration_component):
-        put(module, "JobPool", maps.ItemPool)
-    _replace(InlineIterationComponent, "_eval_body", maps.run_inline_map)
-    _replace(BranchesDecl, "_eval_body", maps.run_branches)
-    _replace(DistributedIterationComponent, "_map_run", maps.run_distributed_map)
-    # The generated parser takes longer than the states; what it makes has no state of its own.
-    put(AmazonStateLanguageParser, "parse", staticmethod(functools.cache(AmazonStateLanguageParser.parse)))
+    replace("retry clock", lambda _: scaled)
+    for items in ("inline items", "distributed items"):
+        replace(items, lambda _: maps.ItemPool)
+    replace_method("inline map", maps.run_inline_map)
+    replace_method("branches", maps.run_branches)
+    replace_method("distributed map", maps.run_distributed_map)
+    # The generated parser is slow; its results can be shared.
+    replace("parse", lambda parse: staticmethod(functools.cache(parse.__func__)))

@@ -10,25 +10,22 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from moto.stepfunctions.parser.api import HistoryEventType
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+from local.system.frames import here_of, known, visit_of
+from local.system.moto_parser import (
+    BranchesDecl,
+    DistributedIterationComponentEvalInput,
+    Environment,
+    EventDetails,
     FailureEvent,
     FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    HistoryEventType,
+    JobClosed,
+    JobPool,
+    Program,
+    StatesErrorName,
     StatesErrorNameType,
+    set_final,
 )
-from moto.stepfunctions.parser.asl.component.program.program import Program
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.distributed_iteration_component import (
-    DistributedIterationComponentEvalInput,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.job import JobClosed, JobPool
-from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchesDecl
-from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
-
-from local.system.frames import here_of, known, put, visit_of
 from local.system.record import Json, Run, Status, Visit
 
 _thread = threading.local()
@@ -57,7 +54,7 @@ class ItemPool(JobPool):
         """Give an item to begin with; None if there is none."""
         if len(_failed_items(self._visit)) > self._tolerated:
             with self._mutex:
-                put(self, "_jobs_number", self._jobs_number - len(self._open_jobs))
+                set_final(self, "_jobs_number", self._jobs_number - len(self._open_jobs))
                 self._open_jobs.clear()
         return super().next_job()
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from moto.stepfunctions.parser.models import StepFunctionsParserBackend
-
 from local.system.frames import Hosted, Services
 from local.system.interpreter import host
+from local.system.moto_parser import StepFunctionsParserBackend
 from local.system.record import Json, Run, Status
 from local.system.template import ACCOUNT, REGION
 
