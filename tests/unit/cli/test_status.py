@@ -286,9 +286,9 @@ def test_a_registry_that_fails_is_an_error(soci_index, place, settings):
     [
         ("{host}/none", "{host}/none: there is no such repository"),
         ("{host}/team-*", "{host}/team-*: there is no such repository"),
-        ("{host}/app:1", "want a repository of a registry"),
-        ("oci:app", "want a repository of a registry"),
-        ("registry.example.com/app-*", "patterns are for registries of ECR"),
+        ("{host}/app:1", "expected a repository of a registry"),
+        ("oci:app", "expected a repository of a registry"),
+        ("registry.example.com/app-*", "patterns work only with ECR"),
         ("no host/*", "image name"),
     ],
 )

@@ -66,5 +66,5 @@ def test_a_source_that_can_do_less_can_do_less_when_it_is_counted():
     assert isinstance(source, DescriptorSource)
     assert isinstance(source, ReferrerSource)
     assert source.fetch_referrers(IMAGE.root.digest, media_types.SOCI_INDEX_V1) == ()
-    with pytest.raises(BlobMissing, match="cannot be asked for a digest alone"):
+    with pytest.raises(BlobMissing, match="cannot describe a manifest by its digest"):
         source.fetch_descriptor(IMAGE.root.digest)

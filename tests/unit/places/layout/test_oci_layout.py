@@ -270,7 +270,7 @@ def test_a_blob_of_the_wrong_size_counts_as_absent_and_is_replaced(tmp_path):
 def test_a_root_that_was_not_pushed_is_refused(tmp_path):
     layout = OciLayout(write_layout(tmp_path, IMAGE))
 
-    with pytest.raises(BlobMissing, match=r"to put into index\.json"):
+    with pytest.raises(BlobMissing, match=r"to add to index\.json"):
         layout.push_root(OTHER.root, "t")
 
 

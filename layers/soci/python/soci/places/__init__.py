@@ -1,1 +1,1 @@
-"""Where images lie: the ports, and the layouts, archives and registries behind them."""
+"""Places that hold images: the ports, and the layouts, archives and registries that implement them."""

@@ -1,4 +1,4 @@
-"""An image source that counts what is read through it: for `cat`, for tests, and for whoever pays for requests."""
+"""An image source that counts requests and bytes: for `cat` and for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
 
 
 class CountingSource:
-    """Passes everything on to another source; `bytes_read` and `requests` grow meanwhile."""
+    """Reads from another source and counts in `bytes_read` and `requests`."""
 
     def __init__(self, source: ImageSource) -> None:
         self.bytes_read = 0
@@ -20,7 +20,7 @@ class CountingSource:
         self._source = source
 
     def fetch_root(self) -> Descriptor:
-        """See `ports.ImageSource`; the entry of an index, so not counted as bytes."""
+        """See `ports.ImageSource`. Counts no bytes: a root is a tag or an entry of an index."""
         self.requests += 1
         return self._source.fetch_root()
 
@@ -48,7 +48,7 @@ class CountingSource:
         """See `ports.DescriptorSource`."""
         self.requests += 1
         if not isinstance(self._source, DescriptorSource):
-            raise BlobMissing(f"{digest}: {self._source} cannot be asked for a digest alone")
+            raise BlobMissing(f"{digest}: {self._source} cannot describe a manifest by its digest")
         return self._source.fetch_descriptor(digest)
 
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:

@@ -1,7 +1,7 @@
-"""The ports through which bytes enter and leave: a place that holds an image, and one that takes artifacts.
+"""The ports of places: reading an image, and writing artifacts.
 
-An OCI layout and a repository of a registry are both; an archive is the first. The recipes in `soci.build.recipe` and
-`soci.upkeep.remove` know nothing else of the world.
+OCI layouts and repositories implement both; archives only the first. Recipes, such as those in `soci.build.recipe` and
+`soci.upkeep.remove`, do all input and output through these ports.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from soci.oci.digest import Digest
 
 
 class ImageSource(Protocol):
-    """A place where one image and everything it refers to can be read.
+    """A place to read one image from, with everything that it refers to.
 
-    All methods raise `BlobMissing` for what is not there, `StorageError` when the place cannot be read.
+    All methods raise `BlobMissing` for missing content, `SourceError` when the place cannot be read.
     """
 
     def fetch_root(self) -> Descriptor:
-        """Describe what the reference (tag or digest) points to: an image manifest or an image index."""
+        """Describe the image manifest or index that the reference (tag or digest) points to."""
 
     def fetch_manifest(self, descriptor: Descriptor) -> bytes:
-        """Return a manifest's, index's or image config's bytes, limited in size and checked against the descriptor."""
+        """Return the bytes of a manifest, index or image config. Size and digest are checked, the size is limited."""
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
-        """Stream a blob once, in chunks. Not checked: whoever consumes all of it checks size and digest."""
+        """Stream a blob once, in chunks. The caller checks size and digest."""
 
     def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> bytes:
         """Return bytes [start, end) of a blob; shorter only where the blob ends."""
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Tell whether the blob is at hand."""
+        """Tell whether the blob exists."""
 
 
 @runtime_checkable
 class DescriptorSource(Protocol):
-    """What some sources can do besides: describe a manifest that is known by its digest alone."""
+    """An optional port of sources: describe a manifest by its digest."""
 
     def fetch_descriptor(self, digest: Digest) -> Descriptor:
-        """Return media type and size of a manifest. Raises `BlobMissing` when it is not there."""
+        """Return media type and size of a manifest. Raises `BlobMissing` when it does not exist."""
 
 
 @runtime_checkable
 class ReferrerSource(Protocol):
-    """What some sources can do besides: tell which manifests refer to another one by their subject."""
+    """An optional port of sources: list the manifests with a given subject."""
 
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> Sequence[Descriptor]:
-        """Describe the manifests of one artifact type whose subject this is, in the order of the place."""
+        """Describe the manifests of one artifact type with this subject, in the order of the place."""
 
 
 @runtime_checkable
 class CompleteSource(Protocol):
-    """What some sources promise besides: what an index lists was there once. What is missing now is lost.
+    """A promise of some sources: everything that an index lists existed once. Missing content is lost.
 
-    On disk it may just as well have been left out: tools copy single platforms with the whole index.
+    A layout on disk does not promise this: tools copy single platforms together with the whole index.
     """
 
     holds_whole_images: Literal[True]
@@ -65,90 +65,90 @@ class CompleteSource(Protocol):
 
 @runtime_checkable
 class BlobMounter(Protocol):
-    """What some sinks can do besides: take a blob over from a source without its bytes travelling."""
+    """An optional port of sinks: mount a blob of a source without moving its bytes."""
 
     def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
-        """Make a blob of the source one of this place; False when that is not possible."""
+        """Mount a blob of the source in this place; False when that is not possible."""
 
 
 class Upload(Protocol):
-    """A blob that is being written while nobody knows its digest yet."""
+    """A blob that is written before its digest is known."""
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes, any number of them."""
+        """Append bytes, any number of them."""
 
     def commit(self, digest: Digest) -> None:
-        """End the blob: from now on it is there under its digest."""
+        """Finish the blob. It exists from now on, under its digest."""
 
     def abort(self) -> None:
-        """Give it up; nothing is left of it. After `commit` there is nothing to give up."""
+        """Discard the blob. Has no effect after `commit`."""
 
 
 class ArtifactSink(Protocol):
-    """A place that takes blobs and manifests. Nothing is visible under a tag before `push_root`."""
+    """A place to write blobs and manifests to. No tag shows them before `push_root`."""
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Tell whether the blob is there already, so that it need not be pushed."""
+        """Tell whether the blob exists, so that it need not be pushed."""
 
     def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
-        """Write a blob, checked against size and digest while it is written; on any error nothing is left."""
+        """Write a blob and check its size and digest meanwhile. An error leaves nothing behind."""
 
     def start_upload(self) -> Upload:
-        """Begin to write a blob whose digest shows at its end only."""
+        """Start writing a blob. The digest is known only at the end."""
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        """Write a manifest or index whose blobs are all there."""
+        """Write a manifest or index. All its blobs must exist."""
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
-        """Make a pushed manifest an entry point, under a tag if one is given: the last step of a run."""
+        """Make a pushed manifest an entry point, with or without a tag. This is the last step of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryPoint:
-    """Something by which a place is entered: a tag, or an entry of an OCI layout, which may have none."""
+    """A tag of a place with its manifest; in an OCI layout also an entry without a tag."""
 
     tag: str | None
     root: Descriptor
-    """With artifact type and annotations, as far as the place tells them without a look at anything else."""
+    """The manifest's descriptor, with the artifact type and annotations that the place knows."""
     data: bytes = field(repr=False)
-    """The root's document."""
+    """The bytes of the manifest."""
 
 
 class ImageStore(ImageSource, ArtifactSink, Protocol):
-    """A place that is both; an image in it can be indexed without a copy, and freed of its index."""
+    """A place to read from and write to: an image in it can be indexed in place, and its index removed."""
 
     def fetch_entry_points(self) -> Iterator[EntryPoint]:
-        """Yield all that the place can be entered by; lists of referrers are none, they only tell what is there.
+        """Yield all entry points. Lists of referrers under fallback tags are left out.
 
         Raises:
-            SourceError, IntegrityError: one of them cannot be read, so nobody knows what it refers to.
+            SourceError, IntegrityError: an entry point cannot be read, so its references are unknown.
         """
 
     def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:
-        """Take a manifest away, with all tags that point to it and out of its subject's list of referrers.
+        """Delete a manifest, all tags that point to it, and its entry in its subject's list of referrers.
 
-        False when it is not there; if its subject is given, the list is put right all the same. Raises
-        `DeletionRefused` when the place keeps it, `SourceError` when it fails; then everything is as it was.
+        False when the manifest does not exist; with `subject`, its entry is deleted even then. Raises
+        `DeletionRefused` when the place keeps it, `SourceError` when it fails; then nothing has changed.
         """
 
     def delete_tag(self, tag: str) -> bool:
-        """Take a tag away and leave what it points to; False when it is not there.
+        """Delete a tag, not its manifest; False when the tag does not exist.
 
         Raises `TagNotDeletable` where only manifests can be deleted, `DeletionRefused`, `SourceError`.
         """
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:
-        """Free those blobs and documents that nothing here refers to any more; return how many.
+        """Delete those blobs and documents that nothing refers to any more; return how many.
 
-        A registry does that by itself, some time later: there it is 0.
+        A registry does that itself, some time later, and returns 0 here.
         """
 
 
 class ImageOpener(Protocol):
-    """A registry, as the deployed functions see it."""
+    """The function of a registry that opens images."""
 
     def __call__(self, repository: str, reference: str) -> ImageStore:
-        """Open a repository at a tag or a digest. Whether that is there shows in `fetch_root`."""
+        """Open a repository at a tag or a digest. Only `fetch_root` finds out whether that exists."""
 
 
 SourceOpener = Callable[[str, str], ImageSource]

@@ -1,7 +1,7 @@
-"""What the repositories of a registry hold, by ECR's own API where there is one, else by their tags.
+"""The manifests in a registry's repositories: from ECR's own API, or else by their tags.
 
-The API knows what has no tag, and when something was pushed. Other registries tell tags alone: what is known by its
-digest only cannot be seen there.
+ECR's API lists manifests without a tag, and the times of pushes. Other registries list only tags, so manifests
+without a tag are invisible there.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ _GLOB = frozenset("*?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One manifest of a repository, as far as the list tells."""
+    """One manifest of a repository, as the list describes it."""
 
     digest: Digest
     tags: tuple[str, ...]
     media_type: str
     artifact_type: str
-    """Its own or the type of its config; "" if unknown."""
+    """The artifact type, or the media type of the config; "" if unknown."""
     subject: Digest | None
     """The manifest that it refers to."""
     pushed_at: datetime | None
-    """None where the registry does not tell."""
+    """None if the registry does not tell."""
     is_archived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryName:
-    """`HOST/NAME` as it is written on a command line; the name may be a pattern."""
+    """`HOST/NAME` from a command line. The name may be a pattern."""
 
     host: str
     name: str
 
     @classmethod
     def parse(cls, text: str) -> RepositoryName:
-        """Read it. Raises `InvalidReference`, also for a tag or a digest."""
+        """Parse a name. Raises `InvalidReference`, also for a tag or a digest."""
         bare = text.removeprefix("docker://")
         host, _, name = bare.partition("/")
         if _GLOB & set(name) and ":" not in name:
-            RegistryRef(host=host, repository="x")  # is it a host?
+            RegistryRef(host=host, repository="x")  # checks the host
             return cls(host=host, name=name)
         reference = parse_reference(text)
         if not isinstance(reference, RegistryRef) or reference.tag or reference.digest:
-            raise InvalidReference(f"{text!r}: want a repository of a registry, HOST/NAME, without a tag")
+            raise InvalidReference(f"{text!r}: expected a repository of a registry, HOST/NAME, without a tag")
         return cls(host=reference.host, name=reference.repository)
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may stand for several."""
+        """Whether it may match several repositories."""
         return bool(_GLOB & set(self.name))
 
     def __str__(self) -> str:
@@ -88,16 +88,16 @@ class Inventory:
         return self._api is not None
 
     def fetch_names(self, wanted: RepositoryName) -> list[str]:
-        """Return the repositories that a name or a pattern stands for.
+        """Return the repositories that match a name or a pattern.
 
         Raises:
-            NotInImage: ECR has none of them.
-            InvalidReference: a pattern, for a registry that does not tell what repositories it has.
-            RegistryError: the API cannot be asked.
+            NotInImage: no repository of ECR matches.
+            InvalidReference: a pattern for another registry, which cannot list its repositories.
+            RegistryError: the API call failed.
         """
         if self._api is None:
             if wanted.is_pattern:
-                raise InvalidReference(f"{wanted}: patterns are for registries of ECR, name each repository")
+                raise InvalidReference(f"{wanted}: patterns work only with ECR; name each repository")
             return [wanted.name]
         if self._names is None:
             self._names = sorted(one.name for one in self._api.fetch_repositories())
@@ -109,10 +109,10 @@ class Inventory:
     def fetch_images(
         self, repository: str, *, only_tagged: bool, with_archived: bool = False
     ) -> Iterator[Listed]:
-        """Yield what a repository holds, in no order; other registries than ECR tell of tags alone.
+        """Yield the manifests of a repository, in no order; only those with a tag unless it is ECR.
 
         Raises:
-            RegistryError: the list cannot be had.
+            RegistryError: a request failed.
         """
         if self._api is None:
             yield from self._fetch_by_tags(repository)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a lock on a directory."""
+"""Atomic writes of files, and a lock on a directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soci.places.layout.extents import storage_errors
 
 
 class PendingFile:
-    """A file that is being written under another name, until it is known under which one it shall appear."""
+    """A file under a temporary name, until its final name is known."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -22,19 +22,19 @@ class PendingFile:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def write(self, data: bytes) -> None:
-        """Append some bytes. Raises StorageError."""
+        """Append bytes. Raises `StorageError`."""
         with storage_errors(self._directory):
             _write_all(self._descriptor, data)
 
-    def appear(self, name: str) -> None:
-        """Bring the file to the disk and give it its name. Raises StorageError."""
+    def commit(self, name: str) -> None:
+        """Flush the file to the disk and rename it. Raises `StorageError`."""
         with storage_errors(self._directory):
             os.fsync(self._descriptor)
             self._path.replace(self._directory / name)
         self._close()
 
     def abort(self) -> None:
-        """Remove the file, unless it has appeared."""
+        """Delete the file, unless it is committed."""
         if self._descriptor >= 0:
             self._close()
             with suppress(OSError):
@@ -46,14 +46,14 @@ class PendingFile:
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | bytearray]) -> None:
-    """Write a file under another name in the same directory, bring it to the disk, then rename it.
+    """Write a file under a temporary name in the same directory, flush it to the disk, then rename it.
 
-    Whatever goes wrong, in the chunks or on the way, the other name is removed and `path` stays as it was.
+    An error, also one of `chunks`, deletes the temporary file and leaves `path` as it was.
     """
     temporary = path.with_name(f".{path.name[:12]}-{secrets.token_hex(8)}.partial")
     try:
         with storage_errors(path):
-            # Not tempfile: its files are private to the owner, and a layout is as public as the umask says.
+            # Not tempfile: its files are readable by the owner only. A layout has the permissions of the umask.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             for chunk in chunks:
@@ -73,9 +73,9 @@ def write_atomically(path: Path, chunks: Iterable[bytes | bytearray]) -> None:
 
 @contextmanager
 def locked_directory(path: Path) -> Iterator[int]:
-    """Hold an exclusive lock on a directory, waiting for other processes; gives its file descriptor.
+    """Hold an exclusive lock on a directory, after waiting for other processes. Yields its file descriptor.
 
-    Advisory: it orders writers that use it, such as several runs of this package.
+    The lock is advisory: it excludes only processes that lock too, such as other runs of this package.
     """
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,7 +88,7 @@ def locked_directory(path: Path) -> Iterator[int]:
 
 
 def fsync_directory(path: Path) -> None:
-    """Bring a directory's renames to the disk."""
+    """Flush the renames in a directory to the disk."""
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

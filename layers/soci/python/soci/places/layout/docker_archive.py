@@ -1,12 +1,12 @@
 """Docker archives: a manifest.json, configs and layers in a tar file, as `docker save` and skopeo write them.
 
-Since version 25 Docker writes an OCI layout with a manifest.json beside it; that is read as the layout it is.
-The older form has no image manifest, so one is made up. It depends on nothing but the config and the layers,
-so the same image always gets the same one:
+Since version 25, Docker writes an OCI layout with a manifest.json beside it. Such an archive is read as a layout.
+The older form has no image manifest, so one is generated. It depends only on the config and the layers, so the same
+image always gets the same manifest:
 
-    config   the config file as it is, application/vnd.oci.image.config.v1+json layer    a plain tar:
-    application/vnd.oci.image.layer.v1.tar, its digest is the diff_id that the config gives
-             a gzip or zstd file: the type with +gzip or +zstd, its digest is computed
+    config   the config file, application/vnd.oci.image.config.v1+json
+    layer    plain tar: application/vnd.oci.image.layer.v1.tar, its digest is the diff_id in the config
+             gzip or zstd: that type with +gzip or +zstd, its digest is computed
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MANIFEST_JSON = "manifest.json"
 
 
 def open_docker_archive(path: Path, tag: str | None = None) -> OciArchive | DockerArchive:
-    """Open an archive of either form. `tag` is an image name (`app:1.0`); None is the only image there is."""
+    """Open an archive of either form. `tag` is an image name (`app:1.0`), or None for the only image."""
     members = TarMembers(path)
     if members.find(OCI_LAYOUT) and members.find(INDEX_JSON):
         return OciArchive(path, tag=tag, members=members)
@@ -44,7 +44,7 @@ def open_docker_archive(path: Path, tag: str | None = None) -> OciArchive | Dock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SavedImage:
-    """One item of manifest.json: names of members of the archive, and the image's own names."""
+    """One item of manifest.json: the archive members of an image, and its names."""
 
     config: str
     layers: tuple[str, ...]
@@ -59,7 +59,7 @@ class _Image:
 
 
 class DockerArchive(ExtentSource):
-    """An `ImageSource` over an archive of the older form. Any method may raise `NotInImage` for its tag."""
+    """An `ImageSource` over an archive of the older form. Any method may raise `NotInImage` for the tag."""
 
     def __init__(self, path: Path, *, tag: str | None, members: TarMembers) -> None:
         self.path = path
@@ -70,11 +70,11 @@ class DockerArchive(ExtentSource):
         return str(self.path)
 
     def fetch_root(self) -> Descriptor:
-        """Describe the manifest made up for the image."""
+        """Describe the generated manifest."""
         return self._image.descriptor
 
     def fetch_manifest(self, descriptor: Descriptor) -> bytes:
-        """Return the manifest made up for the image, or its config. See `ports.ImageSource`."""
+        """Return the generated manifest, or the config. See `ports.ImageSource`."""
         if descriptor.digest == self._image.descriptor.digest:
             return self._image.manifest
         return super().fetch_manifest(descriptor)
@@ -128,7 +128,7 @@ class DockerArchive(ExtentSource):
     def _member(self, name: str) -> Extent:
         extent = self._members.find(name)
         if extent is None:
-            raise SourceError(f"{self}: not a Docker archive or not all of one, it has no file {name[:200]}")
+            raise SourceError(f"{self}: not a complete Docker archive, it has no file {name[:200]}")
         return extent
 
 
@@ -147,14 +147,14 @@ def _full_name(name: str) -> str:
 
 def _describe_layer(extent: Extent, diff_id: Digest) -> Descriptor:
     compression = detect_compression(extent.fetch(0, 4))
-    # A plain layer is not hashed here: whoever streams the layer checks it against this digest anyway.
+    # A plain layer is not hashed here: the caller checks its digest when it streams the layer.
     digest = diff_id if compression is Compression.UNCOMPRESSED else _fetch_digest(extent)
     return Descriptor(media_type=media_types.LAYER_TYPES[compression], digest=digest, size=extent.size)
 
 
 def _fetch_digest(extent: Extent) -> Digest:
-    # The diff_id is the digest of the decompressed bytes; nothing in the archive gives that of the file.
-    # So a compressed layer costs one more read. Docker itself writes none.
+    # The archive has only the diff_id, the digest of the decompressed bytes. So a compressed layer costs one more
+    # read. Docker itself writes no compressed layers.
     content_hash = hashlib.sha256()
     with extent.open_chunks() as chunks:
         for chunk in chunks:

@@ -1,6 +1,6 @@
-"""Byte ranges of files, and the image source that serves every blob as one.
+"""Extents: byte ranges of files, and an image source that reads blobs from them.
 
-A blob in a layout is a whole file, a blob in an archive a part of one; reading them is the same.
+A blob in a layout is a whole file; a blob in an archive is a part of a file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CHUNK_BYTES = 1024 * 1024
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Translate what the file system refuses into `StorageError` with the path and the system's text.
+    """Translate an `OSError` into a `StorageError` with the path and the system's message.
 
-    The path is the one that the caller speaks of, not that of a temporary file in its stead.
+    `path` is the path for the message; a temporary file in its place is not named.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """Bytes [offset, offset + size) of a file. Each read opens it anew, so threads may share it."""
+    """Bytes [offset, offset + size) of a file. Each read opens the file, so threads may share an extent."""
 
     path: Path
     offset: int = 0
@@ -46,7 +46,7 @@ class Extent:
 
     @contextmanager
     def open_chunks(self) -> Iterator[Iterator[bytes]]:
-        """Stream the bytes in chunks of 1 MiB; fewer bytes than `size` if the file has become shorter."""
+        """Stream the bytes in chunks of 1 MiB. There are fewer than `size` if the file became shorter."""
         with self._open() as descriptor:
             yield self._chunks(descriptor, 0, self.size)
 
@@ -60,7 +60,7 @@ class Extent:
         with storage_errors(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield descriptor  # not under storage_errors: an OSError of the reader is not ours to translate
+            yield descriptor  # outside storage_errors: an OSError of the caller is not translated
         finally:
             os.close(descriptor)
 
@@ -76,15 +76,15 @@ class Extent:
 
 
 class ExtentSource(ABC):
-    """An `ImageSource` whose blobs are extents. A place says where a digest lies and which image is meant."""
+    """An `ImageSource` whose blobs are extents. Subclasses choose the image and find blobs."""
 
     @abstractmethod
     def fetch_root(self) -> Descriptor:
-        """Describe what the reference points to. Raises `NotInImage` if that is none or several."""
+        """Describe the image of the reference. Raises `NotInImage` if there is none, or more than one."""
 
     @abstractmethod
     def _find(self, digest: Digest) -> Extent | None:
-        """Tell where a blob lies, None when the place does not have it."""
+        """Return the extent of a blob; None when it does not exist."""
 
     def fetch_manifest(self, descriptor: Descriptor) -> bytes:
         """Return a manifest, index or config, size-limited and checked. See `ports.ImageSource`."""
@@ -100,7 +100,7 @@ class ExtentSource(ABC):
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        """Stream a blob in chunks of 1 MiB; only its size is checked here. See `ports.ImageSource`."""
+        """Stream a blob in chunks of 1 MiB. Checks only its size. See `ports.ImageSource`."""
         with self._get(descriptor).open_chunks() as chunks:
             yield chunks
 
@@ -109,7 +109,7 @@ class ExtentSource(ABC):
         return self._get(descriptor).fetch(start, end)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Tell whether the blob is here, in its full size."""
+        """Tell whether the blob exists, with its full size."""
         extent = self._find(descriptor.digest)
         return extent is not None and extent.size == descriptor.size
 

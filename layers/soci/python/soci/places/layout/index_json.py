@@ -1,4 +1,4 @@
-"""The index.json of an OCI layout: which entry a reference means, and the same document with one entry more.
+"""The index.json of an OCI layout: choosing an entry, adding and removing one.
 
 Pure. See the OCI image spec, image-layout.md, "index.json file".
 """
@@ -24,11 +24,11 @@ _TAGS_SHOWN = 20
 
 
 def choose_entry(index: ImageIndex, tag: str | None, place: str) -> Descriptor:
-    """Return the entry with this tag; without a tag, the only image there is.
+    """Return the entry with this tag; without a tag, the only image.
 
-    A tag is an entry's ref.name, or the full name that Docker and containerd put beside it. Entries without a
-    tag that have an artifact type (SOCI indexes of version 1) are no images, nor is what an interrupted removal
-    left. Raises `NotInImage` that lists the tags.
+    A tag is an entry's ref.name, or the full name that Docker and containerd write beside it. Entries with an
+    artifact type but no tag (SOCI indexes of version 1) are no images; neither is the list of an interrupted
+    removal. Raises `NotInImage`, with the tags in the message.
     """
     entries = index.manifests or ()
     if tag is None:
@@ -37,16 +37,16 @@ def choose_entry(index: ImageIndex, tag: str | None, place: str) -> Descriptor:
     else:
         chosen = [entry for entry in entries if _ref_name(entry) == tag] or _with_image_name(entries, tag)
         wanted = f"one image with tag {tag!r}"
-    count = len({entry.digest for entry in chosen})  # an image may have several tags
+    count = len({entry.digest for entry in chosen})  # one image may have several tags
     if count != 1:
         raise NotInImage(f"{place}: expected {wanted}, found {count or 'none'}; tags: {_tags_shown(entries)}")
     return chosen[0]
 
 
 def with_root(index_json: bytes, descriptor: Descriptor, tag: str | None, where: str) -> bytes:
-    """Return index.json with one more entry point; all other entries keep what they have, known or not.
+    """Return index.json with another entry point. All other entries stay as they are, with unknown fields.
 
-    A tag moves: the entry that had it is replaced. Without one, nothing changes if the digest has an entry.
+    A tag moves: the entry that had it is replaced. Without a tag, nothing changes if the digest has an entry.
     """
     entries = ImageIndex.parse(index_json, where).manifests or ()
     if tag is None and any(entry.digest == descriptor.digest for entry in entries):
@@ -60,27 +60,27 @@ def with_root(index_json: bytes, descriptor: Descriptor, tag: str | None, where:
 
 
 def without_tag(index_json: bytes, tag: str, where: str) -> bytes:
-    """Return index.json without the entry of one tag; all others keep what they have, also those of its digest."""
+    """Return index.json without the entry of one tag. Other entries of its digest stay."""
     return _without(index_json, where, lambda entry: _ref_name(entry) == tag)
 
 
 def without_root(index_json: bytes, digest: Digest, where: str) -> bytes:
-    """Return index.json without the entries of one digest; all others keep what they have."""
+    """Return index.json without the entries of one digest."""
     return _without(index_json, where, lambda entry: entry.digest == digest)
 
 
 def ref_name(entry: Descriptor) -> str | None:
-    """Return the tag of an entry, if it has one."""
+    """Return the tag of an entry; None without one."""
     return _ref_name(entry) or None
 
 
-def _without(index_json: bytes, where: str, goes: Callable[[Descriptor], bool]) -> bytes:
+def _without(index_json: bytes, where: str, is_removed: Callable[[Descriptor], bool]) -> bytes:
     entries = ImageIndex.parse(index_json, where).manifests or ()
-    if not any(map(goes, entries)):
+    if not any(map(is_removed, entries)):
         return index_json
     document = cast("dict[str, Any]", gojson.decode(index_json, where, limit_bytes=INDEX_LIMIT_BYTES))
     key = next((key for key in reversed(document) if fold_key(key) == "manifests"), "manifests")
-    kept = [raw for entry, raw in zip(entries, document[key], strict=True) if not goes(entry)]
+    kept = [raw for entry, raw in zip(entries, document[key], strict=True) if not is_removed(entry)]
     return gojson.encode(document | {key: kept})
 
 

@@ -1,4 +1,4 @@
-"""Reading an OCI layout, be it a directory or a tar file of one (OCI image spec, image-layout.md)."""
+"""Reading an OCI layout, from a directory or a tar file (OCI image spec, image-layout.md)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ OCI_LAYOUT = "oci-layout"
 LAYOUT_VERSION = "1.0.0"
 
 _MARKER_LIMIT_BYTES = 4096
-"""The marker file holds one short field; what is larger is no layout."""
+"""The marker file has one short field. A larger file is no layout."""
 
 
 class LayoutSource(ExtentSource):
-    """An `ImageSource` over the files of a layout. A place says where a file of the layout lies.
+    """An `ImageSource` over the files of a layout. Subclasses find the files.
 
-    The image is the one with the tag, the manifest or index with the digest, or else the only one there is.
+    The image is the one with the tag, the manifest or index with the digest, or else the only one in the layout.
     """
 
     def __init__(self, path: Path, *, tag: str | None = None, digest: Digest | None = None) -> None:
@@ -45,13 +45,13 @@ class LayoutSource(ExtentSource):
 
     @abstractmethod
     def _find_file(self, name: str) -> Extent | None:
-        """Tell where a regular file of the layout lies, None when there is none of that name."""
+        """Return the extent of a regular file of the layout; None when it does not exist."""
 
     def fetch_root(self) -> Descriptor:
         """Describe the image as its entry in index.json does.
 
-        Raises `NotInImage` for an unknown or ambiguous tag, `SourceError` for a place that is no layout,
-        `InvalidDocument` for a broken one.
+        Raises `NotInImage` for an unknown or ambiguous tag, `SourceError` if this is no layout,
+        `InvalidDocument` for a corrupt one.
         """
         self._check_version()
         index = self._fetch_index()
@@ -63,13 +63,13 @@ class LayoutSource(ExtentSource):
         return entry if entry.media_type else self._describe(entry.digest)
 
     def fetch_descriptor(self, digest: Digest) -> Descriptor:
-        """Describe a manifest by its content. Raises `NotInImage` when it is not there."""
+        """Describe a manifest by its content. Raises `NotInImage` when it does not exist."""
         return self._describe(digest)
 
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
-        """Describe the entry points of one artifact type whose subject this is, the latest in index.json first.
+        """Describe the entry points of one artifact type with this subject, the last one in index.json first.
 
-        Of several SOCI indexes readers take the first, and who indexes again wants the new one to be taken.
+        Readers use the first of several SOCI indexes, and this way that is the newest.
         """
         entries = self._fetch_index().manifests or ()
         return tuple(
@@ -84,7 +84,7 @@ class LayoutSource(ExtentSource):
         return tuple(entry if entry.media_type else self._describe(entry.digest) for entry in entries)
 
     def _subject_of(self, entry: Descriptor) -> Digest | None:
-        """Return what an artifact refers to; None for one that cannot be read, as it refers to nothing then."""
+        """Return the subject of an artifact; None without one, or when the artifact cannot be read."""
         try:
             data = self.fetch_manifest(entry)
             manifest = ImageManifest.parse(data, f"{self}: {entry.digest}")
@@ -123,5 +123,5 @@ class LayoutSource(ExtentSource):
         extent = self._find_file(name)
         if extent is None:
             raise SourceError(f"{self}: not an OCI layout, it has no file {name}")
-        # One byte more than allowed is enough for the parser to refuse it.
+        # The parser refuses a file with one byte more than the limit.
         return extent.fetch(0, limit_bytes + 1)

@@ -1,4 +1,4 @@
-"""Tar files of an OCI layout: what `skopeo copy` to oci-archive: and `docker buildx` with type=oci write."""
+"""Tar files of an OCI layout, as `skopeo copy` to oci-archive: and `docker buildx` with type=oci write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soci.places.layout.tar_members import TarMembers
 
 
 class OciArchive(LayoutSource):
-    """An `ImageSource` over a plain tar file of a layout; blobs are read in place, nothing is unpacked."""
+    """An `ImageSource` over a plain tar file of a layout. Blobs are read in place."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""OCI layouts on disk: a source of images, and the one place on disk that takes artifacts."""
+"""OCI layouts on disk: reading and writing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from soci.places.layout.reachable import reachable_from
 from soci.places.ports import EntryPoint
 
 UPLOAD_ALGORITHM = "sha256"
-"""Of blobs whose digest is computed here."""
+"""The digest algorithm of uploads."""
 
 
 class LayoutUpload:
@@ -41,31 +41,31 @@ class LayoutUpload:
         self._content_hash = hashlib.new(UPLOAD_ALGORITHM)
 
     def write(self, data: bytes) -> None:
-        """Append some bytes. Raises `StorageError`."""
+        """Append bytes. Raises `StorageError`."""
         self._content_hash.update(data)
         self._file.write(data)
 
     def commit(self, digest: Digest) -> None:
-        """Let the blob appear. Raises `DigestMismatch` if it is another one, `StorageError`."""
+        """Give the blob its name. Raises `DigestMismatch` if the digest is another one, `StorageError`."""
         written = Digest(algorithm=UPLOAD_ALGORITHM, hex=self._content_hash.hexdigest())
         if written != digest:
             raise DigestMismatch(f"{digest}: the bytes written hash to {written}")
-        self._file.appear(digest.hex)
+        self._file.commit(digest.hex)
 
     def abort(self) -> None:
-        """Remove what was written, unless it has appeared."""
+        """Delete the file, unless it is committed."""
         self._file.abort()
 
 
 class OciLayout(LayoutSource):
-    """A directory with an OCI layout: `ImageSource` and `ArtifactSink`.
+    """A directory with an OCI layout: an `ImageStore`.
 
-    The first push makes the layout if the directory is absent or empty. Blobs appear whole or not at all;
-    index.json changes last and under a lock, so several writers lose none of each other's entries.
+    The first push creates the layout if the directory is missing or empty. Blobs are written atomically. index.json
+    changes last and under a lock, so concurrent writers lose no entries.
     """
 
     def check_writable(self) -> None:
-        """Raise `StorageError` when the path is neither absent, nor an empty directory, nor a layout."""
+        """Raise `StorageError` for a directory with other files. A missing or empty one, or a layout, is fine."""
         if not self.path.exists():
             return
         with storage_errors(self.path), os.scandir(self.path) as files:
@@ -79,44 +79,44 @@ class OciLayout(LayoutSource):
         self._check_version()
 
     def push_blob(self, descriptor: Descriptor, chunks: Iterable[bytes | bytearray]) -> None:
-        """Write a blob, checked on the way; on any error nothing is left. See `ports.ArtifactSink`."""
+        """Write and check a blob. An error leaves nothing behind. See `ports.ArtifactSink`."""
         self._prepare(descriptor.digest.algorithm)
         write_atomically(self._blob_path(descriptor.digest), checked(descriptor, chunks))
 
     def start_upload(self) -> LayoutUpload:
-        """Begin to write a blob under another name. See `ports.ArtifactSink`."""
+        """Start writing a blob under a temporary name. See `ports.ArtifactSink`."""
         self._prepare(UPLOAD_ALGORITHM)
         return LayoutUpload(PendingFile(self.path / "blobs" / UPLOAD_ALGORITHM))
 
     def push_manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        """Write a manifest or index; in a layout it is a blob like others. See `ports.ArtifactSink`."""
+        """Write a manifest or index, which is a blob in a layout. See `ports.ArtifactSink`."""
         self.push_blob(descriptor, (data,))
 
     def push_root(self, descriptor: Descriptor, tag: str | None) -> None:
-        """Put a manifest into index.json; a tag moves to it. Raises `BlobMissing` if it was not pushed."""
+        """Add a manifest to index.json; a tag moves to it. Raises `BlobMissing` if it was not pushed."""
         if not self.has_blob(descriptor):
-            raise BlobMissing(f"{self}: no blob {descriptor.digest} to put into {INDEX_JSON}")
+            raise BlobMissing(f"{self}: no blob {descriptor.digest} to add to {INDEX_JSON}")
         fsync_directory(self._blob_path(descriptor.digest).parent)
         self._change_index_json(lambda current, where: with_root(current, descriptor, tag, where))
 
     def fetch_entry_points(self) -> Iterator[EntryPoint]:
-        """Yield the entries of index.json whose documents are at hand. See `ports.ImageStore`."""
+        """Yield the entries of index.json whose documents exist. See `ports.ImageStore`."""
         for root in self.fetch_roots():
             with suppress(BlobMissing):
                 yield EntryPoint(tag=ref_name(root), root=root, data=self.fetch_manifest(root))
 
-    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:  # noqa: ARG002 - a port's
-        """Take a manifest out of index.json; its bytes go by `delete_blobs`. See `ports.ImageStore`."""
+    def delete_manifest(self, digest: Digest, *, subject: Digest | None = None) -> bool:  # noqa: ARG002 - port
+        """Remove a manifest from index.json; `delete_blobs` deletes its bytes. See `ports.ImageStore`."""
         return self._change_index_json(lambda current, where: without_root(current, digest, where))
 
     def delete_tag(self, tag: str) -> bool:
-        """Take the entry of a tag out of index.json. See `ports.ImageStore`."""
+        """Remove the entry of a tag from index.json. See `ports.ImageStore`."""
         return self._change_index_json(lambda current, where: without_tag(current, tag, where))
 
     def delete_blobs(self, digests: Collection[Digest]) -> int:
-        """Free blobs that no entry point leads to. Raises `StorageError`, `IntegrityError`.
+        """Delete blobs that are not reachable from an entry point. Raises `StorageError`, `IntegrityError`.
 
-        A document that cannot be read is an error: nobody knows what it refers to.
+        A document that cannot be read is an error, because its references are unknown.
         """
         with locked_directory(self.path):
             needed = reachable_from(self, self.fetch_roots())
@@ -129,7 +129,7 @@ class OciLayout(LayoutSource):
             return freed
 
     def _change_index_json(self, change: Callable[[bytes, str], bytes]) -> bool:
-        """Write index.json anew under a lock, if the change makes a difference."""
+        """Change index.json under a lock; return whether it differs."""
         path = self.path / INDEX_JSON
         with locked_directory(self.path) as directory:
             extent = self._find_file(INDEX_JSON)
@@ -162,7 +162,7 @@ class OciLayout(LayoutSource):
         path = self.path / name
         with storage_errors(path):
             try:
-                status = path.stat()  # follows links: a layout may keep its blobs elsewhere
+                status = path.stat()  # follows links: blobs may be in another directory
             except (FileNotFoundError, NotADirectoryError):
                 return None
         return Extent(path=path, size=status.st_size) if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""Which content of a layout is in use: all that its entry points lead to."""
+"""The content of a layout that is in use: everything reachable from its entry points."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from soci.places.ports import ImageSource
 
 
 def reachable_from(source: ImageSource, roots: Iterable[Descriptor]) -> set[Digest]:
-    """Return the digests of some roots and of everything below them; a part that is not at hand is passed over.
+    """Return the digests of the roots and of everything below them. Missing content is skipped.
 
     Raises:
-        IntegrityError, SourceError: a document is there but cannot be read.
+        IntegrityError, SourceError: a document exists but cannot be read.
     """
     found: set[Digest] = set()
     todo = list(roots)

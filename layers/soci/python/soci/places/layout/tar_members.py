@@ -1,8 +1,7 @@
-"""Random access to the members of a plain tar file: a map from name to byte range, nothing is unpacked.
+"""Random access to the members of a plain tar file: a map from names to extents.
 
-The file is hostile input. The standard library reads the headers through a file that limits how much one
-member may ask for, every member is checked against the file's size, and names are only looked up, never
-written to disk.
+The file is hostile input. The standard library parses the headers, but can read only a limited number of bytes per
+member. Every member must fit into the file. No name is written to disk.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from soci.oci.compression import GZIP_MAGIC, ZSTD_MAGIC
 from soci.places.layout.extents import Extent, storage_errors
 
 MAX_MEMBERS = 100_000
-"""An image has some hundred members at most; a map of this many takes about 50 MB."""
+"""An image has a few hundred members at most. A map of this many takes about 50 MB."""
 
 MAX_HEADER_BYTES = 1024 * 1024
-"""What the headers of one member may take in all: tarfile reads pax and long-name records whole."""
+"""The limit for all headers of one member: tarfile reads whole pax and long-name records."""
 
 _MAX_LINKS = 16
 
@@ -34,18 +33,18 @@ _COMPRESSIONS = {
     ZSTD_MAGIC: ("zstd", "unzstd"),
 }
 
-# What tarfile raises for broken headers; the last four escape from its parsing of pax and sparse records.
+# Errors of tarfile for corrupt headers. The last four escape from its pax and sparse parsers.
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError)
 
 
 class TarMembers:
-    """The regular files of a tar file, by name. Of equal names the last one counts, as in unpacking.
+    """The regular files of a tar file, by name. The last of equal names counts, as when unpacking.
 
-    Raises `SourceError` for a file that is no plain tar, `StorageError` when it cannot be read.
+    Raises `SourceError` for a file that is not a plain tar, `StorageError` when it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        self._found: dict[str, Extent | str] = {}  # a string is the name that a link points to
+        self._found: dict[str, Extent | str] = {}  # a string is the target of a link
         with storage_errors(path), _HeaderFile(path) as file:
             _check_is_plain_file(path, file)
             for member in _read_members(path, file):
@@ -58,7 +57,7 @@ class TarMembers:
                     self._found[name] = Extent(path=path, offset=member.offset_data, size=member.size)
 
     def find(self, name: str) -> Extent | None:
-        """Tell where a member's bytes lie, links followed; None when there is no such file."""
+        """Return the extent of a file, after following links; None when it does not exist."""
         found: Extent | str | None = _clean(name)
         for _ in range(_MAX_LINKS):
             if not isinstance(found, str):
@@ -68,7 +67,7 @@ class TarMembers:
 
 
 class _HeaderFile(io.FileIO):
-    """A file that gives only so many bytes per member, since tarfile asks for as many as a header says."""
+    """A file that limits the bytes per member: tarfile reads as many as a header demands."""
 
     budget_bytes = MAX_HEADER_BYTES
 
@@ -88,10 +87,10 @@ def _read_members(path: Path, file: _HeaderFile) -> Iterator[tarfile.TarInfo]:
             member = archive.next()
             if member is None:
                 return
-            # A negative size would also send tarfile back to where it was, for ever.
+            # A negative size would make tarfile loop forever.
             if member.size < 0 or member.offset_data + member.size > size_bytes:
                 raise tarfile.ReadError(f"member {member.name[:100]!r} reaches past the end of the file")
-            archive.members.clear()  # type: ignore[attr-defined] # not in its stub; it would keep them all
+            archive.members.clear()  # type: ignore[attr-defined] # not in the stub; else it keeps all members
             yield member
     except _HEADER_ERRORS as error:
         raise SourceError(f"{path}: not a readable tar file: {error}") from error
@@ -105,7 +104,7 @@ def _check_is_plain_file(path: Path, file: _HeaderFile) -> None:
     for magic, (compression, command) in _COMPRESSIONS.items():
         if start.startswith(magic):
             raise SourceError(
-                f"{path}: compressed with {compression}, which allows no random access; unpack it first: "
+                f"{path}: compressed with {compression}, so it has no random access; decompress it first: "
                 f"{command} {path.name}"
             )
 
