@@ -12,7 +12,7 @@ PAGES = [
     ROOT / "lambdas/README.md",
     ROOT / "tests/golden/README.md",
 ]
-FOLDERS = ("layers/soci/python", "infra", "lambdas", "local", "bench", "tests")
+FOLDERS = ("layers/soci/python", "infra", "lambdas", "local", "bench", "docs", "tests")
 FILES = [
     str(path.relative_to(ROOT))
     for path in (*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")))

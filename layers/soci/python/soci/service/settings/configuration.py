@@ -92,10 +92,12 @@ class NamePatterns(Declared):
         tuple[str, ...],
         Setting(
             ListOf(item=_GLOB, minimum_items=1),
-            "names to take: `*` any characters, `?` one; the whole name, case counts",
+            "names to take; `*` matches any characters, `?` one; the whole name has to match, case counts",
         ),
     ] = ("*",)
-    exclude: Annotated[tuple[str, ...], Setting(ListOf(item=_GLOB), "names to leave out of those taken")] = ()
+    exclude: Annotated[
+        tuple[str, ...], Setting(ListOf(item=_GLOB), "names to leave out, of those taken")
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +110,16 @@ class Rules(Declared):
         UntaggedImages,
         Setting(
             Choice(UntaggedImages),
-            "images pushed without a tag; the parts of a multi-platform image come so too",
+            "images pushed without a tag; the parts of a multi-platform image are pushed without one too",
         ),
     ] = UntaggedImages.LEAVE_OUT
     min_image_size_bytes: Annotated[
         int,
-        Setting(_SIZE, "smaller images are left out: compressed layers of one platform", unit="bytes"),
+        Setting(
+            _SIZE,
+            "smaller images are left out; the size is that of one platform's compressed layers",
+            unit="bytes",
+        ),
     ] = DEFAULT_MIN_IMAGE_SIZE_BYTES
     max_image_size_bytes: Annotated[
         int | None, Setting(Nullable(_SIZE), "larger images are left out; `null`: no limit", unit="bytes")
@@ -122,7 +128,7 @@ class Rules(Declared):
         tuple[Architecture, ...],
         Setting(
             ListOf(item=Choice(Architecture), minimum_items=1),
-            "platforms to index, of those that an image has; the operating system is always linux",
+            "architectures to index, if the image has them; the operating system is always linux",
         ),
     ] = (Architecture.AMD64, Architecture.ARM64)
 
@@ -144,50 +150,57 @@ class Index(Declared):
         Setting(
             Choice(INDEX_VERSIONS),
             "`v2`: a SOCI-enabled image beside the original; `v1`: an index that refers to the image, "
-            "used only in accounts that had SOCI before",
+            "which Fargate uses only in accounts that had SOCI before",
         ),
     ] = "v2"
     span_size_bytes: Annotated[
         int,
         Setting(
             Integer(minimum=MIN_SPAN_SIZE_BYTES, maximum=MAX_SPAN_SIZE_BYTES),
-            "distance of the points at which a layer can be entered",
+            "distance of the points from which a layer can be read",
             unit="bytes",
         ),
     ] = DEFAULT_SPAN_SIZE_BYTES
-    min_layer_size_bytes: Annotated[int, Setting(_SIZE, "smaller layers are loaded whole", unit="bytes")] = (
-        DEFAULT_MIN_LAYER_SIZE_BYTES
-    )
+    min_layer_size_bytes: Annotated[
+        int, Setting(_SIZE, "smaller layers are left out, since loading them whole is faster", unit="bytes")
+    ] = DEFAULT_MIN_LAYER_SIZE_BYTES
     optimizations: Annotated[
         tuple[Optimization, ...],
         Setting(
             ListOf(item=Choice(Optimization)),
-            "`xattr`: say of layers without extended attributes that they have none",
+            "`xattr`: tell the reader which layers have no extended attributes",
         ),
     ] = ()
     prefetch_files: Annotated[
         tuple[str, ...],
-        Setting(ListOf(item=_PATH), "files to fetch before the container starts; experimental in readers"),
+        Setting(
+            ListOf(item=_PATH),
+            "files to fetch before the container starts; experimental: off by default in the owner's snapshotter, "
+            "undocumented on Fargate",
+        ),
     ] = ()
     multi_member_gzip: Annotated[
         MultiMember,
         Setting(
             Choice(MultiMember),
-            "gzip layers of several members (pigz -i, mgzip, eStargz), which readers before v0.14 read wrongly",
+            "gzip layers of several members (mgzip, bgzip, eStargz), which readers before v0.14 read wrongly",
         ),
     ] = MultiMember.LEAVE_OUT
     zstd_layers: Annotated[
         ZstdLayers,
         Setting(
             Choice(ZstdLayers),
-            "zstd layers, which no reader loads lazily; `recompress`: the SOCI-enabled image gets a gzip copy",
+            "zstd layers, which no SOCI reader loads lazily; `recompress`: the SOCI-enabled image gets gzip layers",
         ),
     ] = ZstdLayers.LEAVE_OUT
     gzip_level: Annotated[
-        int, Setting(Integer(minimum=1, maximum=MAX_GZIP_LEVEL), "of gzip copies; 9 is the smallest")
+        int,
+        Setting(
+            Integer(minimum=1, maximum=MAX_GZIP_LEVEL), "level of recompressed layers; 9 gives the smallest"
+        ),
     ] = DEFAULT_GZIP_LEVEL
     build_tool_identifier: Annotated[
-        str, Setting(_PRINTABLE, "stands in every index and is part of every digest")
+        str, Setting(_PRINTABLE, "is written into every index and is part of every digest")
     ] = DEFAULT_BUILD_TOOL_IDENTIFIER
 
     def conflicts(self) -> Iterable[str]:
@@ -235,16 +248,17 @@ class Tagging(Declared):
         TagPolicy,
         Setting(
             Choice(TagPolicy),
-            "`suffix`: the image's tag with a suffix; `replace`: the image's own tag; `digest-only`: no tag",
+            "the tag of the SOCI-enabled image. `suffix`: the image's tag with a suffix; `replace`: the image's own "
+            "tag; `digest-only`: none",
         ),
     ] = TagPolicy.SUFFIX
-    suffix: Annotated[str, Setting(_TAG_SUFFIX, "of the policy `suffix`")] = "-soci"
+    suffix: Annotated[str, Setting(_TAG_SUFFIX, "the suffix of the policy `suffix`")] = "-soci"
     when_nothing_to_index: Annotated[
         bool,
         Setting(
             Flag(),
-            "with `suffix`: the new tag is set on the image itself if nothing of it is indexed, so that a "
-            "deployment that names it finds it",
+            "with `suffix`: if nothing is indexed, set the new tag on the image itself, so that a deployment that "
+            "names the tag works",
         ),
     ] = True
 
