@@ -80,11 +80,11 @@ def measure(console: Console, rounds: int) -> None:
 
 def _measure(layer: BenchLayer, rounds: int) -> tuple[str, ...]:
     data = layer.path.read_bytes()
-    engine = by_turns(lambda: _index(data), lambda: _inflate(data), rounds=rounds)
+    (engine,) = by_turns(lambda: _index(data), lambda: _inflate(data), rounds=rounds)
     indexed = _index(data)
     ztoc_command = [str(SOCI_INDEX), "ztoc", str(layer.path)]
     unpack_command = ["gzip", "-dc", str(layer.path)]
-    command = by_turns(lambda: run(ztoc_command), lambda: run(unpack_command), rounds=rounds)
+    (command,) = by_turns(lambda: run(ztoc_command), lambda: run(unpack_command), rounds=rounds)
     peak_bytes = _peak_bytes(ztoc_command) - len(indexed.ztoc)
     return (
         layer.name,

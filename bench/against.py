@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 from rich.table import Table
 
 from bench.layers import BenchLayer
-from bench.turns import by_turns, run
+from bench.turns import by_turns, cpu_seconds_of_processes, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,8 +29,16 @@ def compare(layers: Sequence[BenchLayer], revision: str, *, rounds: int) -> Tabl
     Raises:
         SystemExit: the revision is unknown, or the two commands write different zTOCs.
     """
-    table = Table(title=f"soci-index ztoc, this tree against {revision}: below 1.00 this tree is faster")
-    for column in ("layer", "this s", f"{revision} s", "ratio of shortest", "median ratio"):
+    table = Table(title=f"soci-index ztoc, shortest of {rounds} runs: below 1.00 this tree is faster")
+    for column in (
+        "layer",
+        "this s",
+        f"{revision} s",
+        "ratio",
+        "this CPU s",
+        f"{revision} CPU s",
+        "ratio of CPU",
+    ):
         table.add_column(column, justify="left" if column == "layer" else "right")
     with checkout(revision) as other, tempfile.TemporaryDirectory() as folder:
         our_file, their_file = Path(folder, "ours"), Path(folder, "theirs")
@@ -38,9 +47,11 @@ def compare(layers: Sequence[BenchLayer], revision: str, *, rounds: int) -> Tabl
             by_turns(ours, theirs, rounds=1)  # compiles the modules
             if our_file.read_bytes() != their_file.read_bytes():
                 raise SystemExit(f"{layer.name}: the two zTOCs differ")
-            pair = by_turns(ours, theirs, rounds=rounds)
-            times = (f"{min(pair.ours):.2f}", f"{min(pair.floor):.2f}")
-            table.add_row(layer.name, *times, f"{pair.best_ratio:.2f}", f"{pair.ratio:.2f}")
+            pairs = by_turns(
+                ours, theirs, rounds=rounds, clocks=(time.perf_counter, cpu_seconds_of_processes)
+            )
+            cells = [(min(pair.ours), min(pair.floor), pair.best_ratio) for pair in pairs]
+            table.add_row(layer.name, *(f"{number:.2f}" for row in cells for number in row))
     return table
 
 

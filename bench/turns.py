@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -27,21 +28,30 @@ class Pair:
         return min(self.ours) / min(self.floor)
 
 
-def by_turns(ours: Callable[[], object], floor: Callable[[], object], *, rounds: int) -> Pair:
-    """Run both in each round, and every other round in the other order."""
-    ours_seconds: list[float] = []
-    floor_seconds: list[float] = []
+def by_turns(
+    ours: Callable[[], object],
+    floor: Callable[[], object],
+    *,
+    rounds: int,
+    clocks: Sequence[Callable[[], float]] = (time.perf_counter,),
+) -> list[Pair]:
+    """Run both in each round, and every other round in the other order; return a pair for each clock."""
+    ours_seconds: list[list[float]] = []
+    floor_seconds: list[list[float]] = []
     for number in range(rounds):
         turns = [(ours, ours_seconds), (floor, floor_seconds)]
         for function, seconds in turns if number % 2 == 0 else reversed(turns):
-            seconds.append(_seconds(function))
-    return Pair(ours=tuple(ours_seconds), floor=tuple(floor_seconds))
+            started = [clock() for clock in clocks]
+            function()
+            seconds.append([clock() - start for clock, start in zip(clocks, started, strict=True)])
+    by_clock = zip(zip(*ours_seconds, strict=True), zip(*floor_seconds, strict=True), strict=True)
+    return [Pair(ours=ours, floor=floor) for ours, floor in by_clock]
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+def cpu_seconds_of_processes() -> float:
+    """Return the CPU time of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run(command: list[str], *, environment: Mapping[str, str] | None = None) -> None:

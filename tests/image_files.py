@@ -15,8 +15,6 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageManifest
 
-GOLDEN_IMAGES = Path(__file__).parent / "golden" / "images"
-
 
 def describe(data: bytes, media_type: str = media_types.OCI_LAYER, artifact_type: str = "") -> Descriptor:
     return Descriptor(

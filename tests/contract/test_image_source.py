@@ -23,7 +23,8 @@ from soci.oci.reference import parse_reference
 from soci.places.layout.extents import CHUNK_BYTES
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from tests.image_files import GOLDEN_IMAGES, Image, entry_of, layout_files, skopeo, tar_of
+from tests.golden_images import GOLDEN_IMAGES
+from tests.image_files import Image, entry_of, layout_files, skopeo, tar_of
 
 GOLDEN = GOLDEN_IMAGES / "oci-single-arm64"
 BIG_LAYER = tar_of({"big": bytes(range(256)) * 10_000})

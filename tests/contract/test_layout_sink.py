@@ -14,7 +14,8 @@ from soci.oci.reference import parse_reference
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.open import open_sink, open_source
 from soci.places.ports import ArtifactSink, ImageSource
-from tests.image_files import GOLDEN_IMAGES, Image, describe, skopeo, tar_of
+from tests.golden_images import GOLDEN_IMAGES
+from tests.image_files import Image, describe, skopeo, tar_of
 
 SOCI_INDEX = b'{"schemaVersion":2,"config":{}}'
 

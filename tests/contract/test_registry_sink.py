@@ -21,7 +21,8 @@ from soci.places.open import open_sink, open_source, open_store
 from soci.places.registry.blob_upload import parts_of
 from soci.verify import verify_image
 from tests.builders import describe, file, gzip_of, image_of, layout_of, multi_platform, noise, tar_of, text
-from tests.image_files import GOLDEN_IMAGES, skopeo, skopeo_copy
+from tests.golden_images import GOLDEN_IMAGES
+from tests.image_files import skopeo, skopeo_copy
 from tests.recipes import CONVERTED, Watcher, entries_in, run
 from tests.registries import REGISTRIES, open_repository, running_registry
 

@@ -17,7 +17,8 @@ from soci.places.open import open_source
 from soci.places.ports import ImageSource
 from soci.places.registry.blob_reader import StreamSettings
 from tests.builders import noise
-from tests.image_files import GOLDEN_IMAGES, Image, skopeo_copy, write_layout
+from tests.golden_images import GOLDEN_IMAGES
+from tests.image_files import Image, skopeo_copy, write_layout
 from tests.registries import REGISTRIES, open_repository, running_registry
 
 IMAGES = {

@@ -20,7 +20,7 @@ from soci.service.settings.schema import describe
 from tests.docs.manual import DOCS, blocks
 from tests.docs.terminal import terminal
 from tests.infra.stacks import resources, template_of
-from tests.unit.service.told import status_change
+from tests.unit.service.example_outcomes import status_change
 
 PAGE = "operations.md"
 TEXT = (DOCS / PAGE).read_text()

@@ -16,7 +16,7 @@ from local.system.workflows import Execution
 from soci.service.metrics import METRICS, NAMESPACE
 from tests.builders import image_of
 from tests.e2e.service import NO_RATES, Service, an_image, assert_sound, layer, put, settings
-from tests.unit.service.told import assert_as_promised
+from tests.unit.service.example_outcomes import assert_as_promised
 
 UNAVAILABLE = Answer(503, retry_after_seconds=1_000)
 PUBLISHING = request_to("PUT", "/manifests/")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,27 +16,14 @@ from soci.image.documents import Platforms
 from soci.oci.descriptor import Descriptor
 from soci.places.layout.oci_layout import OciLayout
 from tests.builders import BUILD_TOOL
-from tests.image_files import GOLDEN_IMAGES
+from tests.golden_images import CASES, EXPECTED, GOLDEN_IMAGES, Case, case_id
 from tests.recipes import blobs_of, document_in, files_of, run
 
-EXPECTED: dict[str, Any] = json.loads((GOLDEN_IMAGES / "expected.json").read_text())
 WITH_ATTESTATION = "oci-index-with-attestation"
 
-Case = dict[str, Any]
-
-CASES = [(name, case) for name, expected in EXPECTED.items() for case in expected["cases"]]
 REFUSED = [(name, case) for name, case in CASES if "error" in case]
 DIFFERENT = [(name, case) for name, case in CASES if name == WITH_ATTESTATION and case["version"] == "v2"]
 EQUAL = [one for one in CASES if one not in REFUSED and one not in DIFFERENT]
-
-
-def case_id(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    assert isinstance(value, dict)
-    extras = [*value["optimizations"], *(["prefetch"] if value["prefetch"] else [])]
-    words = [value["version"], value["platform"].replace("/", "-"), str(value["min_layer_size"]), *extras]
-    return " ".join(words)
 
 
 def of_cases(cases):

@@ -19,7 +19,7 @@ from local.system.push import Pusher
 from soci.service.settings.configuration import Configuration
 from tests.aws_environment import variables_for
 from tests.builders import MemorySource, file, gzip_of, image_of, noise, tar_of
-from tests.unit.service.told import PUBLISHED, PUSH_ID, SIZES, assert_as_promised, result
+from tests.unit.service.example_outcomes import PUBLISHED, PUSH_ID, SIZES, assert_as_promised, result
 
 HANDLERS = {
     "image_filter": "handler.handler",

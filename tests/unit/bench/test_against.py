@@ -44,10 +44,10 @@ def worktrees(clone) -> list[str]:
 def test_the_commands_of_both_trees_run_and_their_ratio_is_shown(clone, layer):
     table = against.compare([layer], "HEAD", rounds=1)
 
-    console = Console(width=120)
+    console = Console(width=160)
     with console.capture() as printed:
         console.print(table)
-    assert "this tree against HEAD" in printed.get()
+    assert "HEAD CPU s" in printed.get()
     cells = [[str(cell) for cell in column.cells] for column in table.columns]
     assert cells[0] == ["a layer"]
     assert all(float(cell) >= 0 for column in cells[1:] for cell in column)
@@ -71,7 +71,7 @@ def test_an_unknown_revision_is_named(clone, layer):
 def test_both_take_turns_and_neither_is_always_first():
     order: list[str] = []
 
-    pair = by_turns(lambda: order.append("ours"), lambda: order.append("floor"), rounds=3)
+    (pair,) = by_turns(lambda: order.append("ours"), lambda: order.append("floor"), rounds=3)
 
     assert order == ["ours", "floor", "floor", "ours", "ours", "floor"]
     assert (len(pair.ours), len(pair.floor)) == (3, 3)

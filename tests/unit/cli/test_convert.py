@@ -12,8 +12,9 @@ from soci.oci.digest import digest_of
 from soci.places.layout.oci_layout import OciLayout
 from soci.reasons import Reason
 from tests.builders import gzip_of, image_of, layout_of, multi_platform, special, tar_of
-from tests.image_files import GOLDEN_IMAGES, write_docker_archive
+from tests.golden_images import GOLDEN_IMAGES
 from tests.image_files import Image as PlainImage
+from tests.image_files import write_docker_archive
 from tests.recipes import entries_in, files_of
 from tests.unit.cli.samples import LAYER, PLATFORMS, UPPER
 

@@ -177,6 +177,16 @@ def test_a_checksum_is_octal_alone_even_where_numbers_may_be_binary():
         read(header(checksum=b"\x80" + total.to_bytes(7, "big")), END)
 
 
+def test_a_wrong_checksum_is_found_although_it_is_right_modulo_65521():
+    """Adler-32, by which most headers are checked, counts modulo this prime."""
+    fields = {"name": b"\xff" * 100, "link_name": b"\xff" * 100, "prefix": b"\xff" * 155}
+    right = int(header(**fields)[148:154], 8)
+
+    assert read_one(header(**fields)).name.endswith(b"\xff" * 100)
+    with pytest.raises(TarError, match=f"checksum is {right - 65_521}, want {right}|checksum is {right}"):
+        read_one(header(**fields, checksum=b"%06o\0 " % (right - 65_521)))
+
+
 @pytest.mark.parametrize("form", [b"%06o\0 ", b"%07o\0", b"%8o", b"  %o"])
 def test_a_checksum_may_be_padded_any_way(form):
     total = int(header()[148:154], 8)

@@ -9,7 +9,7 @@ from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import digest_of
 from soci.oci.manifest import MANIFEST_LIMIT_BYTES, ImageIndex, ImageManifest, sniff_media_type
-from tests.image_files import GOLDEN_IMAGES
+from tests.golden_images import GOLDEN_IMAGES
 
 ENTRY = {"mediaType": "m", "digest": str(digest_of(b"")), "size": 0}
 MANIFEST = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": ENTRY, "layers": [ENTRY]}

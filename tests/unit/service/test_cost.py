@@ -8,7 +8,7 @@ from soci.errors import InvalidDocument
 from soci.oci.fields import Fields
 from soci.service.cost import FunctionSizes, estimate_usd
 from soci.service.messages import Work
-from tests.unit.service.told import SIZES
+from tests.unit.service.example_outcomes import SIZES
 
 
 def test_a_skipped_image_costs_two_short_calls_three_states_and_an_event():

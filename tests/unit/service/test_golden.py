@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,9 @@ from soci.places.layout.oci_layout import OciLayout
 from soci.service.outcomes import Outcome
 from soci.settings import ZstdLayers
 from tests.builders import BUILD_TOOL
-from tests.image_files import GOLDEN_IMAGES
+from tests.golden_images import CASES, GOLDEN_IMAGES, case_id
 from tests.recipes import blobs_of, run
 from tests.service_steps import Layouts, configured, run_service
-
-EXPECTED: dict[str, Any] = json.loads((GOLDEN_IMAGES / "expected.json").read_text())
-CASES = [(name, case) for name, expected in EXPECTED.items() for case in expected["cases"]]
-
-
-def case_id(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    assert isinstance(value, dict)
-    extras = [*value["optimizations"], *(["prefetch"] if value["prefetch"] else [])]
-    words = [value["version"], value["platform"].replace("/", "-"), str(value["min_layer_size"]), *extras]
-    return " ".join(words)
 
 
 @pytest.fixture

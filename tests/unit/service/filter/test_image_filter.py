@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 from types import ModuleType
 from typing import Any
@@ -12,9 +10,9 @@ import pytest
 
 from local.registry import Answer, EcrLogin, Harm, Registry
 from soci.errors import InvalidRequest, RegistryError, RegistryUnavailable
-from tests.architecture.source import ROOT
 from tests.aws_environment import as_aws
 from tests.builders import file, gzip_of, image_of, tar_of, text
+from tests.handlers import capture_log, load_handler
 from tests.unit.service.places import SMALL, InMemory, event
 
 IMAGE = image_of(gzip_of(tar_of(file("app", text(50_000)))))
@@ -47,21 +45,13 @@ def registry(monkeypatch):
 @pytest.fixture
 def function(registry: Registry) -> ModuleType:  # noqa: ARG001 - it finds the registry by the environment
     """A module of its own for each test, as each process of Lambda has."""
-    spec = importlib.util.spec_from_file_location("handler", ROOT / "lambdas/image_filter/handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_handler("image_filter")
 
 
 @pytest.fixture
 def log(function):
     """The lines that the function writes, parsed."""
-    written = io.StringIO()
-    for one in function.logger.handlers:
-        one.setStream(written)
-    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    return capture_log(function)
 
 
 def push_event() -> dict[str, Any]:

@@ -17,8 +17,7 @@ from soci.service.messages import ImageRequest, PublishedImage
 from soci.service.outcome.event_bus import SOURCE, EventBus, detail_type, event_detail
 from soci.service.outcome.record import parse_record
 from soci.service.outcomes import ImageReason, Outcome
-from tests.unit.service.places import event
-from tests.unit.service.told import (
+from tests.unit.service.example_outcomes import (
     BY_HAND,
     CAUGHT,
     DOCS,
@@ -31,6 +30,7 @@ from tests.unit.service.told import (
     result,
     status_change,
 )
+from tests.unit.service.places import event
 
 TAGGED = replace(
     PUBLISHED,

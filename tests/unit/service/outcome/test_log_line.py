@@ -12,8 +12,16 @@ from soci.service.metrics import METRICS, NAMESPACE, Dimension, embedded
 from soci.service.outcome.log_line import OTHER, known_reasons, outcome_line
 from soci.service.outcome.record import parse_record
 from soci.service.outcomes import ImageReason
+from tests.unit.service.example_outcomes import (
+    BY_HAND,
+    CAUGHT,
+    PUBLISHED,
+    SIZES,
+    SKIPPED,
+    result,
+    status_change,
+)
 from tests.unit.service.places import event
-from tests.unit.service.told import BY_HAND, CAUGHT, PUBLISHED, SIZES, SKIPPED, result, status_change
 
 
 def line(told):

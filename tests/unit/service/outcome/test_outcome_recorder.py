@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 from types import ModuleType, SimpleNamespace
 
@@ -13,8 +11,8 @@ from botocore.stub import ANY, Stubber
 
 from soci.errors import EventBusUnavailable, InvalidDocument
 from soci.service.outcome.event_bus import EventBus
-from tests.architecture.source import ROOT
-from tests.unit.service.told import BY_HAND, CAUGHT, PUBLISHED, PUSH_ID, result, status_change
+from tests.handlers import capture_log, load_handler
+from tests.unit.service.example_outcomes import BY_HAND, CAUGHT, PUBLISHED, PUSH_ID, result, status_change
 
 CONTEXT = SimpleNamespace(
     function_name="recorder", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="1"
@@ -35,21 +33,14 @@ def function(monkeypatch, bus: Stubber) -> ModuleType:
     sizes = dict.fromkeys(("image_filter", "index_layer", "publish_index", "outcome_recorder"), 512)
     monkeypatch.setenv("SOCI_FUNCTION_SIZES", json.dumps({"architecture": "arm64", **sizes}))
     monkeypatch.setenv("SOCI_STACK", "soci-prod")
-    spec = importlib.util.spec_from_file_location("recorder", ROOT / "lambdas/outcome_recorder/handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_handler("outcome_recorder")
     monkeypatch.setattr(module, "bus", EventBus(lambda: bus.client))
     return module
 
 
 @pytest.fixture
 def log(function):
-    written = io.StringIO()
-    for one in function.logger.handlers:
-        one.setStream(written)
-    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    return capture_log(function)
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from soci.service.messages import Origin
 from soci.service.outcome.log_line import known_reasons
 from soci.service.outcome.record import CAUSE_CHARACTERS, RecordedIndex, parse_record
 from soci.service.outcomes import Outcome
-from tests.unit.service.places import event
-from tests.unit.service.told import (
+from tests.unit.service.example_outcomes import (
     BY_HAND,
     CAUGHT,
     EXECUTION,
-    EXECUTION_TOLD,
+    EXECUTION_FACTS,
     PUBLISHED,
     PUSH_ID,
     REQUEST,
@@ -23,6 +22,7 @@ from tests.unit.service.told import (
     result,
     status_change,
 )
+from tests.unit.service.places import event
 
 
 def test_what_was_published_is_recorded_with_all_that_can_be_deployed():
@@ -157,9 +157,9 @@ def test_a_time_of_push_that_is_none_is_not_counted_from():
     [
         ([], "outcome: expected object"),
         ({}, "outcome: execution: expected object"),
-        ({"execution": EXECUTION_TOLD | {"ended_at": "soon"}}, "execution.ended_at: expected a time"),
-        ({"execution": EXECUTION_TOLD}, "result: expected object"),
-        ({"execution": EXECUTION_TOLD, "result": {"outcome": "lost"}}, "result.outcome: expected one of"),
+        ({"execution": EXECUTION_FACTS | {"ended_at": "soon"}}, "execution.ended_at: expected a time"),
+        ({"execution": EXECUTION_FACTS}, "result: expected object"),
+        ({"execution": EXECUTION_FACTS, "result": {"outcome": "lost"}}, "result.outcome: expected one of"),
         ({"detail-type": "ECR Image Action"}, "detail-type: expected 'Step Functions"),
         (status_change(BY_HAND, status="RUNNING"), "detail.status: expected one of FAILED"),
         (status_change(BY_HAND, stopDate=None), "detail.stopDate: expected integer"),

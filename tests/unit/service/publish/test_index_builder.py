@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
 import logging
 from collections.abc import Iterator
@@ -21,9 +19,9 @@ from soci.places.ports import ImageOpener
 from soci.places.registry.connect import connect
 from soci.service.messages import ImageRequest
 from soci.verify import verify_image
-from tests.architecture.source import ROOT
 from tests.aws_environment import as_aws
 from tests.builders import Image, MemorySource, file, gzip_of, image_of, tar_of, text
+from tests.handlers import capture_log, load_handler
 from tests.service_steps import configured, plan_image, through_json
 
 BASE = gzip_of(tar_of(file("base", text(300_000, "base"))))
@@ -62,22 +60,13 @@ def our_logger() -> Iterator[None]:
 @pytest.fixture
 def handler(registry: Registry, our_logger: None) -> ModuleType:  # noqa: ARG001 - found by the environment
     """A module of its own for each test, as each process of Lambda has."""
-    spec = importlib.util.spec_from_file_location("handler", ROOT / "lambdas/index_builder/handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_handler("index_builder")
 
 
 @pytest.fixture
 def log(handler):
     """The lines that the handlers write, parsed."""
-    written = io.StringIO()
-    handlers = handler.logger.handlers
-    for one in handlers:
-        one.setStream(written)
-    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    return capture_log(handler)
 
 
 def push(registry: Registry, image: Image) -> ImageOpener:

@@ -66,7 +66,7 @@ from tests.builders import (
     text,
 )
 from tests.fake_time import FakeTime
-from tests.image_files import GOLDEN_IMAGES
+from tests.golden_images import GOLDEN_IMAGES
 from tests.recipes import run
 from tests.service_steps import Layouts, configured, index_all, plan_image, run_service
 

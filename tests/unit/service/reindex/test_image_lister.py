@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import logging
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +15,8 @@ from local.registry.store import digest_of
 from soci.errors import InvalidRequest
 from soci.service.settings.configuration import Configuration
 from tests.aws_environment import as_aws
+from tests.handlers import load_handler
 
-HANDLER = Path(__file__).parents[4] / "lambdas/image_lister/handler.py"
 CONTEXT = SimpleNamespace(
     function_name="ImageLister",
     memory_limit_in_mb=512,
@@ -39,11 +37,7 @@ def handler(registry, monkeypatch):
     monkeypatch.setenv("SOCI_REGISTRY", registry.host)
     monkeypatch.setenv("SOCI_SETTINGS", json.dumps(Configuration().to_document()))
     monkeypatch.setenv("SOCI_STACK", "soci-index-builder")
-    spec = importlib.util.spec_from_file_location("image_lister_handler", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_handler("image_lister")
     return lambda state: json.loads(json.dumps(module.handler(state, CONTEXT)))
 
 

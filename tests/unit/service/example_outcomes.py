@@ -1,4 +1,4 @@
-"""What the recorder is told, as workflows and Step Functions tell it, and the schema of what it tells."""
+"""Input of the recorder, as state machines and Step Functions send it, and the schema of its events."""
 
 from __future__ import annotations
 
@@ -69,23 +69,23 @@ SKIPPED = Decision(
     reason=ImageReason.IMAGE_TOO_SMALL,
     detail="9 bytes, the minimum is 10",
 )
-EXECUTION_TOLD = {"id": EXECUTION, "started_at": STARTED, "ended_at": ENDED}
+EXECUTION_FACTS = {"id": EXECUTION, "started_at": STARTED, "ended_at": ENDED}
 BY_HAND = {"repository": "team/app", "tag": "1.4", "force": True}
 CAUSE = json.dumps({"errorType": "GzipError", "errorMessage": "layer sha256:7f: truncated", "stackTrace": []})
 CAUGHT = {
     "request": BY_HAND,
     "error": {"Error": "GzipError", "Cause": CAUSE},
-    "execution": EXECUTION_TOLD,
+    "execution": EXECUTION_FACTS,
 }
 
 
 def result(answer: Published | Decision) -> dict[str, Any]:
-    """What the last state of the chain tells."""
-    return {"result": answer.to_document(), "execution": EXECUTION_TOLD}
+    """Return the input that the last state of the chain gives the recorder."""
+    return {"result": answer.to_document(), "execution": EXECUTION_FACTS}
 
 
 def status_change(started_with: object, **changes: Any) -> dict[str, Any]:
-    """The event of Step Functions about an execution that failed; times are milliseconds there."""
+    """Return the event that Step Functions sends about a failed execution; its times are in milliseconds."""
     detail = {
         "executionArn": EXECUTION,
         "stateMachineArn": "arn:aws:states:eu-central-1:123456789012:stateMachine:IndexImage",
@@ -114,7 +114,7 @@ def status_change(started_with: object, **changes: Any) -> dict[str, Any]:
 
 
 def assert_as_promised(entry: dict[str, Any]) -> None:
-    """Hold an entry of PutEvents, as EventBridge delivers it, against the schema in the manual."""
+    """Check an entry of PutEvents, in the form in which EventBridge delivers it, against the documented schema."""
     event = {
         "source": entry["Source"],
         "detail-type": entry["DetailType"],
