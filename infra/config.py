@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Annotated, TypeVar
 
 from soci.errors import InvalidOption
+from soci.oci.json_value import JsonValue
 from soci.service.settings.configuration import Configuration
 from soci.service.settings.schema import Choice, Declared, Flag, Integer, ListOf, Nullable, Setting, Text
 
@@ -70,11 +71,11 @@ class OneOf:
         """See `soci.service.settings.schema.Kind`."""
         return f"one of {', '.join(map(str, self.numbers))}"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `soci.service.settings.schema.Kind`."""
-        if isinstance(value, bool) or value not in self.numbers:
-            problems.append(f"{path}: got {value!r}, want {self.accepted}")
-        return value
+        if isinstance(at.value, bool) or at.value not in self.numbers:
+            at.refuse(self.accepted)
+        return at.value
 
 
 Memory = Annotated[

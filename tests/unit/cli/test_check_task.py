@@ -241,9 +241,9 @@ def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone
             [
                 "containerDefinitions[0].image: got nothing, want text",
                 "containerDefinitions[1]: got 5, want an object",
-                "runtimePlatform.cpuArchitecture: got 'MIPS', want one of X86_64, ARM64",
+                "runtimePlatform.cpuArchitecture: got MIPS, want one of X86_64, ARM64",
                 "runtimePlatform.operatingSystemFamily: got 1, want a name",
-                "requiresCompatibilities: got 'FARGATE', want a list of names",
+                "requiresCompatibilities: got FARGATE, want a list of names",
             ],
         ),
         ({"runtimePlatform": 3, "containerDefinitions": [{}]}, ["runtimePlatform: got 3, want an object"]),

@@ -43,6 +43,8 @@ def test_settings_are_read_without_the_engine():
     ours = [module for module in loaded if module.startswith("soci.")]
     assert ours == [
         "soci.errors",
+        "soci.oci",
+        "soci.oci.json_value",
         "soci.service",
         "soci.service.settings",
         "soci.service.settings.configuration",

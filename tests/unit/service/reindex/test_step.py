@@ -298,7 +298,7 @@ def test_a_step_that_is_taken_twice_gives_the_same():
 @pytest.mark.parametrize(
     ("request_", "problem"),
     [
-        (None, "request: got None, want an object"),
+        (None, "request: got nothing, want an object"),
         ([], "request: got [], want an object"),
         ({}, "request.repositories: 0 items, want at least 1"),
         ({"repositories": "app"}, "request.repositories: got app, want a list"),

@@ -82,7 +82,7 @@ def test_a_section_comes_out_of_its_own_document_again():
     [
         ([], "settings: got [], want an object"),
         ({"door": 1}, "door: no such setting, there are colours, is_open, box"),
-        ({"box": None}, "box: got None, want an object"),
+        ({"box": None}, "box: got nothing, want an object"),
         ({"box": {"depth": 1}}, "box.depth: no such setting, there are width, height, labels"),
         ({"box": {"width": "2"}}, "box.width: got '2', want a whole number, 1 to 9"),
         ({"is_open": "true"}, "is_open: got 'true', want true or false"),

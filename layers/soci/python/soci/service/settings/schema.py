@@ -21,11 +21,8 @@ from enum import StrEnum
 from typing import Any, Protocol, Self, get_type_hints
 
 from soci.errors import InvalidOption
+from soci.oci.json_value import JsonValue, join_path, shown
 from soci.settings import is_printable
-
-_SHOWN_CHARACTERS = 60
-_WORD = re.compile(r"(?!(true|false|null|nothing)$)[A-Za-z_][\w.-]*")
-"""A text that nobody takes for a value of another kind."""
 
 
 class Kind(Protocol):
@@ -35,8 +32,8 @@ class Kind(Protocol):
     def accepted(self) -> str:
         """Say in a few words which values are taken."""
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
-        """Return the value of a JSON value; what is wrong with it is added to the problems."""
+    def read(self, at: JsonValue) -> object:
+        """Return the value of a setting; what is wrong with it is added to the problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Declared:
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
             if not isinstance(value, Declared):  # a section was checked when it was made
-                kind.read(_as_json(value), name, problems)
+                kind.read(JsonValue(_as_json(value), name, problems))
         problems += [] if problems else self.conflicts()
         if problems:
             raise InvalidOption("; ".join(problems))
@@ -96,7 +93,8 @@ class Declared:
             InvalidOption: naming every field that is unknown, of the wrong type or out of range.
         """
         problems: list[str] = []
-        made = Section(cls).read(document, path, problems)
+        is_object = isinstance(document, Mapping)
+        made = Section(cls).read(JsonValue(document, path if is_object else path or "settings", problems))
         if problems or not isinstance(made, cls):
             raise InvalidOption("; ".join(problems))
         return made
@@ -110,7 +108,7 @@ def describe(of: type[Declared], path: str = "") -> Iterator[Row]:
     """Yield a row for every setting of a section and the sections in it; `path` is put before the names."""
     defaults = of()
     for name, declared in _declared(of).items():
-        full_name = _join(path, name)
+        full_name = join_path(path, name)
         if isinstance(declared, Setting):
             yield Row(
                 name=full_name,
@@ -139,29 +137,24 @@ class Section:
     of: type[Declared]
     accepted = "object"
 
-    def read(self, value: object, path: str, problems: list[str]) -> Declared | None:
+    def read(self, at: JsonValue) -> Declared | None:
         """See `Kind`."""
-        if not isinstance(value, Mapping):
-            problems.append(f"{path or 'settings'}: {_got(value)}, want an object")
+        if not at.is_object() or not isinstance(at.value, Mapping):
             return None
         kinds = _kinds(self.of)
-        known = len(problems)
-        problems += [
-            f"{_join(path, _shown(name))}: no such setting, there are {', '.join(kinds)}"
-            for name in value
-            if name not in kinds
-        ]
+        known = len(at.problems)
+        for name in at.value:
+            if name not in kinds:
+                at.member(shown(name)).report(f"no such setting, there are {', '.join(kinds)}")
         values: dict[str, Any] = {
-            name: kind.read(value[name], _join(path, name), problems)
-            for name, kind in kinds.items()
-            if name in value
+            name: kind.read(at.member(name)) for name, kind in kinds.items() if name in at.value
         }
-        if len(problems) > known:
+        if len(at.problems) > known:
             return None
         try:
             return self.of(**values)
         except InvalidOption as error:
-            problems.append(_join(path, str(error)))
+            at.problems.append(join_path(at.path, str(error)))
             return None
 
 
@@ -177,11 +170,11 @@ class Integer:
         """See `Kind`."""
         return f"{self.minimum} or more" if self.maximum is None else f"{self.minimum} to {self.maximum}"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        if not isinstance(value, int) or isinstance(value, bool) or not self._holds(value):
-            problems.append(f"{path}: {_got(value)}, want a whole number, {self.accepted}")
-        return value
+        if not isinstance(at.value, int) or isinstance(at.value, bool) or not self._holds(at.value):
+            at.refuse(f"a whole number, {self.accepted}")
+        return at.value
 
     def _holds(self, value: int) -> bool:
         return self.minimum <= value and (self.maximum is None or value <= self.maximum)
@@ -194,11 +187,11 @@ class Text:
     pattern: str
     accepted: str
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
-            problems.append(f"{path}: {_got(value)}, want {self.accepted}")
-        return value
+        if not isinstance(at.value, str) or not re.fullmatch(self.pattern, at.value):
+            at.refuse(self.accepted)
+        return at.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,11 +201,15 @@ class PrintableText:
     maximum_characters: int
     accepted = "printable text"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        if not isinstance(value, str) or not is_printable(value) or len(value) > self.maximum_characters:
-            problems.append(f"{path}: {_got(value)}, want {self.accepted}")
-        return value
+        if (
+            not isinstance(at.value, str)
+            or not is_printable(at.value)
+            or len(at.value) > self.maximum_characters
+        ):
+            at.refuse(self.accepted)
+        return at.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +223,13 @@ class Choice:
         """See `Kind`."""
         return ", ".join(f'`"{choice}"`' for choice in self.of)
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
         choices = {str(choice): choice for choice in self.of}
-        if not isinstance(value, str) or value not in choices:
-            problems.append(f"{path}: {_got(value)}, want one of {', '.join(choices)}")
-            return value
-        return choices[value]
+        if not isinstance(at.value, str) or at.value not in choices:
+            at.refuse(f"one of {', '.join(choices)}")
+            return at.value
+        return choices[at.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +238,11 @@ class Flag:
 
     accepted = "`true`, `false`"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        if not isinstance(value, bool):
-            problems.append(f"{path}: {_got(value)}, want true or false")
-        return value
+        if not isinstance(at.value, bool):
+            at.refuse("true or false")
+        return at.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,19 +257,18 @@ class ListOf:
         """See `Kind`."""
         return f"list of {self.item.accepted}"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        if not isinstance(value, list | tuple):
-            problems.append(f"{path}: {_got(value)}, want a list")
+        if not isinstance(at.value, list | tuple):
+            at.refuse("a list")
             return ()
-        if len(value) < self.minimum_items:
-            problems.append(f"{path}: {len(value)} items, want at least {self.minimum_items}")
-        problems += [
-            f"{path}[{number}]: {_shown(item)} is listed twice"
-            for number, item in enumerate(value)
-            if item in value[:number]
-        ]
-        return tuple(self.item.read(item, f"{path}[{number}]", problems) for number, item in enumerate(value))
+        items = at.items()
+        if len(items) < self.minimum_items:
+            at.report(f"{len(items)} items, want at least {self.minimum_items}")
+        for number, item in enumerate(items):
+            if item.value in at.value[:number]:
+                item.report(f"{shown(item.value)} is listed twice")
+        return tuple(self.item.read(item) for item in items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +282,9 @@ class Nullable:
         """See `Kind`."""
         return f"`null`, {self.of.accepted}"
 
-    def read(self, value: object, path: str, problems: list[str]) -> object:
+    def read(self, at: JsonValue) -> object:
         """See `Kind`."""
-        return None if value is None else self.of.read(value, path, problems)
+        return None if at.value is None else self.of.read(at)
 
 
 def _declared(of: type[Declared]) -> Mapping[str, Setting | Section]:
@@ -317,16 +313,3 @@ def _as_json(value: object) -> object:
             return str(value)
         case _:
             return value
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _got(value: object) -> str:
-    return f"got {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) and _WORD.fullmatch(value) else repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

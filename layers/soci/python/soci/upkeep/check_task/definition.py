@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from soci.errors import InvalidRequest
+from soci.oci.json_value import JsonValue
 from soci.oci.platform import Platform
 
 _ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
-_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,59 +51,55 @@ def parse_task_definition(document: object) -> TaskDefinition:
     problems: list[str] = []
     if isinstance(document, Mapping) and isinstance(inner := document.get("taskDefinition"), Mapping):
         document = inner
-    if not isinstance(document, Mapping):
-        raise InvalidRequest(f"task definition: got {_shown(document)}, want an object")
-    runtime = document.get("runtimePlatform") or {}
-    if not isinstance(runtime, Mapping):
-        problems.append(f"runtimePlatform: got {_shown(runtime)}, want an object")
-        runtime = {}
-    launch_types = document.get("requiresCompatibilities") or ()
-    if not isinstance(launch_types, list | tuple) or not all(isinstance(one, str) for one in launch_types):
-        problems.append(f"requiresCompatibilities: got {_shown(launch_types)}, want a list of names")
-        launch_types = ()
+    task = JsonValue(document, "", problems)
+    if not task.is_object():
+        raise InvalidRequest(f"task definition: {problems[0]}")
     definition = TaskDefinition(
-        family=str(document.get("family") or ""),
-        platform=_parse_platform(runtime, problems),
-        launch_types=tuple(launch_types),
-        containers=_parse_containers(document.get("containerDefinitions"), problems),
+        family=str(task.member("family").value or ""),
+        platform=_parse_platform(task.member("runtimePlatform")),
+        launch_types=_parse_launch_types(task.member("requiresCompatibilities")),
+        containers=_parse_containers(task.member("containerDefinitions")),
     )
     if problems:
         raise InvalidRequest(f"task definition: {'; '.join(problems)}")
     return definition
 
 
-def _parse_platform(runtime: Mapping[str, object], problems: list[str]) -> Platform:
-    family = runtime.get("operatingSystemFamily") or "LINUX"
-    architecture = runtime.get("cpuArchitecture") or "X86_64"
-    if not isinstance(family, str):
-        problems.append(f"runtimePlatform.operatingSystemFamily: got {_shown(family)}, want a name")
-        family = "LINUX"
-    if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
-        wanted = ", ".join(_ARCHITECTURES)
-        problems.append(f"runtimePlatform.cpuArchitecture: got {_shown(architecture)}, want one of {wanted}")
+def _parse_platform(runtime: JsonValue) -> Platform:
+    if runtime.value:
+        runtime.is_object()
+    family = runtime.member("operatingSystemFamily").text("a name") or "LINUX"
+    name = runtime.member("cpuArchitecture")
+    wanted = f"one of {', '.join(_ARCHITECTURES)}"
+    architecture = name.text(wanted) or "X86_64"
+    if architecture not in _ARCHITECTURES:
+        name.refuse(wanted)
         architecture = "X86_64"
     system = "windows" if family.startswith("WINDOWS") else "linux"
     return Platform(os=system, architecture=_ARCHITECTURES[architecture])
 
 
-def _parse_containers(listed: object, problems: list[str]) -> tuple[ContainerDefinition, ...]:
-    if not isinstance(listed, list) or not listed:
-        problems.append(
-            f"containerDefinitions: got {_shown(listed)}, want a list with at least one container"
-        )
-        return ()
-    containers = []
-    for number, one in enumerate(listed):
-        path = f"containerDefinitions[{number}]"
-        if not isinstance(one, Mapping):
-            problems.append(f"{path}: got {_shown(one)}, want an object")
-            continue
-        texts = {key: one.get(key) for key in ("name", "image")}
-        wrong = [key for key, text in texts.items() if not isinstance(text, str) or not text]
-        problems += [f"{path}.{key}: got {_shown(texts[key])}, want text" for key in wrong]
-        containers.append(ContainerDefinition(name=str(texts["name"]), image=str(texts["image"])))
-    return tuple(containers)
+def _parse_launch_types(listed: JsonValue) -> tuple[str, ...]:
+    names = tuple(one.value for one in listed.items() if isinstance(one.value, str))
+    is_valid = isinstance(listed.value, list) and len(names) == len(listed.value)
+    if listed.value and not is_valid:
+        listed.refuse("a list of names")
+    return names
 
 
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:_SHOWN_CHARACTERS]
+def _parse_containers(listed: JsonValue) -> tuple[ContainerDefinition, ...]:
+    if not listed.items():
+        listed.refuse("a list with at least one container")
+    return tuple(
+        ContainerDefinition(name=_parse_text(one.member("name")), image=_parse_text(one.member("image")))
+        for one in listed.items()
+        if one.is_object()
+    )
+
+
+def _parse_text(value: JsonValue) -> str:
+    """Parse a text, which is required."""
+    text = value.text("text")
+    if value.value in (None, ""):
+        value.refuse("text")
+    return text
