@@ -1,1 +1,1 @@
-"""The whole system on one machine: a registry, a sample image and the demonstration. Nothing is deployed."""
+"""The whole system on one machine: a registry, AWS services, a sample image and the demonstration."""

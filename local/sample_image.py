@@ -1,7 +1,7 @@
 """A sample image of real files of this machine, written as an OCI layout.
 
-Four layers, as an application's image has them: system libraries, a language runtime, installed packages, and a small
-one with the application. Files are taken in a fixed order up to a limit, so that the demonstration stays short.
+It has four layers like an application's image: system libraries, a language runtime, installed packages, and a small
+one with the application. A size limit per layer keeps the demonstration short.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from soci.oci.manifest import ImageManifest
 from soci.places.layout.oci_layout import OciLayout
 
 LAYER_LIMIT_BYTES = 112 << 20
-"""Of file content per layer: some seconds to compress, and well over the minimum layer size afterwards."""
+"""The file content of a layer. It compresses in seconds and is well over the minimum layer size."""
 
 FILE_LIMIT_BYTES = 24 << 20
-"""Larger files are passed over, so that a layer holds more than a handful."""
+"""Larger files are left out, so that a layer holds many files."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What goes into a layer: files below some directories, and where they lie in the image."""
+    """The content of a layer: files below some directories, and their place in the image."""
 
     name: str
     roots: tuple[Path, ...]
@@ -98,7 +98,7 @@ def write_sample_image(
 def _write_layer(
     layout: OciLayout, directory: Path, files: Iterable[tuple[str, Path]]
 ) -> tuple[Descriptor, Digest]:
-    """Write one layer's tar through gzip into a file, then hand that to the layout under its digest."""
+    """Write one layer to a temporary file, then push it to the layout under its digest."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     path = directory.with_name(f"{directory.name}-layer.partial")
     with path.open("wb") as file:
@@ -119,7 +119,7 @@ def _write_layer(
 
 
 class _GzipWriter:
-    """What tarfile writes to: hashes the tar (the layer's diff ID), compresses it, hashes that (its digest)."""
+    """A file for tarfile: it hashes the tar (the diff ID), compresses it, and hashes the result (the digest)."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.tar_hash = hashlib.sha256()
@@ -141,7 +141,7 @@ class _GzipWriter:
 
 
 def _files(content: Content, limit_bytes: int) -> Iterator[tuple[str, Path]]:
-    """Yield name in the image and path of each file, sorted, up to the layer's limit."""
+    """Yield the name in the image and the path of each file, sorted, up to the size limit."""
     total_bytes = 0
     for root in content.roots:
         for path in _sorted_files(root):
@@ -165,9 +165,9 @@ def _sorted_files(directory: Path) -> Iterator[Path]:
 
 
 def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
-    """Add a file as image builders do: whole seconds, root as owner."""
+    """Add a file as image builders do: times in whole seconds, owned by root."""
     info = tar.gettarinfo(path, arcname=name)
-    info.type = tarfile.REGTYPE  # the same file under two names would become a hard link
+    info.type = tarfile.REGTYPE  # a file with two names would become a hard link
     info.linkname = ""
     info.size = path.stat().st_size
     info.mtime = int(info.mtime)

@@ -1,1 +1,1 @@
-"""`make demo`: the service at work on this machine, and the same image indexed on disk by the command line."""
+"""`make demo`: index an image on disk with the command line, and with the service on this machine."""

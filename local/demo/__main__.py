@@ -1,4 +1,4 @@
-"""`make demo`: an image is indexed on disk, then pushed, and the service does the same by itself."""
+"""`make demo`: index an image on disk, then push it, and the service indexes it by itself."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from local.system.system import LocalSystem
 
 LAYER_LIMIT_BYTES = 64 << 20
 WANTED_FILE = "json/decoder.py"
-"""A small file in the midst of a large layer: the standard library has it everywhere."""
+"""A small file in a large layer. Every standard library has it."""
 
 SMALL_LAYER_LIMIT_BYTES = 256 << 10
 INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C ended."""
+"""The exit status after Ctrl-C."""
 
 
 def main() -> None:
-    """Run the demonstration; exit status 0 if everything came out as told."""
+    """Run the demonstration. Exit status 0 if every check passes."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(highlight=False)
     begun = time.perf_counter()
@@ -44,9 +44,7 @@ def main() -> None:
         finally:
             starting.cancel()
             _close(starting)
-    console.print(
-        f"[green]✓[/] all of it in {time.perf_counter() - begun:.0f} s, and nothing left this machine"
-    )
+    console.print(f"[green]✓[/] done in {time.perf_counter() - begun:.0f} s; nothing left this machine")
 
 
 def run(
@@ -58,7 +56,7 @@ def run(
     layer_limit_bytes: int = LAYER_LIMIT_BYTES,
     convert_flags: Sequence[str] = (),
 ) -> None:
-    """Tell both halves of the story, the image on disk in a directory of its own. Raises DemoFailed."""
+    """Run both parts of the demonstration, with the image on disk in `directory`. Raises DemoFailed."""
     console.print(
         Panel.fit("[bold]SOCI index builder[/]: an image in, an index out, a file through the index")
     )

@@ -1,6 +1,6 @@
-"""An image on disk: made of this machine's files, indexed by the command line, layer by layer.
+"""Index an image on disk, made of this machine's files, with the command line.
 
-Every step is the command a user would type; the layout stays to play with.
+Every step is a command that a user could type. The layout stays on disk for experiments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def demonstrate(
     layer_limit_bytes: int = LAYER_LIMIT_BYTES,
     convert_flags: Sequence[str] = (),
 ) -> str:
-    """Make the image in a directory of its own and convert it; returns the digest of the image index."""
+    """Write the image to a directory and convert it. Returns the digest of the image index."""
     image = f"oci:{directory}/image:latest"
     shutil.rmtree(directory, ignore_errors=True)
     console.print(
@@ -36,13 +36,11 @@ def demonstrate(
         soft_wrap=True,
     )
     started = time.perf_counter()
-    with console.status("   it is being written"):
+    with console.status("   writing the image"):
         root = write_sample_image(directory / "image", "latest", layer_limit_bytes=layer_limit_bytes)
     console.print(f"   {root.digest} in {time.perf_counter() - started:.1f} s\n", soft_wrap=True)
 
-    console.print(
-        "[bold]2[/]  The command line indexes it on disk: one pass over each layer, no temporary file"
-    )
+    console.print("[bold]2[/]  The command line indexes it on disk: one pass per layer, no temporary files")
     _run(console, "convert", image, *convert_flags)
     source = OciLayout(directory / "image", tag="latest-soci")
     return str(source.fetch_root().digest)

@@ -1,4 +1,4 @@
-"""The service at work: a push, its event, the states of the workflow, the index; then the same image again."""
+"""The service at work: a push, its event, the workflow and the index; then the same image again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from local.demo.view import Told, images_table, timeline, watch
+from local.demo.view import Started, images_table, timeline, watch
 from local.registry import Behaviour
 from local.system.record import Status
 from local.system.system import INDEX_IMAGE, LocalSystem
@@ -30,87 +30,89 @@ SOCI_INDEX = Path(sys.executable).with_name("soci-index")
 REPOSITORY, SMALL_REPOSITORY = "shop/app", "shop/tools"
 TAG = "1.0"
 SETTINGS: Mapping[str, Any] = {"rules": {"min_image_size_bytes": 10_000_000}}
-"""The sample is smaller than images that are worth an index; all else is as it is deployed."""
+"""A lower minimum size for the small sample; the rest as deployed."""
 
 SHOWN_LINES = 3
 _MB = 1_000_000
 
 
 class DemoFailed(Exception):
-    """Something did not come out as it should; the message says what."""
+    """A check of the demonstration failed; the message says which."""
 
 
 def start_system(settings: Mapping[str, Any] = SETTINGS) -> LocalSystem:
-    """Deploy the stack beside a registry that behaves as ECR does."""
-    with contextlib.redirect_stderr(io.StringIO()):  # packaging says how large everything is
+    """Deploy the stack with a registry that behaves like ECR."""
+    with contextlib.redirect_stderr(io.StringIO()):  # packaging prints sizes
         return LocalSystem(settings=settings, behaviour=Behaviour(), time_scale=0.1)
 
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """The steps, each of which tells what it does and checks what came of it."""
+    """The steps of the demonstration. Each shows what it does and checks the result."""
 
     console: Console
     system: LocalSystem
     wanted_file: str
-    told: list[Told] = field(default_factory=list)
+    started: list[Started] = field(default_factory=list)
 
     def tell_stack(self, seconds: float) -> None:
-        """Say what is deployed."""
+        """Show what is deployed."""
         template = self.system.deployed.template
         names = ", ".join(one.logical_id for one in self.system.deployed.functions)
         self._print(f"   functions   {names}")
         self._print(f"   workflows   {', '.join(template.definitions())}")
-        self._print(f"   rules       {len(template.rules())}, for what ECR tells EventBridge")
-        self._print(f"   registry    {self.system.registry.host}, as ECR is, in {seconds:.1f} s\n")
+        self._print(f"   rules       {len(template.rules())}, for events of ECR and executions")
+        self._print(f"   registry    {self.system.registry.host}, like ECR, in {seconds:.1f} s\n")
 
     def push(self, layout: Path, repository: str, cause: str) -> Execution:
-        """Push an image, and follow what its event starts."""
+        """Push an image and follow the execution that its event starts."""
         source = OciLayout(layout, tag="latest")
         before = len(self.system.executions(INDEX_IMAGE))
         self._print(f"   $ docker push {self.system.registry.host}/{repository}:{TAG}", style="cyan")
         started = time.perf_counter()
         digest = self.system.push(source, repository, TAG)
         seconds = time.perf_counter() - started
-        self._print(f"   {digest} in {seconds:.1f} s, and its event arrives\n")
+        self._print(f"   {digest} in {seconds:.1f} s, its event arrives\n")
         self.system.bus.drain()
         execution = self.system.executions(INDEX_IMAGE)[before]
         watch(self.console, execution)
         if reason := self._ended(execution).output["reason"]:
             self._print(f"   {reason}: {ImageReason(reason).sentence}")
-        self._show_signal(execution)
+        self._show_event(execution)
         self.system.wait_idle()
         for other in self.system.executions(INDEX_IMAGE)[before:]:
-            self.told.append(Told(execution=other, cause=cause if other is execution else "the new tag"))
+            self.started.append(
+                Started(execution=other, cause=cause if other is execution else "the new tag")
+            )
         return execution
 
-    def _show_signal(self, execution: Execution) -> None:
-        """Show the event by which whoever waits to deploy learns of the outcome."""
-        signal = next(
+    def _show_event(self, execution: Execution) -> None:
+        """Show the event of the outcome, which deployments can wait for."""
+        event = next(
             one for one in self.system.events_put if one["Resources"][0].endswith(f":{execution.name}")
         )
-        detail = json.loads(signal["Detail"])
-        told = f", deploy {detail['repository']}:{detail['new_tag']}" if detail["new_tag"] else ""
-        self._print(f"   event: {signal['DetailType']}{told}")
+        detail = json.loads(event["Detail"])
+        hint = f", deploy {detail['repository']}:{detail['new_tag']}" if detail["new_tag"] else ""
+        self._print(f"   event: {event['DetailType']}{hint}")
 
     def run_by_hand(self) -> None:
-        """Index again as from the console: one image, then whatever the repositories hold."""
+        """Index again as from the console: one image, then all images of the repositories."""
         request = {"repository": REPOSITORY, "tag": TAG, "force": True}
-        self._say_input("IndexImage", request)
+        self._show_input("IndexImage", request)
         execution = watch(self.console, self.system.start_index(request))
-        self.told.append(Told(execution=self._ended(execution), cause="by hand"))
-        first = next(one.execution for one in self.told if one.execution.output.get("v2"))
+        self.started.append(Started(execution=self._ended(execution), cause="by hand"))
+        first = next(one.execution for one in self.started if one.execution.output.get("v2"))
         if execution.output["v2"]["digest"] != first.output["v2"]["digest"]:
             raise DemoFailed("the same image gave another digest")
         self._print(f"   the same bytes again: {execution.output['v2']['digest']}\n")
 
         request = {"repositories": ["shop/*"]}
-        self._say_input("ReindexRepositories", request)
+        self._show_input("ReindexRepositories", request)
         execution = self._ended(self.system.start_reindex(request).wait())
         self._print(f"   {json.dumps(execution.output)}\n")
 
     def read_through(self, user: Reader) -> None:
-        """Check the index as another machine would, and read one file through it."""
+        """Verify the index and read one file through it, with the command line."""
         image = f"{self.system.registry.host}/{REPOSITORY}:{TAG}-soci"
         report = json.loads(user.output("verify", image, "--json"))
         if not report["sound"]:
@@ -130,23 +132,23 @@ class Story:
         )
 
     def sum_up(self) -> None:
-        """Show a line for each execution, and where the time of the first one went."""
-        self._print(images_table(self.told, self.console))
-        worked = next(one for one in self.told if one.execution.output["outcome"] == "indexed")
-        self._print(f"\n   Where the time of the {worked.cause} went")
+        """Show a line for each execution, and the timeline of the first one."""
+        self._print(images_table(self.started, self.console))
+        worked = next(one for one in self.started if one.execution.output["outcome"] == "indexed")
+        self._print(f"\n   The time of the {worked.cause}")
         self._print(timeline(worked.execution.run))
         arrived = [one for one in self.system.bus.arrivals if one.event["source"] == "aws.ecr"]
         dropped = [one for one in arrived if not one.targets]
         self._print(
-            f"\n   {len(arrived)} events came from the registry, {len(dropped)} of them were dropped by the rules' "
-            f"patterns before anything ran: indexes have no tag\n"
+            f"\n   {len(arrived)} events came from the registry. The rules dropped {len(dropped)} of them at once: "
+            f"indexes have no tag\n"
         )
 
     def _print(self, what: RenderableType = "", *, style: str | None = None, markup: bool = True) -> None:
-        """Print without breaking lines: digests and commands are there to be copied."""
+        """Print without line breaks, so that digests and commands can be copied."""
         self.console.print(what, style=style, markup=markup, soft_wrap=isinstance(what, str))
 
-    def _say_input(self, machine: str, request: Mapping[str, object]) -> None:
+    def _show_input(self, machine: str, request: Mapping[str, object]) -> None:
         self._print(f"   {machine}: start execution with {json.dumps(request)}", style="cyan")
 
     def _ended(self, execution: Execution) -> Execution:
@@ -157,7 +159,7 @@ class Story:
 
 
 class Reader:
-    """The command line, logged in to the registry as a user is."""
+    """The command line, logged in to the registry like a user."""
 
     def __init__(self, system: LocalSystem, directory: Path) -> None:
         login = {"username": "AWS", "password": system.registry.issue_password()}
@@ -165,7 +167,7 @@ class Reader:
         self._environment = {**os.environ, "DOCKER_CONFIG": str(directory)}
 
     def output(self, *arguments: str) -> str:
-        """Run a command and give what it prints. Raises DemoFailed."""
+        """Run a command and return its output. Raises DemoFailed."""
         done = subprocess.run(
             [str(SOCI_INDEX), *arguments], env=self._environment, capture_output=True, text=True, check=False
         )
@@ -177,24 +179,24 @@ class Reader:
 def tell(
     console: Console, starting: Future[LocalSystem], layout: Path, small_layout: Path, *, wanted_file: str
 ) -> str:
-    """Tell the whole story with a system that is being started; returns the digest of what was published."""
+    """Run all steps once the system has started. Returns the digest of the published image."""
     started = time.perf_counter()
-    with console.status("   the stack is synthesized, and its functions are packaged"):
+    with console.status("   synthesizing the stack and packaging its functions"):
         system = starting.result()
     with system, tempfile.TemporaryDirectory() as directory:
         story = Story(console=console, system=system, wanted_file=wanted_file)
         story.tell_stack(time.perf_counter() - started)
-        console.print("[bold]4[/]  Push it: the event starts the workflow")
+        console.print("[bold]4[/]  Push the image: the event starts the workflow")
         published = story.push(layout, REPOSITORY, "push")
-        console.print("\n[bold]5[/]  The index is there")
+        console.print("\n[bold]5[/]  The index is ready")
         story.read_through(Reader(system, Path(directory)))
-        console.print("[bold]6[/]  Push it again, and a small one")
+        console.print("[bold]6[/]  Push the image again, and a small one")
         story.push(layout, REPOSITORY, "push again")
         console.print()
         story.push(small_layout, SMALL_REPOSITORY, "a small one")
         console.print("\n[bold]7[/]  Index by hand, as from the console of Step Functions")
         story.run_by_hand()
-        console.print("[bold]8[/]  What came of it")
+        console.print("[bold]8[/]  The outcomes")
         story.sum_up()
         return str(published.output["v2"]["digest"])
 

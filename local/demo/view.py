@@ -1,4 +1,4 @@
-"""What the demonstration draws: states as they pass by, bars over seconds, and a table of images."""
+"""The pictures of the demonstration: states over time, and a table of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLUMNS = ("   IMAGE", "STARTED BY", "OUTCOME", "REASON", "LAYERS", "ZTOCS", "T
 _NAMES = frozenset(_COLUMNS[:2])
 _FIGURES = frozenset(_COLUMNS[4:])
 _SPARE = ("LAYERS", "ZTOCS", "TIME")
-"""Columns to do without where there is no room, the first one first."""
+"""Columns to leave out in a narrow terminal, in this order."""
 _ANY_WIDTH = 1_000
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _STYLES = {
@@ -35,15 +35,15 @@ _STYLES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """An execution and what a person did to start it."""
+class Started:
+    """An execution and what started it."""
 
     execution: Execution
     cause: str
 
 
 def watch(console: Console, execution: Execution, *, timeout_seconds: float = 120) -> Execution:
-    """Show the states of an execution while they pass by; where nothing can move, as they were in the end."""
+    """Show the states of an execution live; without a terminal, at the end."""
     if not console.is_terminal:
         execution.wait(timeout_seconds)
         console.print(timeline(execution.run))
@@ -57,7 +57,7 @@ def watch(console: Console, execution: Execution, *, timeout_seconds: float = 12
 
 
 def timeline(run: Run) -> RenderableType:
-    """Draw each state as a bar over the seconds since the execution began, items of maps below their map."""
+    """Draw each state as a bar over time, items of maps below their map."""
     rows = list(run.walk())
     if not rows:
         return Text("   ...", style="dim")
@@ -96,19 +96,19 @@ def _mark(visit: Visit) -> tuple[str, str]:
     return ("✗", "red") if visit.error else ("✓", "green")
 
 
-def images_table(told: Sequence[Told], console: Console) -> Table:
-    """List what came of each image, in as many columns as the terminal has room for.
+def images_table(started: Sequence[Started], console: Console) -> Table:
+    """List the outcome of each image, in as many columns as fit into the terminal.
 
-    Outcomes and reasons are never cut. In a narrower terminal than the last table takes, names fold.
+    Outcomes and reasons are never cut. In a very narrow terminal, names fold.
     """
     for count in range(len(_SPARE) + 1):
-        table = _table(told, left_out=_SPARE[:count])
+        table = _table(started, left_out=_SPARE[:count])
         if Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum <= console.width:
             break
     return table
 
 
-def _table(told: Sequence[Told], *, left_out: Sequence[str]) -> Table:
+def _table(started: Sequence[Started], *, left_out: Sequence[str]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     shown = [name for name in _COLUMNS if name not in left_out]
     for name in shown:
@@ -118,26 +118,26 @@ def _table(told: Sequence[Told], *, left_out: Sequence[str]) -> Table:
             no_wrap=name not in _NAMES,
             overflow="fold",
         )
-    for one in told:
+    for one in started:
         cells = dict(zip(_COLUMNS, _cells(one), strict=True))
         table.add_row(*(cells[name] for name in shown))
     return table
 
 
-def _cells(told: Told) -> Iterator[RenderableType]:
-    output: dict[str, Any] = told.execution.output or {}
-    failed = told.execution.status is not Status.SUCCEEDED
+def _cells(started: Started) -> Iterator[RenderableType]:
+    output: dict[str, Any] = started.execution.output or {}
+    failed = started.execution.status is not Status.SUCCEEDED
     outcome = "failed" if failed else str(output["outcome"])
     platforms = output.get("platforms") or []
     layers = sum(one.get("layers_indexed", 0) for one in platforms)
     name = output.get("tag") or str(output.get("digest"))[:19]
     yield f"   {output.get('repository')}:{name}"
-    yield told.cause
+    yield started.cause
     yield Text(outcome, style=_STYLES.get(outcome, ""))
-    yield str((told.execution.run.error if failed else output.get("reason")) or "")
+    yield str((started.execution.run.error if failed else output.get("reason")) or "")
     yield str(layers or "")
     yield _megabytes(output["ztoc_bytes"]) if output.get("ztoc_bytes") else ""
-    yield _time_text(sum(visit.seconds for visit in told.execution.run.visits))
+    yield _time_text(sum(visit.seconds for visit in started.execution.run.visits))
 
 
 def _time_text(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A Lambda function on this machine: its handler, in a process of its own, behind Lambda's own runtime client."""
+"""Run a Lambda function on this machine: its handler in a separate process with Lambda's own runtime client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a function finds around itself in Lambda: variables, and a path of its own folders only.
+"""The environment of a function's process: Lambda's variables, and a Python path with only its own folders.
 
-The variables: "Defined runtime environment variables" in the developer guide of AWS Lambda.
+See "Defined runtime environment variables" in the developer guide of AWS Lambda.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
 @functools.cache
 def _shared_folder() -> Path:
-    """Make the folder that all functions started from here share; it is gone at the end.
+    """Create the folder that all functions share; it is removed at exit.
 
-    `client` has Lambda's runtime client and what it needs, and nothing else of this environment; `bytecode` what
-    Python compiles. In Lambda the folders of a function are read-only; here they must stay as they were built.
+    `client` holds only Lambda's runtime client and its dependencies. `bytecode` holds compiled Python, since the
+    folders of a function must stay as they were built.
     """
     folder = Path(tempfile.mkdtemp(prefix="lambda-runtime-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -38,7 +38,7 @@ def _shared_folder() -> Path:
 
 
 def command_line(handler: str) -> tuple[str, ...]:
-    """Return the command that waits for events: no site-packages, nothing from where it is started."""
+    """Return the command that waits for events, without site-packages and the current directory."""
     return (sys.executable, "-S", "-P", "-s", "-m", "awslambdaric", handler)
 
 
@@ -52,7 +52,7 @@ def variables(
     api_address: str,
     environment: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the whole environment of the process; `environment` is the function's own and comes first."""
+    """Return all environment variables of the process. Those in `environment`, the function's own, take precedence."""
     shared = _shared_folder()
     path = (function_dir, *(layer_dir / "python" for layer_dir in layer_dirs), shared / "client")
     region = environment.get("AWS_REGION", "us-east-1")

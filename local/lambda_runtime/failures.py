@@ -1,4 +1,4 @@
-"""How an invocation fails, in the names that Lambda and Step Functions have for it."""
+"""The failures of an invocation, with the names that Lambda and Step Functions use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 
 class LambdaError(Exception):
-    """An invocation that gave no payload: the handler raised, the process ended, or time ran out.
+    """An invocation without a result: the handler raised, the process ended, or the time ran out.
 
-    `error_type` is what the Retry and Catch of a state machine compare with: the name of the exception's class, or a
-    name of Lambda's own such as `Sandbox.Timedout`. `stack` holds the frames as Python prints them.
+    `error_type` is the name that Retry and Catch of a state machine match: that of the exception's class, or one of
+    Lambda such as `Sandbox.Timedout`. `stack` holds the frames as Python prints them.
     """
 
     def __init__(self, error_type: str, message: str, stack: tuple[str, ...] = ()) -> None:
@@ -24,7 +24,7 @@ class LambdaError(Exception):
 
     @classmethod
     def from_report(cls, report: Mapping[str, object]) -> LambdaError:
-        """Read what the runtime client sends when a handler raises, or could not be imported."""
+        """Parse the report that the runtime client sends when a handler raises or cannot be imported."""
         stack = report.get("stackTrace")
         return cls(
             str(report.get("errorType", "")),
@@ -33,5 +33,5 @@ class LambdaError(Exception):
         )
 
     def to_payload(self) -> dict[str, object]:
-        """Return the payload that Lambda answers a caller with."""
+        """Return the payload that Lambda sends to the caller."""
         return {"errorType": self.error_type, "errorMessage": self.message, "stackTrace": list(self.stack)}

@@ -1,4 +1,4 @@
-"""One execution environment of a function: a process that is started for the first event and kept warm."""
+"""One execution environment of a function: a process that starts with the first event and stays warm."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from local.lambda_runtime.runtime_api import (
 )
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
-"""What Lambda lets through in a synchronous invocation."""
+"""The limit of Lambda for a synchronous invocation."""
 
 
 class LambdaProcess:
-    """A function of Lambda: its handler in a process of its own, fed through the runtime API.
+    """A Lambda function: its handler in a separate process that gets events through the runtime API.
 
-    The process sees the function's folder, the `python` folders of its layers, the runtime client and the standard
-    library: nothing of the environment that starts it. It starts with the first `invoke` and stays for the next
-    ones; after a time-out, an exit or an import that failed, the next `invoke` starts another. Like an execution
-    environment of Lambda it has one event at a time: an `invoke` from another thread waits for its turn.
+    The process sees only the function's folder, the `python` folders of its layers, the runtime client and the
+    standard library. It starts with the first `invoke` and stays for the next ones. After a timeout, an exit or a
+    failed import, the next `invoke` starts a new process. It handles one event at a time, like Lambda's execution
+    environments: an `invoke` from another thread waits.
 
-    `environment` holds the function's own variables, credentials of AWS among them. Time starts to run when the
-    handler is imported; the import itself may take `init_timeout_seconds`.
+    `environment` holds the function's variables, with AWS credentials. The timeout starts after the import of the
+    handler, which may take `init_timeout_seconds`.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class LambdaProcess:
 
     @property
     def logs(self) -> list[str]:
-        """The lines that all processes of this function have printed so far, to either stream."""
+        """The lines that all processes of this function have printed so far."""
         return self._log.read_text(errors="backslashreplace").splitlines()
 
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever JSON the handler answers
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - any JSON value
         """Return the handler's answer to an event.
 
         Raises:
@@ -108,17 +108,17 @@ class LambdaProcess:
                 raise _timed_out(request_id, self._timeout_seconds)
 
     def kill(self) -> None:
-        """Kill the process in the middle of an event, as the kernel does; the next event has another."""
+        """Kill the process in the middle of an event. The next event starts a new process."""
         if (running := self._running) is not None:
             running.kill()
 
     def let_time_run_out(self) -> None:
-        """Have the event that it is at end as if its time were up; the next event has another process."""
+        """End the current event as a timeout does. The next event starts a new process."""
         if (running := self._running) is not None:
             running.api.reports.put(TimeUp())
 
     def close(self) -> None:
-        """End the process, also in the middle of an event, and remove its log. There is no next event."""
+        """End the process, even in the middle of an event, and remove its log. No event may follow."""
         self._is_closed = True
         if (running := self._running) is not None:
             running.kill()
@@ -127,7 +127,7 @@ class LambdaProcess:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _report_on(self, request_id: str, body: bytes) -> Report | None:
-        """Hand an event to the process, which is started if there is none, and kept if it answers."""
+        """Give an event to the process. Starts one if there is none, and keeps it if it answers."""
         if self._is_closed:
             raise RuntimeError(f"{self.name} is closed")
         running = self._running = self._running or self._start()
@@ -184,7 +184,7 @@ class LambdaProcess:
 
 
 class _Running:
-    """A process and the API that it is fed through."""
+    """A process with its runtime API."""
 
     def __init__(self, process: subprocess.Popen[bytes], api: RuntimeApi) -> None:
         self.api = api
@@ -193,26 +193,26 @@ class _Running:
         self._watch.start()
 
     def next_report(self, timeout_seconds: float) -> Report | None:
-        """Wait for what the process does next; None when it does nothing in time."""
+        """Wait for the next report of the process; None after the timeout."""
         try:
             return self.api.reports.get(timeout=timeout_seconds)
         except queue.Empty:
             return None
 
     def kill(self) -> None:
-        """Kill the process, and whatever it has started."""
+        """Kill the process and its children."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Kill the process, wait until it is gone, and close its API."""
+        """Kill the process, wait for its end, and close its API."""
         self.kill()
         self._watch.join()
         self.api.close()
 
 
-# What Lambda says in each case, word for word.
+# The messages of Lambda, word for word.
 
 
 def _timed_out(request_id: str, timeout_seconds: float) -> LambdaError:

@@ -1,4 +1,4 @@
-"""Lambda's runtime API over HTTP: hands invocations to one process and takes its answers.
+"""Lambda's runtime API over HTTP: it gives invocations to one process and takes its answers.
 
 Paths and headers: "Using the Lambda runtime API" in the developer guide of AWS Lambda.
 """
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One event on its way to the handler, with what the handler's context is made of."""
+    """One event for the handler, with the facts of its context."""
 
     request_id: str
     event: bytes
@@ -32,7 +32,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process asks for an event: its handler is imported, or has done with the event before."""
+    """The process asks for an event, after the import or after the previous event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,23 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process is gone."""
+    """The process has ended."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimeUp:
-    """The time of the event is over, before it has run out by the clock."""
+    """The event timed out on request, before the real timeout."""
 
 
 Report = Ready | Answered | Failed | Exited | TimeUp
 
 
 class RuntimeApi:
-    """The runtime API for one process, on a port of loopback, from its making until it is closed.
+    """The runtime API for one process, on a loopback port. It runs until closed.
 
-    What the process does arrives in `reports`, in order. An invocation is handed over after `Ready`.
+    `reports` receives what the process does, in order. Hand an invocation over after `Ready`.
     """
 
     def __init__(self) -> None:
@@ -83,11 +83,11 @@ class RuntimeApi:
         return "{}:{}".format(*self._server.server_address[:2])
 
     def hand_over(self, invocation: Invocation) -> None:
-        """Answer the process, which waits for it, with an event."""
+        """Send an event to the waiting process."""
         self._invocations.put(invocation)
 
     def close(self) -> None:
-        """Stop. The process must be gone already: a connection that still waits is answered with nothing."""
+        """Stop. The process must have ended: a waiting connection gets no answer."""
         self._invocations.put(None)
         self._server.shutdown()
         self._server.server_close()
@@ -103,12 +103,12 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
-        """Say nothing: a connection breaks off when a process is ended in the middle of an event."""
+        """Ignore errors: connections break when a process is killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each event waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # avoids a delay of 40 ms per event
     server: _Server
 
     def do_GET(self) -> None:
@@ -163,11 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - as in the base class
-        """Keep quiet on the terminal."""
+        """Log nothing."""
 
 
 def _parse_report(body: bytes) -> dict[str, object]:
-    """Read an error report; an init error comes as JSON within a string of JSON from some clients."""
+    """Parse an error report. Some clients send init errors as JSON inside a JSON string."""
     report = json.loads(body)
     if isinstance(report, str):
         report = json.loads(report)

@@ -1,15 +1,15 @@
-"""An OCI registry in memory, over HTTP on loopback, that behaves as Amazon ECR does where ECR is special.
+"""An OCI registry in memory, over HTTP on loopback, with the peculiarities of Amazon ECR.
 
     with Registry() as registry:
         registry.fail(Harm.CUT_BODY, number=7)
-        ...                                      # a client works with registry.host
+        ...                                      # a client uses registry.host
         assert not any(seen.has_authorization for seen in registry.requests if seen.origin == OBJECTS)
 
-It answers ECR's own API too: with AWS_ENDPOINT_URL_ECR=http://HOST boto3 asks here for repositories, images
-and the password of an `EcrLogin`.
+It also serves ECR's own API: with AWS_ENDPOINT_URL_ECR=http://HOST boto3 lists repositories and images here and gets
+the password of an `EcrLogin`.
 
-`python -m local.registry --port 5000` runs one for a terminal. It needs the standard library alone and
-shares no code with the core, so that the two can find each other's mistakes.
+`python -m local.registry --port 5000` runs a registry in a terminal. It uses only the standard library and shares no
+code with the core, so that each reveals mistakes of the other.
 """
 
 from local.registry.behaviour import ECR_RATES, MIB, Behaviour

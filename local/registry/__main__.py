@@ -1,4 +1,4 @@
-"""`python -m local.registry`: a registry for a terminal, until it is interrupted."""
+"""`python -m local.registry`: run a registry in a terminal until interrupted."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from local.registry.registry import Registry
 
 
 def main() -> None:
-    """Run a registry and print what it is asked."""
+    """Run a registry and print its requests."""
     parser = argparse.ArgumentParser(prog="python -m local.registry", description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
     parser.add_argument("--plain", action="store_true", help="without ECR's redirects, limits and quirks")
-    parser.add_argument("--immutable", action="store_true", help="refuse to move a tag")
+    parser.add_argument("--immutable", action="store_true", help="refuse to move tags")
     parser.add_argument("--no-referrers", action="store_true", help="without the referrers API")
-    parser.add_argument("--login", metavar="USER:PASSWORD", help="ask for it by a Basic challenge")
+    parser.add_argument("--login", metavar="USER:PASSWORD", help="require this login (Basic)")
     parser.add_argument(
-        "--ecr-login", action="store_true", help="ask for a password of GetAuthorizationToken"
+        "--ecr-login", action="store_true", help="require a password from GetAuthorizationToken"
     )
     options = parser.parse_args()
 

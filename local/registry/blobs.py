@@ -1,4 +1,4 @@
-"""Blobs: looked up at the registry, fetched there or, as from ECR, by signed URLs of a second origin."""
+"""Blobs: checks and downloads, directly or by signed URLs of a second origin as in ECR."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 def head_blob(service: Service, request: Request, name: str, digest: str) -> Response:  # noqa: ARG001
-    """Tell whether the blob is there, and its size."""
+    """Answer with the size of a blob."""
     data = _find(service, name, digest)
     return Response(status=200, headers=_headers(digest), body=memoryview(data))
 
 
 def get_blob(service: Service, request: Request, name: str, digest: str) -> Response:
-    """Answer with the blob, or with a signed URL for it."""
+    """Answer with a blob, or with a redirect to its signed URL."""
     data = _find(service, name, digest)
     if not service.behaviour.redirects_blobs:
         return _content(service, request, data, _headers(digest))
@@ -30,7 +30,7 @@ def get_blob(service: Service, request: Request, name: str, digest: str) -> Resp
 
 
 def get_object(service: Service, request: Request) -> Response:
-    """Answer as S3 does to a signed URL: no Authorization beside it, no other method, not after its time."""
+    """Answer a signed URL as S3 does: without Authorization header, with the signed method, before it expires."""
     if "Authorization" in request.headers:
         message = "Only one auth mechanism allowed; the query or the Authorization header, not both"
         return _s3_error(400, "InvalidArgument", message)
@@ -62,7 +62,7 @@ def _headers(digest: str) -> dict[str, str]:
 
 
 def _content(service: Service, request: Request, data: bytes, headers: dict[str, str]) -> Response:
-    """Answer with all of it, or with one range (RFC 9110, 14.2): several, or none that parses, give all."""
+    """Answer with one range (RFC 9110, 14.2), or with everything if there are several ranges or none."""
     found = _RANGE.fullmatch(request.headers.get("Range", "")) if service.behaviour.ranges else None
     if service.behaviour.ranges:
         headers["Accept-Ranges"] = "bytes"
@@ -89,7 +89,7 @@ def _signed_url(service: Service, path: str) -> str:
 
 
 def _signature(service: Service, method: str, path: str, date: str, lifetime: str) -> str:
-    """Sign what a URL allows. The date is in seconds here, not in S3's letters: clients do not read it."""
+    """Sign a URL. The date is in seconds, unlike S3's, since clients do not read it."""
     signed = f"{_ALGORITHM}\n{method}\n{path}\n{date}\n{lifetime}".encode()
     return hmac.new(service.signing_key, signed, hashlib.sha256).hexdigest()
 

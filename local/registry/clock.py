@@ -1,4 +1,4 @@
-"""Time as a registry sees it: tokens and URLs expire by it, and a test can move it on."""
+"""The registry's clock, by which tokens and URLs expire. Tests can advance it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Clock:
-    """Seconds since 1970, ahead of the machine's clock by as much as was let pass."""
+    """Seconds since 1970, ahead of the machine's clock by `ahead_seconds`."""
 
     ahead_seconds: float = 0
 
     def now(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return time.time() + self.ahead_seconds

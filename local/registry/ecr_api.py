@@ -1,8 +1,7 @@
-"""ECR's own API (AWS JSON 1.1): the actions by which a login is had, and repositories and images are listed.
+"""ECR's own API (AWS JSON 1.1): the actions for the login, and for lists of repositories and images.
 
-A call is a POST with the action in X-Amz-Target. Signatures have to be there and are not checked: any key of AWS
-opens this registry. Marks for the next page mean nothing to clients, and images come in no useful order, as
-on ECR.
+A call is a POST with the action in X-Amz-Target. It must be signed, but the signature is not checked. The cursor of the
+next page is opaque and images are unordered, as in ECR.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ JSON_TYPE = "application/x-amz-json-1.1"
 _PER_PAGE, _MOST_PER_PAGE = 100, 1_000
 _MOST_NAMES = 100
 _ANY = "ANY"
-_MARK = b"after:"
+_CURSOR_PREFIX = b"after:"
 _CODES = {401: "AccessDeniedException", 403: "AccessDeniedException", 429: "ThrottlingException"}
 
 Document = dict[str, Any]
@@ -52,7 +51,7 @@ def answer(service: Service, login: Login | None, request: Request) -> Response:
 
 
 def refusal(refused: Refused) -> Response:
-    """Write a refusal as the API does; one that was made for the distribution protocol gets a name of the API."""
+    """Return a refusal in the format of the API. Errors of the distribution protocol get a name of the API."""
     is_own = refused.code.endswith("Exception")
     code = refused.code if is_own else _CODES.get(refused.status, "ServerException")
     document = {"__type": code, "message": refused.message}
@@ -75,12 +74,12 @@ def _describe_repositories(service: Service, request: Request, asked: Document) 
     host = request.base_url.partition("//")[2]
     names = asked.get("repositoryNames")
     if names is None:
-        page, mark = _page(service, asked, sorted(service.store.repositories))
+        page, cursor = _page(service, asked, sorted(service.store.repositories))
     else:
         if len(names) > _MOST_NAMES or "maxResults" in asked or "nextToken" in asked:
             raise _invalid("repositoryNames")
-        page, mark = names, {}
-    return {"repositories": [_describe_repository(service, host, name) for name in page], **mark}
+        page, cursor = names, {}
+    return {"repositories": [_describe_repository(service, host, name) for name in page], **cursor}
 
 
 def _describe_mutability(behaviour: Behaviour) -> Document:
@@ -117,13 +116,13 @@ def _describe_images(service: Service, asked: Document) -> Document:
         if "maxResults" in asked or "nextToken" in asked:
             raise _invalid("imageIds")
         page = [_find(repository, name, image).digest for image in asked["imageIds"]]
-        mark: Document = {}
+        cursor: Document = {}
     else:
         status = asked.get("filter", {}).get("tagStatus", _ANY)
         chosen = [digest for digest in repository.manifests if status in (_ANY, _status_of(digest, tags))]
-        page, mark = _page(service, asked, sorted(chosen))
+        page, cursor = _page(service, asked, sorted(chosen))
     details = [_describe_image(repository, name, digest, sorted(tags.get(digest, ()))) for digest in page]
-    return {"imageDetails": details, **mark}
+    return {"imageDetails": details, **cursor}
 
 
 def _list_images(service: Service, asked: Document) -> Document:
@@ -137,12 +136,12 @@ def _list_images(service: Service, asked: Document) -> Document:
         if status in (_ANY, _status_of(digest, tags))
         for tag in tags.get(digest, [""])
     ]
-    page, mark = _page(service, asked, sorted(chosen))
+    page, cursor = _page(service, asked, sorted(chosen))
     pairs = [entry.split(" ") for entry in page]
     listed = [
         {"imageDigest": digest, "imageTag": tag} if tag else {"imageDigest": digest} for digest, tag in pairs
     ]
-    return {"imageIds": listed, **mark}
+    return {"imageIds": listed, **cursor}
 
 
 def _describe_image(repository: Repository, name: str, digest: str, tags: Sequence[str]) -> Document:
@@ -204,7 +203,7 @@ def _status_of(digest: str, tags: Mapping[str, object]) -> str:
 
 
 def _page(service: Service, asked: Document, entries: Sequence[str]) -> tuple[list[str], Document]:
-    """Cut the page that is asked for out of sorted entries; returns it and the mark of the next one, if any."""
+    """Return the requested page of sorted entries, and the cursor of the next page if there is one."""
     size = asked.get("maxResults", _PER_PAGE)
     if not 1 <= size <= _MOST_PER_PAGE:
         raise _invalid("maxResults")
@@ -213,17 +212,17 @@ def _page(service: Service, asked: Document, entries: Sequence[str]) -> tuple[li
     page = rest[: service.page_limit(size)]
     if len(page) == len(rest):
         return page, {}
-    return page, {"nextToken": base64.b64encode(_MARK + page[-1].encode()).decode()}
+    return page, {"nextToken": base64.b64encode(_CURSOR_PREFIX + page[-1].encode()).decode()}
 
 
-def _decode(mark: str) -> str:
+def _decode(cursor: str) -> str:
     try:
-        decoded = base64.b64decode(mark, validate=True)
+        decoded = base64.b64decode(cursor, validate=True)
     except (binascii.Error, ValueError):
         decoded = b""
-    if not decoded.startswith(_MARK):
+    if not decoded.startswith(_CURSOR_PREFIX):
         raise _invalid("nextToken")
-    return decoded.removeprefix(_MARK).decode()
+    return decoded.removeprefix(_CURSOR_PREFIX).decode()
 
 
 def _invalid(parameter: str) -> Refused:

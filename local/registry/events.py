@@ -1,4 +1,4 @@
-"""The event that ECR sends to EventBridge for each manifest that is put (ECR user guide, "EventBridge")."""
+"""The event that ECR sends to EventBridge for each pushed manifest (ECR user guide, "EventBridge")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REGION = "eu-central-1"
 
 
 def push_event(repository: str, manifest: Manifest, tag: str | None, now: float) -> dict[str, Any]:
-    """Describe a push. An untagged manifest has an empty tag, an index no artifact type."""
+    """Return the event of a push. The tag of an untagged manifest is empty; an index has no artifact type."""
     detail = {
         "result": "SUCCESS",
         "repository-name": repository,

@@ -1,4 +1,4 @@
-"""Failing on purpose: what can go wrong with an answer, and for which request."""
+"""Faults on request: what goes wrong, and for which requests."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from local.registry.journal import Exchange
 
 
 class Harm(Enum):
-    """What happens to a transfer. An answer without body breaks, and hangs, in its head."""
+    """A broken transfer. A response without a body breaks or hangs in its head."""
 
-    RESET_BEFORE = "reset when the head of the request is there; nothing is done"
-    RESET_IN_REQUEST = "reset after half of the request's body; nothing is done"
-    RESET_AFTER = "done, and reset before the answer"
-    RESET_IN_BODY = "done, and reset after half of the answer"
-    CUT_BODY = "done, and closed after half of the answer as if that were all"
-    WRONG_BYTE = "one byte of the answer's body is wrong"
-    WRONG_BYTE_SENT = "one byte of the request's body is wrong when it is there"
-    HANG = "nothing is done and nothing answered until the client goes away"
-    HANG_IN_BODY = "done, and silence after half of the answer"
+    RESET_BEFORE = "reset after the head of the request; not executed"
+    RESET_IN_REQUEST = "reset after half of the request's body; not executed"
+    RESET_AFTER = "executed, reset before the response"
+    RESET_IN_BODY = "executed, reset after half of the response"
+    CUT_BODY = "executed, closed regularly after half of the response"
+    WRONG_BYTE = "one byte of the response's body is wrong"
+    WRONG_BYTE_SENT = "one byte of the request's body is wrong on arrival"
+    HANG = "not executed, no response until the client closes"
+    HANG_IN_BODY = "executed, hangs after half of the response"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Nothing is done, and the answer is this status; 401 brings the challenge of the registry's login."""
+    """Not executed; the response has this status, and for 401 the challenge of the login."""
 
     status: int
     retry_after_seconds: int | None = None
@@ -35,32 +35,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Lie:
-    """Done, and answered with other texts in these headers (Content-Length, Docker-Content-Digest, ...)."""
+    """Executed; the response has wrong values in these headers (Content-Length, Docker-Content-Digest, ...)."""
 
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Done and answered rightly, but later."""
+    """Executed and answered correctly, but late."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class TimePasses:
-    """The registry's clock has moved on when the request comes: what was handed out may have expired."""
+    """The registry's clock advances before the request: tokens and URLs may expire."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """Done and answered rightly, but something happens besides: when the request comes, or before its answer."""
+    """Executed and answered correctly, but `act` runs first, or before the response."""
 
     act: Callable[[], object]
     is_done: bool = False
-    """What was asked for is done when it happens."""
+    """Whether the request is executed before `act` runs."""
 
 
 Fault = Harm | Answer | Lie | Delay | TimePasses | Meanwhile
@@ -68,7 +68,7 @@ Where = Callable[[Exchange], bool]
 
 
 def request_to(method: str, path_pattern: str = "", *, origin: str | None = None) -> Where:
-    """Choose requests by method and a regular expression that is searched for in the path."""
+    """Choose requests by method and by a regular expression for the path."""
 
     def chosen(exchange: Exchange) -> bool:
         is_there = origin is None or exchange.origin == origin
@@ -83,24 +83,24 @@ def action(name: str) -> Where:
 
 
 class Faults:
-    """The faults that are still to come."""
+    """The remaining faults."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[tuple[Fault, Where, int | None]] = []
 
     def add(self, fault: Fault, where: Where, times: int | None) -> None:
-        """Let the next requests that are chosen fail, as often as asked for; None: from now on."""
+        """Let chosen requests fail, `times` times; None means always."""
         with self._lock:
             self._waiting.append((fault, where, times))
 
     def clear(self) -> None:
-        """Let nothing fail any more."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
     def take(self, exchange: Exchange) -> Fault | None:
-        """Give the fault for this request, if there is one, and count it off."""
+        """Return the fault for this request and count it; None if there is none."""
         with self._lock:
             for at, (fault, where, times) in enumerate(self._waiting):
                 if where(exchange):

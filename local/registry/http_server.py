@@ -1,4 +1,4 @@
-"""One origin over HTTP/1.1, and everything that can go wrong between an answer and its client."""
+"""One origin over HTTP/1.1, with faults of the transfer."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LOOK_EVERY_SECONDS = 0.02
 
 
 class _Gone(Exception):
-    """The connection is over; nothing more is to be said on it."""
+    """The connection has ended; there is no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What an origin serves, and where it looks for faults and writes down what happened."""
+    """The content of an origin, its faults and its journal."""
 
     name: str
     answer: Callable[[Request], Response]
@@ -42,10 +42,10 @@ class Site:
 
 
 class OriginServer(ThreadingHTTPServer):
-    """An origin on a port of loopback, running from its making until it is closed."""
+    """An origin on a loopback port. It runs until closed."""
 
     request_queue_size = 128
-    daemon_threads = False  # so that closing waits for the connections, which it ends first
+    daemon_threads = False  # so that closing waits for the connections, after ending them
 
     def __init__(self, site: Site, port: int) -> None:
         self.site = site
@@ -58,7 +58,7 @@ class OriginServer(ThreadingHTTPServer):
 
     @property
     def host(self) -> str:
-        """Address and port, as they stand in a URL."""
+        """Address and port, as in a URL."""
         return "{}:{}".format(*self.server_address[:2])
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
@@ -74,7 +74,7 @@ class OriginServer(ThreadingHTTPServer):
         super().close_request(request)
 
     def close(self) -> None:
-        """End every connection and stop."""
+        """End all connections and stop."""
         self.closing.set()
         self.shutdown()
         with self._lock:
@@ -82,7 +82,7 @@ class OriginServer(ThreadingHTTPServer):
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # the client was faster
+                    continue  # the client has closed it
         self.server_close()
         self._thread.join()
 
@@ -96,13 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             super().handle()
         except (_Gone, ConnectionError, ValueError):
-            self.close_connection = True  # ValueError: the socket is not there any more
+            self.close_connection = True  # ValueError: the socket is closed
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing: the journal has it."""
+        """Log nothing: the journal has the request."""
 
     def do_GET(self) -> None:
-        """Serve one exchange, of whatever method."""
+        """Serve one request of any method."""
         site = self.server.site
         exchange = site.journal.begin(
             origin=site.name,
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _hang(self) -> None:
-        """Say nothing until the client has closed its side, or the server closes."""
+        """Send nothing until the client or the server closes."""
         while not self.server.closing.wait(_LOOK_EVERY_SECONDS):
             readable, _, _ = select.select([self.connection], [], [], 0)
             if readable and not self.connection.recv(1 << 16):
@@ -216,8 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
         raise _Gone
 
     def _reset(self) -> None:
-        """End the connection with a reset, where a close would send the end of the stream first."""
-        # What was sent before has to arrive: a reset throws away what the client has not read yet.
+        """End the connection with a reset, not with a regular close."""
+        # A reset discards data that the client has not read, so let it arrive first.
         time.sleep(_LOOK_EVERY_SECONDS)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())

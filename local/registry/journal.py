@@ -1,4 +1,4 @@
-"""A record of every request, so that tests count requests and bytes and see where credentials went."""
+"""A record of every request, so that tests can count requests and bytes and check for credentials."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from threading import Lock
 
 REGISTRY = "registry"
 OBJECTS = "objects"
-"""The two origins: the registry, and the store that its blobs are redirected to."""
+"""The two origins: the registry, and the store for its blobs."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One request and what became of it. Of query and headers only Range and an action's name are kept.
+    """One request and its response. Of query and headers only the Range and the action are kept.
 
-    It is in the record before it is answered, and bytes are counted before they are sent: whoever has the
-    answer finds it counted. `status` is 0 while there is no answer, and stays so if there is none.
+    A request is recorded before its response, and bytes are counted before they are sent, so a client that has the
+    response finds it counted. `status` is 0 without a response.
     """
 
     number: int
@@ -25,19 +25,19 @@ class Exchange:
     header_names: frozenset[str]
     range: str | None
     aws_action: str | None = None
-    """The action of ECR's own API that it asks for; None for the distribution protocol."""
+    """The action of ECR's API; None for the distribution protocol."""
     status: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
 
     @property
     def has_authorization(self) -> bool:
-        """Tell whether a credential came with it in a header."""
+        """Whether it had an Authorization header."""
         return "authorization" in self.header_names
 
 
 class Journal:
-    """The exchanges of both origins, numbered from 1 in the order in which they began."""
+    """The exchanges of both origins, numbered from 1 in the order of their start."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -53,7 +53,7 @@ class Journal:
         range_: str | None,
         aws_action: str | None = None,
     ) -> Exchange:
-        """Write a request down."""
+        """Record a request."""
         with self._lock:
             exchange = Exchange(
                 number=len(self._exchanges) + 1,
@@ -68,11 +68,11 @@ class Journal:
         return exchange
 
     def exchanges(self) -> list[Exchange]:
-        """Give all so far."""
+        """Return all exchanges so far."""
         with self._lock:
             return list(self._exchanges)
 
     def clear(self) -> None:
-        """Forget all and count from 1 again."""
+        """Clear the record and restart the numbers at 1."""
         with self._lock:
             self._exchanges.clear()

@@ -1,4 +1,4 @@
-"""What is there: repositories, tags, and the manifests that refer to another one."""
+"""Lists of repositories, tags and referrers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _REFERRERS_PER_PAGE = 50
 
 
 def get_base(service: Service, request: Request) -> Response:  # noqa: ARG001 - operations have one shape
-    """Say that this is a registry."""
+    """Answer the version check."""
     return json_response({})
 
 
 def list_repositories(service: Service, request: Request) -> Response:
-    """Answer with a page of names."""
+    """Answer with a page of repository names."""
     limit = service.page_limit(_NAMES_PER_PAGE)
     page, link = page_of(request, sorted(service.store.repositories), default=limit, largest=limit)
     return json_response({"repositories": page}, headers=link)
@@ -33,7 +33,7 @@ def list_tags(service: Service, request: Request, name: str) -> Response:
 
 
 def list_referrers(service: Service, request: Request, name: str, digest: str) -> Response:
-    """Answer with a page of the manifests whose subject this is, of one artifact type if asked for."""
+    """Answer with a page of the manifests with this subject, filtered by artifact type on request."""
     if not service.behaviour.referrers_api:
         return not_found()
     if ":" not in digest:

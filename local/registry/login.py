@@ -1,7 +1,7 @@
-"""Who may do what: the three kinds of login that registries have.
+"""The three kinds of login of registries.
 
-Basic (RFC 7617), ECR's variant of it, whose password expires, and Bearer tokens from a token server
-(distribution specification "Token Authentication", RFC 6750), which here is a path of the registry itself.
+Basic (RFC 7617); ECR's variant with passwords that expire; and Bearer tokens from a token server (distribution
+specification "Token Authentication", RFC 6750), here a path of the registry itself.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SERVICE = "registry.local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a request needs: an action (pull, push or delete) on a repository, or (both empty) to be known."""
+    """The access a request needs: an action (pull, push or delete) on a repository; empty means any valid login."""
 
     repository: str = ""
     action: str = ""
 
     @property
     def scope(self) -> str:
-        """The scope that a client is told to ask for."""
+        """The scope for the challenge."""
         if not self.repository:
             return ""
         actions = "pull,push" if self.action == "push" else self.action
@@ -39,10 +39,10 @@ class Login(Protocol):
     """A kind of login."""
 
     def challenge(self, request: Request, access: Access) -> str:
-        """Write the WWW-Authenticate header of a 401."""
+        """Return the WWW-Authenticate header of a 401."""
 
     def check(self, request: Request, needed: list[Access], now: float) -> None:
-        """Raise `Refused` unless the request may have all that it needs."""
+        """Check the login of a request. Raises `Refused`."""
 
     def answer_token(self, request: Request, now: float) -> Response | None:
         """Answer a request to the token path; None if there is no token server."""
@@ -50,7 +50,7 @@ class Login(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BasicLogin:
-    """User and password with each request."""
+    """A user and password in each request."""
 
     user: str
     password: str = field(repr=False)
@@ -65,19 +65,19 @@ class BasicLogin:
             raise _unauthorized(self.challenge(request, needed[0]))
 
     def answer_token(self, request: Request, now: float) -> Response | None:  # noqa: ARG002
-        """Have no token server."""
+        """Return None: there is no token server."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class EcrLogin:
-    """ECR's: the user is AWS, `issue` hands passwords out, and one that is too old is a 403, not a 401."""
+    """ECR's login: user AWS, passwords from `issue`; an expired password gives 403 instead of 401."""
 
     lifetime_seconds: float = 12 * 3600
     _valid_until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def issue(self, now: float) -> str:
-        """Make a password, as GetAuthorizationToken does."""
+        """Create a password, as GetAuthorizationToken does."""
         password = secrets.token_urlsafe(96)
         self._valid_until[password] = now + self.lifetime_seconds
         return password
@@ -87,7 +87,7 @@ class EcrLogin:
         return f'Basic realm="{request.base_url}/",service="ecr.amazonaws.com"'
 
     def check(self, request: Request, needed: list[Access], now: float) -> None:
-        """Look the password up."""
+        """Check the password."""
         user, password = _basic_pair(request) or ("", "")
         valid_until = self._valid_until.get(password)
         if user != "AWS" or valid_until is None:
@@ -97,7 +97,7 @@ class EcrLogin:
             raise Refused(403, "DENIED", message)
 
     def answer_token(self, request: Request, now: float) -> Response | None:  # noqa: ARG002
-        """Have no token server."""
+        """Return None: there is no token server."""
         return None
 
 
@@ -109,7 +109,7 @@ class _Grant:
 
 @dataclass(frozen=True, slots=True)
 class BearerLogin:
-    """Tokens for scopes, from the path /token (GET with Basic, or POST as OAuth 2), that expire."""
+    """Expiring tokens for scopes, from the path /token (GET with Basic, or POST as OAuth 2)."""
 
     user: str
     password: str = field(repr=False)
@@ -118,16 +118,16 @@ class BearerLogin:
     _grants: dict[str, _Grant] = field(default_factory=dict, init=False, repr=False)
 
     def tokens(self) -> list[str]:
-        """Give all tokens made so far: a test looks for them where they should not be."""
+        """Return all issued tokens, so that tests can search for leaks."""
         return list(self._grants)
 
     def challenge(self, request: Request, access: Access) -> str:
-        """Name the token path, and the scope that is needed."""
+        """Name the token path and the required scope."""
         scope = f',scope="{access.scope}"' if access.scope else ""
         return f'Bearer realm="{request.base_url}{TOKEN_PATH}",service="{SERVICE}"{scope}'
 
     def check(self, request: Request, needed: list[Access], now: float) -> None:
-        """Look the token up, and see whether its scopes are enough."""
+        """Check the token and its scopes."""
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         grant = self._grants.get(token) if kind.lower() == "bearer" else None
         challenge = self.challenge(request, needed[0])
@@ -140,7 +140,7 @@ class BearerLogin:
                 raise _unauthorized(f'{challenge},error="insufficient_scope"')
 
     def answer_token(self, request: Request, now: float) -> Response | None:
-        """Make a token for the scopes asked for; strangers get, at best, one to pull with."""
+        """Issue a token for the requested scopes. Anonymous clients can get only pull."""
         fields = parse_qsl(request.body.decode("utf-8", "replace")) if request.method == "POST" else []
         form = dict(fields)
         pair = _basic_pair(request)
@@ -158,7 +158,7 @@ class BearerLogin:
 
 
 def _parse_scopes(text: str) -> list[tuple[str, str]]:
-    """Read `repository:NAME:ACTION,ACTION ...` into pairs of name and action."""
+    """Parse `repository:NAME:ACTION,ACTION ...` to pairs of name and action."""
     scopes = (scope.split(":") for scope in text.split())
     return [
         (":".join(names), action)

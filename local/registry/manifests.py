@@ -1,4 +1,4 @@
-"""Manifests: put by tag or digest with every check that ECR makes, fetched with negotiation, deleted."""
+"""Manifests: push by tag or digest with the checks of ECR, fetch with content negotiation, delete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOREIGN = ("nondistributable", "foreign")
 
 
 def get_manifest(service: Service, request: Request, name: str, reference: str) -> Response:
-    """Answer with the document as it was put, if the client accepts its type."""
+    """Answer with the pushed document, if the client accepts its type."""
     manifest = service.repository(name).find(reference)
     if manifest is None:
         raise Refused(404, "MANIFEST_UNKNOWN", "Requested image not found")
@@ -29,7 +29,7 @@ def get_manifest(service: Service, request: Request, name: str, reference: str) 
 
 
 def put_manifest(service: Service, request: Request, name: str, reference: str) -> Response:
-    """Store a manifest, and move the tag to it if the reference is one."""
+    """Store a manifest. If the reference is a tag, move the tag to it."""
     repository = service.repository_to_push(name)
     manifest = _parse(service, request, reference)
     if service.behaviour.checks_references:
@@ -49,7 +49,7 @@ def put_manifest(service: Service, request: Request, name: str, reference: str) 
 
 
 def delete_manifest(service: Service, _: Request, name: str, reference: str) -> Response:
-    """Take a tag away, or a manifest with all its tags; one that an index needs is kept."""
+    """Delete a tag, or a manifest with all its tags. Refuses a manifest that an index lists."""
     if not service.behaviour.deletes:
         raise Refused(405, "UNSUPPORTED", "The operation is unsupported.")
     repository = service.repository(name)

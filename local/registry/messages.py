@@ -1,4 +1,4 @@
-"""What comes in and what goes out, apart from sockets: requests, answers and refusals."""
+"""Requests, responses and refusals, independent of sockets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from email.message import Message
 from http import HTTPStatus
 
 AWS_TARGET = "AmazonEC2ContainerRegistry_V20150921."
-"""What stands before the action in the header X-Amz-Target of a call to ECR's own API."""
+"""The prefix of the action in the header X-Amz-Target of a call to ECR's API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, read to its end. `base_url` is the origin it came to, without a slash at its end."""
+    """One complete request. `base_url` is its origin without a trailing slash."""
 
     method: str
     path: str
@@ -25,13 +25,13 @@ class Request:
 
     @property
     def aws_action(self) -> str | None:
-        """The action of ECR's own API that is asked for; None for the distribution protocol."""
+        """The action of ECR's API; None for the distribution protocol."""
         return aws_action_of(self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """One answer. An answer to HEAD holds what GET would give; the server leaves the body away."""
+    """One response. A response to HEAD holds the body of GET, which the server does not send."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Response:
 
 
 class Refused(Exception):
-    """The request is answered with an error document of the distribution specification ("Error Codes")."""
+    """A refused request; the response is an error document of the distribution specification ("Error Codes")."""
 
     def __init__(
         self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None
@@ -51,13 +51,13 @@ class Refused(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """Encode the refusal."""
+        """Return the refusal as a response."""
         document = {"errors": [{"code": self.code, "message": self.message}]}
         return json_response(document, status=self.status, headers=self.headers)
 
 
 def aws_action_of(headers: Message) -> str | None:
-    """Read the action of ECR's own API from a request's headers, if it is for that."""
+    """Return the action of ECR's API from a request's headers; None if there is none."""
     target = headers.get("X-Amz-Target", "")
     return target.removeprefix(AWS_TARGET) if target.startswith(AWS_TARGET) else None
 
@@ -65,12 +65,12 @@ def aws_action_of(headers: Message) -> str | None:
 def json_response(
     document: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with a JSON document."""
+    """Return a response with a JSON document."""
     named = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
     return Response(status=status, headers=named, body=json.dumps(document).encode())
 
 
 def not_found() -> Response:
-    """Answer as a server does that does not know the path at all."""
+    """Return the response for an unknown path."""
     plain = {"Content-Type": "text/plain; charset=utf-8"}
     return Response(status=HTTPStatus.NOT_FOUND, headers=plain, body=b"404 page not found\n")

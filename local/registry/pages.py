@@ -1,7 +1,6 @@
-"""Lists in pages, as the distribution specification has them ("Listing Tags", "Listing Referrers").
+"""Lists in pages, after the distribution specification ("Listing Tags", "Listing Referrers").
 
-The mark for the next page means nothing to clients, as on ECR: whoever makes it up from the last entry goes
-wrong, whoever follows the Link does not.
+The cursor of the next page is opaque, as in ECR: clients must follow the Link and cannot construct it.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from urllib.parse import quote, urlencode
 
 from local.registry.messages import Refused, Request
 
-_MARK = b"after:"
+_CURSOR_PREFIX = b"after:"
 
 
 def page_of(
     request: Request, entries: Sequence[str], *, default: int, largest: int
 ) -> tuple[list[str], dict[str, str]]:
-    """Cut the page that the query asks for out of sorted entries; returns it and its Link header, if any."""
+    """Return the requested page of sorted entries, and its Link header if there is a next page."""
     size = _page_size(request.query.get("n"), default=default, largest=largest)
     after = _decode(request.query["last"]) if "last" in request.query else ""
     rest = [entry for entry in entries if entry > after]
@@ -39,14 +38,14 @@ def _page_size(text: str | None, *, default: int, largest: int) -> int:
 
 
 def _encode(entry: str) -> str:
-    return base64.urlsafe_b64encode(_MARK + entry.encode()).decode()
+    return base64.urlsafe_b64encode(_CURSOR_PREFIX + entry.encode()).decode()
 
 
-def _decode(mark: str) -> str:
+def _decode(cursor: str) -> str:
     try:
-        decoded = base64.urlsafe_b64decode(mark)
+        decoded = base64.urlsafe_b64decode(cursor)
     except (binascii.Error, ValueError):
         decoded = b""
-    if not decoded.startswith(_MARK):
+    if not decoded.startswith(_CURSOR_PREFIX):
         raise Refused(400, "UNSUPPORTED", "Invalid parameter at 'nextToken'")
-    return decoded.removeprefix(_MARK).decode()
+    return decoded.removeprefix(_CURSOR_PREFIX).decode()

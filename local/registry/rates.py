@@ -1,4 +1,4 @@
-"""Limits of calls per second."""
+"""Rate limits in calls per second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RateLimits:
         self._calls: dict[str, deque[float]] = {operation: deque() for operation in rates}
 
     def count(self, operation: str, now: float) -> None:
-        """Count one call. Raises `Refused` when there were too many, and counts none then."""
+        """Count one call. Raises `Refused` when the limit is reached; such calls do not count."""
         if operation not in self._rates:
             return
         calls = self._calls[operation]

@@ -1,4 +1,4 @@
-"""The registry as tests and programs use it: two origins, their state, their faults, and what came in."""
+"""The registry for tests and programs: two origins with state, faults and a record of requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from local.registry.store import Repository
 
 
 class Registry:
-    """A running registry; use it as a context manager, or close it.
+    """A running registry. Use it as a context manager, or close it.
 
-    `on_event` is called with an "ECR Image Action" event for each manifest that is put, before the answer.
+    `on_event` gets an "ECR Image Action" event for each pushed manifest, before the answer.
     """
 
     def __init__(
@@ -65,21 +65,21 @@ class Registry:
 
     @property
     def host(self) -> str:
-        """Address and port of the registry: the first part of an image's name."""
+        """Address and port of the registry, as in an image's name."""
         return self._registry.host
 
     @property
     def objects_host(self) -> str:
-        """Address and port of the origin that blobs are redirected to."""
+        """Address and port of the origin for blobs."""
         return self._objects.host
 
     @property
     def requests(self) -> list[Exchange]:
-        """What came in so far, at both origins, in order."""
+        """All requests so far, to both origins, in order."""
         return self._journal.exchanges()
 
     def repository(self, name: str) -> Repository:
-        """Give what is under a name, to look at it or to put things there past the protocol."""
+        """Return the content of a repository, for inspection and direct changes."""
         return self._service.store.create(name)
 
     def fail(
@@ -92,7 +92,8 @@ class Registry:
     ) -> None:
         """Let requests fail: the one with this number, those chosen by `where`, or else the next.
 
-        `times` is how many, None for all. Numbers count both origins from 1, or from `forget_requests`.
+        `times` is the number of failures; None means all. Numbers count the requests to both origins from 1, anew
+        after `forget_requests`.
         """
 
         def chosen(exchange: Exchange) -> bool:
@@ -101,19 +102,19 @@ class Registry:
         self._faults.add(fault, chosen, times)
 
     def heal(self) -> None:
-        """Take back all faults that are still to come."""
+        """Remove all remaining faults."""
         self._faults.clear()
 
     def forget_requests(self) -> None:
-        """Begin a new record."""
+        """Clear the record of requests."""
         self._journal.clear()
 
     def let_time_pass(self, seconds: float) -> None:
-        """Move the registry's clock on: tokens and signed URLs expire by it."""
+        """Advance the registry's clock, by which tokens and signed URLs expire."""
         self._clock.ahead_seconds += seconds
 
     def issue_password(self) -> str:
-        """Make a password for the user AWS, where the login is ECR's."""
+        """Create a password for the user AWS. Requires an `EcrLogin`."""
         if not isinstance(self._login, EcrLogin):
             raise TypeError("only a registry with EcrLogin hands out passwords")
         return self._login.issue(self._clock.now())

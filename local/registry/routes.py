@@ -1,4 +1,4 @@
-"""Which operation a request is for, what it needs, and its answer."""
+"""Route requests to operations, and check their login and rate limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANIFEST = _NAME + r"/manifests/(?P<reference>[^/]+)"
 
 Operation = Callable[..., Response]
 
-# Methods, path, ECR's name for it (for rate limits), the right it takes, what answers. The first that fits.
+# Methods, path, ECR's operation (for rate limits), required access, function. The first match counts.
 _ROUTES: tuple[tuple[str, str, str, str, Operation], ...] = (
     ("GET HEAD", r"/v2/?", "", "", listings.get_base),
     ("GET", r"/v2/_catalog", "DescribeRepositories", "", listings.list_repositories),
@@ -47,7 +47,7 @@ class _Call:
     arguments: dict[str, str]
 
     def needed(self, request: Request) -> list[Access]:
-        """Name the rights it takes; a mount reads from the other repository too."""
+        """Return the required access. A mount also reads from the other repository."""
         needed = [Access(repository=self.arguments.get("name", ""), action=self.action)]
         if self.operation is uploads.begin_upload and "from" in request.query:
             needed.append(Access(repository=request.query["from"], action="pull"))
@@ -56,7 +56,7 @@ class _Call:
 
 @dataclass(slots=True, kw_only=True)
 class Answerer:
-    """Answers requests to both origins, one at a time; events go out after the answer is made."""
+    """Answers requests to both origins, one at a time. Events are sent before the response."""
 
     service: Service
     login: Login | None
@@ -84,14 +84,14 @@ class Answerer:
             return blobs.get_object(self.service, request)
 
     def challenge(self, request: Request) -> dict[str, str]:
-        """Write the header that goes with a 401 to this request."""
+        """Return the challenge header of a 401 to this request."""
         call = _call_for(request)
         if self.login is None or call is None:
             return {}
         return {"WWW-Authenticate": self.login.challenge(request, call.needed(request)[0])}
 
     def refusal(self, request: Request, refused: Refused) -> Response:
-        """Write a refusal as whoever sent the request reads it."""
+        """Return a refusal in the format of the request's protocol."""
         return refused.response() if request.aws_action is None else ecr_api.refusal(refused)
 
     def _answer(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What every operation of the registry works on."""
+"""The state that all operations of the registry share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The state and the rules; operations are functions over it, one of which runs at a time."""
+    """The state and the behaviour. Operations are functions of it and run one at a time."""
 
     behaviour: Behaviour
     clock: Clock
@@ -27,7 +27,7 @@ class Service:
     signing_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def repository(self, name: str) -> Repository:
-        """Find a repository. Raises `Refused` if there is none of this name."""
+        """Return a repository. Raises `Refused` if there is none of this name."""
         try:
             return self.store.repositories[name]
         except KeyError:
@@ -35,9 +35,9 @@ class Service:
             raise Refused(404, "NAME_UNKNOWN", message) from None
 
     def repository_to_push(self, name: str) -> Repository:
-        """Find a repository, or make it where a push does so."""
+        """Return a repository; create it if pushes do so."""
         return self.store.create(name) if self.behaviour.creates_repositories else self.repository(name)
 
     def page_limit(self, usual: int) -> int:
-        """Tell how many entries a page has at most."""
+        """Return the maximum number of entries per page."""
         return min(usual, self.behaviour.max_page_entries or usual)

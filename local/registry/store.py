@@ -1,4 +1,4 @@
-"""What a registry holds: repositories of blobs, manifests, tags and begun uploads, all in memory."""
+"""The content of a registry in memory: blobs, manifests, tags and uploads."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST, *INDEX_TYPES)
 
 
 def digest_of(data: bytes | bytearray, algorithm: str = "sha256") -> str:
-    """Hash content to `algorithm:hex`."""
+    """Return the digest of content as `algorithm:hex`."""
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A document under its digest, as it was put."""
+    """A pushed document and its digest."""
 
     digest: str
     media_type: str
@@ -34,19 +34,19 @@ class Manifest:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The parsed document; it was checked to be an object when it was put."""
+        """The parsed document, an object."""
         parsed: dict[str, Any] = json.loads(self.data)
         return parsed
 
     @property
     def subject(self) -> str | None:
-        """The digest of the manifest that this one refers to, if any."""
+        """The digest of its subject, if any."""
         subject = self.document.get("subject")
         return subject["digest"] if subject else None
 
     @property
     def artifact_type(self) -> str:
-        """The type it has in a list of referrers: its own, or that of its config."""
+        """Its artifact type in a list of referrers: its own, or that of its config."""
         own: str = self.document.get("artifactType") or self.document.get("config", {}).get("mediaType", "")
         return own
 
@@ -56,7 +56,7 @@ class Manifest:
         return [entry["digest"] for entry in self.document.get("manifests", [])]
 
     def descriptor(self) -> dict[str, Any]:
-        """Describe it as the referrers API does."""
+        """Return its descriptor as in the referrers API."""
         described = {"mediaType": self.media_type, "digest": self.digest, "size": len(self.data)}
         optional = {"artifactType": self.artifact_type, "annotations": self.document.get("annotations")}
         return described | {key: value for key, value in optional.items() if value}
@@ -64,7 +64,7 @@ class Manifest:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """A begun upload; `secret` is part of every Location given for it."""
+    """An upload session. `secret` is part of each of its Locations."""
 
     secret: str
     data: bytearray = field(default_factory=bytearray, repr=False)
@@ -74,7 +74,7 @@ class Upload:
 
 @dataclass(slots=True, kw_only=True)
 class Repository:
-    """Everything under one name."""
+    """The content of one repository."""
 
     blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
     manifests: dict[str, Manifest] = field(default_factory=dict, repr=False)
@@ -83,15 +83,15 @@ class Repository:
     created_at: float = field(default_factory=time.time)
 
     def find(self, reference: str) -> Manifest | None:
-        """Look a manifest up by tag or digest."""
+        """Return a manifest by tag or digest."""
         return self.manifests.get(self.tags.get(reference, reference))
 
     def referrers(self, subject: str) -> Iterator[Manifest]:
-        """Give the manifests with this subject, oldest first."""
+        """Return the manifests with this subject, oldest first."""
         return (manifest for manifest in self.manifests.values() if manifest.subject == subject)
 
     def put_blob(self, data: bytes) -> str:
-        """Store a blob past the protocol; returns its digest."""
+        """Store a blob directly and return its digest."""
         digest = digest_of(data)
         self.blobs[digest] = data
         return digest
@@ -104,7 +104,7 @@ class Repository:
         tag: str | None = None,
         pushed_at: float | None = None,
     ) -> str:
-        """Store a manifest past the protocol and its checks; returns its digest."""
+        """Store a manifest directly, without checks, and return its digest."""
         digest = digest_of(data)
         when = time.time() if pushed_at is None else pushed_at
         self.manifests[digest] = Manifest(digest=digest, media_type=media_type, data=data, pushed_at=when)
@@ -120,5 +120,5 @@ class Store:
     repositories: dict[str, Repository] = field(default_factory=dict)
 
     def create(self, name: str) -> Repository:
-        """Give the repository of this name, made if it is not there."""
+        """Return the repository of this name; create it if it is missing."""
         return self.repositories.setdefault(name, Repository())

@@ -1,4 +1,4 @@
-"""Uploads of blobs: at once, in chunks, or mounted from another repository."""
+"""Uploads of blobs: whole, in chunks, or mounted from another repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALGORITHMS = ("sha256", "sha512")
 
 
 def begin_upload(service: Service, request: Request, name: str) -> Response:
-    """Mount a blob, take one whole in the body, or begin an upload."""
+    """Mount a blob, take a whole one from the body, or start an upload."""
     repository = service.repository_to_push(name)
     if service.behaviour.mounts and "mount" in request.query:
         digest = request.query["mount"]
@@ -33,14 +33,14 @@ def begin_upload(service: Service, request: Request, name: str) -> Response:
 
 
 def upload_status(service: Service, request: Request, name: str, session: str) -> Response:
-    """Tell how far an upload has come."""
+    """Answer with the progress of an upload."""
     upload = _find(service.repository(name), request, session)
     shown = upload.first_chunk_bytes if service.behaviour.loose_answers else None
     return _progress(request, name, session, upload, status=204, shown_bytes=shown)
 
 
 def patch_upload(service: Service, request: Request, name: str, session: str) -> Response:
-    """Append a chunk: one with a Content-Range is a part and has limits, a stream without one has none."""
+    """Append a chunk. Size limits apply only with a Content-Range."""
     upload = _find(service.repository(name), request, session)
     _append(service, request, name, session, upload)
     if not service.behaviour.loose_answers:
@@ -49,7 +49,7 @@ def patch_upload(service: Service, request: Request, name: str, session: str) ->
 
 
 def finish_upload(service: Service, request: Request, name: str, session: str) -> Response:
-    """Append the last chunk, if the body has one, and make the blob if its digest is right."""
+    """Append the last chunk, if any, and store the blob if its digest is right."""
     repository = service.repository(name)
     upload = _find(repository, request, session)
     _append(service, request, name, session, upload)
@@ -58,7 +58,7 @@ def finish_upload(service: Service, request: Request, name: str, session: str) -
 
 
 def cancel_upload(service: Service, request: Request, name: str, session: str) -> Response:
-    """Forget an upload."""
+    """Cancel an upload."""
     repository = service.repository(name)
     _find(repository, request, session)
     del repository.uploads[session]
@@ -70,16 +70,16 @@ def _find(repository: Repository, request: Request, session: str) -> Upload:
     if upload is None:
         raise Refused(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
     if request.query.get("_state") != upload.secret:
-        # Only a client that makes the URL up, instead of using the Location it was given, comes here.
+        # The client did not use the Location that it got.
         raise Refused(400, "BLOB_UPLOAD_INVALID", "not the Location that was given for this upload")
     return upload
 
 
 def _append(service: Service, request: Request, name: str, session: str, upload: Upload) -> None:
-    """Check a chunk's place and size, and take it."""
+    """Check a chunk's position and size, and append it."""
     size = len(request.body)
     if is_part := "Content-Range" in request.headers:
-        _check_place(request, name, session, upload)
+        _check_position(request, name, session, upload)
         if size > service.behaviour.max_part_bytes:
             raise Refused(413, "BLOB_UPLOAD_INVALID", f"a part of {size} bytes is too large")
     if size and upload.has_small_part:
@@ -90,7 +90,7 @@ def _append(service: Service, request: Request, name: str, session: str, upload:
     upload.data += request.body
 
 
-def _check_place(request: Request, name: str, session: str, upload: Upload) -> None:
+def _check_position(request: Request, name: str, session: str, upload: Upload) -> None:
     found = _CONTENT_RANGE.fullmatch(request.headers["Content-Range"])
     if found is None:
         raise Refused(400, "BLOB_UPLOAD_INVALID", "Content-Range is not FIRST-LAST")

@@ -5,6 +5,6 @@
         system.wait_idle()
         assert system.executions()[0].output["outcome"] == "indexed"
 
-What runs is what is deployed: the template as the CDK writes it, the state machine definitions in it, the event
-patterns in it, and the handlers from packaged folders, each in a process of its own. Nothing leaves the machine.
+It runs what a deployment would run: the CDK's template with its state machines and event patterns, and the handlers
+from packaged folders, each in a separate process. Nothing leaves the machine.
 """

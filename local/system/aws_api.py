@@ -1,7 +1,7 @@
-"""Other services of AWS than the registry, for the functions: one endpoint on loopback that nothing gets past.
+"""The AWS services that functions call, except the registry: one loopback endpoint for all of them.
 
-What is put on the event bus is handed over; all else is answered by moto's backends, in this process. The functions
-find the endpoint by boto3's own variable, AWS_ENDPOINT_URL.
+PutEvents goes to a callback; moto's backends in this process answer every other call. Functions get the endpoint in
+boto3's variable AWS_ENDPOINT_URL.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _CREDENTIAL = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^
 
 @dataclass(slots=True, kw_only=True)
 class Failing:
-    """What happens to the calls of a service, and how many are left of them."""
+    """A fault for calls of a service, and the number of calls left for it."""
 
     times: int | None
     code: str | None = None
-    """The error that is answered; empty: no answer; None: it is answered rightly."""
+    """The error to answer with; "" for no answer; None for the right answer."""
     before: Callable[[], object] | None = None
     after: Callable[[], object] | None = None
     happened: int = 0
 
 
 class AwsApi:
-    """The endpoint, from its making until it is closed."""
+    """The endpoint. It runs until closed."""
 
     def __init__(self, put_events: PutEvents) -> None:
         self._server = _Server(put_events)
@@ -54,13 +54,13 @@ class AwsApi:
 
     @property
     def url(self) -> str:
-        """What AWS_ENDPOINT_URL is set to."""
+        """The value of AWS_ENDPOINT_URL."""
         return "http://{}:{}".format(*self._server.server_address[:2])
 
     def fail(self, service: str, code: str = "", *, times: int | None = None) -> Failing:
-        """Let calls of a service (`dynamodb`, `events`) fail: with this code, or else without an answer.
+        """Let calls of a service (`dynamodb`, `events`) fail with an error code, or without an answer.
 
-        The next so many; without a number all of them.
+        `times` is the number of calls; None means all.
         """
         failing = self._server.failing[service] = Failing(code=code, times=times)
         return failing
@@ -68,16 +68,16 @@ class AwsApi:
     def meanwhile(
         self, service: str, act: Callable[[], object], *, is_done: bool, times: int | None = None
     ) -> Failing:
-        """Let something happen when calls of a service come: nothing is done then, and nothing answered.
+        """Call `act` when a call of a service arrives. The call is not executed and gets no answer.
 
-        With `is_done` it happens when they are done, and before they are answered.
+        With `is_done` the call is executed first, then `act` runs, then the call is answered.
         """
         failing = Failing(times=times, after=act) if is_done else Failing(times=times, code="", before=act)
         self._server.failing[service] = failing
         return failing
 
     def heal(self) -> None:
-        """Take back all failures."""
+        """Remove all faults."""
         self._server.failing.clear()
 
     def close(self) -> None:
@@ -94,14 +94,14 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.put_events = put_events
         self.turn = threading.Lock()
-        """One call at a time: moto's backends are written for one thread."""
+        """For one call at a time: moto's backends are not thread-safe."""
         self.failing: dict[str, Failing] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
-        """Say nothing: who calls may be killed meanwhile."""
+        """Ignore errors: callers may be killed."""
 
     def next_failure(self, service: str) -> Failing | None:
-        """Return what happens to the next call of a service; None if nothing does."""
+        """Return the fault for the next call of a service; None if there is none."""
         with self.turn:
             failing = self.failing.get(service)
             if failing is None or failing.times == 0:
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, body: bytes) -> tuple[int, bytes]:
         if self.headers.get("X-Amz-Target") == "AWSEvents.PutEvents":

@@ -1,4 +1,4 @@
-"""EventBridge here: events go through the rules' own patterns to their targets, in order, as they come."""
+"""EventBridge on this machine: events pass the patterns of rules to their targets, in order."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Json = Any
 Event = Mapping[str, Json]
 
 Deliver = Callable[[str, Json], None]
-"""Takes a target's ARN and the input made of an event."""
+"""Gets a target's ARN and its input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """An event that came in, and the targets that it went to: none if no rule's pattern accepts it."""
+    """An event and the ARNs of its targets; none if no rule accepted it."""
 
     event: Event = field(repr=False)
     targets: tuple[str, ...]
 
 
 class EventBus:
-    """A bus with its rules. A thread of its own delivers, so that a push does not wait for what it causes."""
+    """A bus with its rules. A separate thread delivers, so that a push does not wait."""
 
     def __init__(self, rules: Sequence[Rule], deliver: Deliver) -> None:
         self._rules = [(rule, EventPattern.load(rule.pattern)) for rule in rules if rule.enabled]
@@ -41,47 +41,47 @@ class EventBus:
         self._arrivals: list[Arrival] = []
         self._loses: Callable[[Event], bool] | None = None
         self.lost: list[Event] = []
-        """Events that were to come in and did not."""
+        """Events that were lost on request."""
         self.errors: list[Exception] = []
         self._thread = threading.Thread(target=self._work, name="event-bus", daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:
-        """Take an event and return at once."""
+        """Accept an event and return at once."""
         if self._loses is not None and self._loses(event):
             self.lost.append(event)
         else:
             self._waiting.put(event)
 
     def lose(self, chosen: Callable[[Event], bool]) -> None:
-        """Let events that are chosen be lost on their way here, of which nobody is told."""
+        """Lose the chosen events silently."""
         self._loses = chosen
 
     def heal(self) -> None:
-        """Lose no more events."""
+        """Stop losing events."""
         self._loses = None
 
     def drain(self) -> None:
-        """Wait until everything that was put is delivered."""
+        """Wait until all events are delivered."""
         self._waiting.join()
 
     def close(self) -> None:
-        """Deliver what has come in, then stop."""
+        """Deliver the waiting events, then stop."""
         self._waiting.put(None)
         self._thread.join()
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """What came in so far, in order."""
+        """All events so far, in order."""
         return list(self._arrivals)
 
     @property
     def dropped(self) -> list[Event]:
-        """The events that no rule's pattern accepted."""
+        """The events that no rule accepted."""
         return [arrival.event for arrival in self.arrivals if not arrival.targets]
 
     def targets_of(self, event: Event) -> list[tuple[str, Json]]:
-        """Tell where an event goes, and what each target is given."""
+        """Return the ARN and the input of each target of an event."""
         return [
             (target.arn, input_for(target, event))
             for rule, pattern in self._rules
@@ -96,7 +96,7 @@ class EventBus:
                 self._arrivals.append(Arrival(event=event, targets=tuple(arn for arn, _ in targets)))
                 for arn, input_ in targets:
                     self._deliver(arn, input_)
-            except Exception as error:  # noqa: BLE001 - the bus goes on, as EventBridge does; the owner looks
+            except Exception as error:  # noqa: BLE001 - the bus goes on; its owner checks `errors`
                 self.errors.append(error)
             finally:
                 self._waiting.task_done()
@@ -104,7 +104,7 @@ class EventBus:
 
 
 def event_of(entry: Mapping[str, Json]) -> Event:
-    """Make the event that rules see of an entry of PutEvents."""
+    """Return the event that rules see for an entry of PutEvents."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -119,7 +119,7 @@ def event_of(entry: Mapping[str, Json]) -> Event:
 
 
 def input_for(target: Target, event: Event) -> Json:
-    """Make what a target is given: the event, a part of it, a constant, or a template filled with its parts."""
+    """Return the input of a target: the event, a part of it, a constant, or a filled template."""
     if target.input is not None:
         return json.loads(target.input)
     if target.input_path is not None:
@@ -132,7 +132,7 @@ def input_for(target: Target, event: Event) -> Json:
 
 
 def _fill(template: str, values: Mapping[str, Json]) -> str:
-    """Put values where the template has `<name>`: within a string as text, elsewhere as JSON."""
+    """Replace `<name>` in a template by values: as text inside a string, elsewhere as JSON."""
 
     def value(match: re.Match[str]) -> str:
         name = match["name"]
@@ -146,7 +146,7 @@ def _fill(template: str, values: Mapping[str, Json]) -> str:
 
 
 def _at(event: Event, path: str) -> Json:
-    """Follow a path like `$.detail.image-tag`; what is not there is null, as EventBridge has it."""
+    """Follow a path like `$.detail.image-tag`. A missing value is null, as in EventBridge."""
     value: Json = event
     for name in path.removeprefix("$").strip(".").split("."):
         if name:

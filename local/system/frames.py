@@ -1,4 +1,4 @@
-"""What hooks into the interpreter know of the frame that they run in."""
+"""The data that hooks keep in each frame of the interpreter."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from local.system.record import Json, Run, Visit
 
 
 class Services(Protocol):
-    """What the states call."""
+    """The services that states call."""
 
     def invoke(self, function: str, payload: bytes) -> Answer:
-        """Run a function, by its ARN or name."""
+        """Invoke a function by its ARN or name."""
 
     def put_events(self, entries: Sequence[Mapping[str, Json]]) -> None:
-        """Take the entries of a PutEvents call."""
+        """Accept the entries of a PutEvents call."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Hosted:
-    """What is known of an execution before it begins: where its calls go, and what becomes of it."""
+    """The terms of an execution: its services, its record and its callbacks."""
 
     services: Services
     run: Run
@@ -38,34 +38,34 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True, kw_only=True)
 class Here:
-    """What is known of a frame of the interpreter; frames within it begin with the same."""
+    """The data of one frame. Inner frames start with the data of the outer one."""
 
     hosted: Hosted | None = None
     run: Run | None = None
     visit: Visit | None = None
     branches: Sequence[Program] = ()
     resumes: Visit | None = None
-    """The failed visit that the next state redrives."""
+    """The failed visit that the next state repeats."""
 
 
 def here_of(env: Environment) -> Here:
-    """Give what is known of a frame."""
+    """Return the data of a frame."""
     here: Here = env.__dict__.setdefault("_here", Here())
     return here
 
 
 def known(value: _T | None) -> _T:
-    """Insist that a hook was called. Raises RuntimeError."""
+    """Return a value that a hook must have set. Raises RuntimeError if it is missing."""
     if value is None:
-        raise RuntimeError("the interpreter does not work as it did: a hook was not called")
+        raise RuntimeError("the interpreter did not call a hook: see local/system/moto_parser.py")
     return value
 
 
 def visit_of(env: Environment) -> Visit:
-    """Give the visit to the state that is being evaluated."""
+    """Return the visit to the current state."""
     return known(here_of(env).visit)
 
 
 def terms_of(env: Environment) -> Hosted:
-    """Give what the execution runs under."""
+    """Return the terms of the execution."""
     return known(here_of(env).hosted)

@@ -1,8 +1,8 @@
-"""The functions of a system: for each a pool of warm processes, as Lambda keeps them.
+"""The functions of a system: a pool of warm processes for each, as in Lambda.
 
-A process takes one invocation at a time. Where none is free a new one is started, up to a limit; beyond that callers
-wait, where Lambda would answer with TooManyRequestsException, since one machine has so many cores only. That answer,
-and a process that ends in the middle of its work, are to be had on request.
+A process takes one invocation at a time. If none is free, a new one starts, up to a limit. Beyond it callers wait,
+since a machine has few cores; Lambda would answer with TooManyRequestsException. Tests can request that answer, and the
+end of a process in the middle of its work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local.lambda_runtime import LambdaError, LambdaProcess
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an invocation gives: the payload as JSON, and Lambda's FunctionError if that describes a failure."""
+    """The result of an invocation: the JSON payload, and Lambda's FunctionError if the payload is an error."""
 
     payload: bytes = field(repr=False)
     function_error: str | None = None
@@ -31,33 +31,33 @@ _THROTTLED = Answer(
     ).encode(),
     function_error="Unhandled",
 )
-"""By the name that Step Functions has for it."""
+"""With the error name that Step Functions uses."""
 
 
 class FunctionProcess(Protocol):
-    """A process that serves one function; after a crash it starts anew by itself."""
+    """A process of one function. It restarts by itself after a crash."""
 
     def invoke(self, payload: bytes) -> Answer:
-        """Run the handler; a crash and a time-out are answers too."""
+        """Run the handler. Crashes and timeouts are answers, too."""
 
     def kill(self) -> None:
-        """Kill what runs in the middle of its work; the call fails, and the next one starts anew."""
+        """Kill the process in the middle of its work. The call fails; the next one starts a new process."""
 
     def let_time_run_out(self) -> None:
-        """Have the call that it is at end as if its time were up."""
+        """End the current call as a timeout does."""
 
     def close(self) -> None:
-        """End it, also while it is at work."""
+        """End the process, even in the middle of its work."""
 
 
 class LambdaRuntime:
-    """A function's process behind Lambda's own runtime client."""
+    """A function's process with Lambda's own runtime client."""
 
     def __init__(self, process: LambdaProcess) -> None:
         self._process = process
 
     def invoke(self, payload: bytes) -> Answer:
-        """Run the handler; a failure has the payload by which Lambda reports it."""
+        """Run the handler. A failure has the payload that Lambda would report."""
         try:
             document, error = self._process.invoke(json.loads(payload)), None
         except LambdaError as failed:
@@ -65,7 +65,7 @@ class LambdaRuntime:
         return Answer(payload=json.dumps(document).encode(), function_error=error)
 
     def logs(self) -> list[str]:
-        """Give the lines that the handler has written."""
+        """Return the lines that the handler has printed."""
         return self._process.logs
 
     def kill(self) -> None:
@@ -73,7 +73,7 @@ class LambdaRuntime:
         self._process.kill()
 
     def let_time_run_out(self) -> None:
-        """End the call as a time-out does."""
+        """End the current call as a timeout does."""
         self._process.let_time_run_out()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class FunctionPool:
 
     def __init__(self, start: Callable[[], FunctionProcess], *, limit: int) -> None:
         self._start = start
-        self._places = threading.BoundedSemaphore(limit)
+        self._slots = threading.BoundedSemaphore(limit)
         self._lock = threading.Lock()
         self._idle: list[FunctionProcess] = []
         self._all: set[FunctionProcess] = set()
@@ -94,25 +94,25 @@ class FunctionPool:
         self._throttled: int | None = 0
         self.invocations = 0
         self.refusals = 0
-        """Calls that were answered with TooManyRequestsException."""
+        """The number of calls answered with TooManyRequestsException."""
 
     def invoke(self, payload: bytes) -> Answer:
-        """Run the handler in a process that is free, or in a new one."""
+        """Run the handler in a free process or a new one."""
         if self._is_refused():
             return _THROTTLED
-        with self._places, self._borrowed() as process:
+        with self._slots, self._borrowed() as process:
             return process.invoke(payload)
 
     def throttle(self, *, times: int | None = None) -> None:
-        """Refuse the next so many calls, without a number all, as Lambda does where no concurrency is left."""
+        """Refuse the next `times` calls, or all, as Lambda does when the concurrency is used up."""
         self._throttled = times
 
     def heal(self) -> None:
-        """Refuse no more calls."""
+        """Stop refusing calls."""
         self._throttled = 0
 
     def renew(self) -> None:
-        """End the processes that are warm and wait: the next calls start from nothing."""
+        """End the idle processes, so that the next calls start cold."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._all.difference_update(idle)
@@ -120,21 +120,21 @@ class FunctionPool:
             process.close()
 
     def is_at_work(self) -> bool:
-        """Tell whether a call is being served."""
+        """Tell whether a call is running."""
         return bool(self._at_work())
 
     def kill(self) -> None:
-        """Kill each process that is at work."""
+        """Kill each busy process."""
         for process in self._at_work():
             process.kill()
 
     def let_time_run_out(self) -> None:
-        """Have each call that is being served end as if its time were up."""
+        """End each running call as a timeout does."""
         for process in self._at_work():
             process.let_time_run_out()
 
     def close(self) -> None:
-        """End all processes, those that are at work too."""
+        """End all processes, also busy ones."""
         with self._lock:
             self._closed = True
             running, self._all = self._all, set()
@@ -179,25 +179,25 @@ class FunctionPool:
 
 
 class Functions:
-    """All functions of a system by ARN and by name."""
+    """All functions of a system, by ARN or name."""
 
     def __init__(self, pools: Mapping[str, FunctionPool]) -> None:
         self._pools = pools
 
     def pool(self, function: str) -> FunctionPool:
-        """Give the processes of a function by its ARN or its name. Raises KeyError if there is none."""
+        """Return the processes of a function by its ARN or name. Raises KeyError if there is none."""
         return self._pools[function.removesuffix(":$LATEST").rpartition(":")[2]]
 
     def invoke(self, function: str, payload: bytes) -> Answer:
-        """Invoke a function by its ARN or its name. Raises KeyError if there is none."""
+        """Invoke a function by its ARN or name. Raises KeyError if there is none."""
         return self.pool(function).invoke(payload)
 
     def invocations(self) -> dict[str, int]:
-        """Count the invocations so far by the function's name."""
+        """Return the number of invocations so far by function name."""
         return {name: pool.invocations for name, pool in self._pools.items()}
 
     def heal(self) -> None:
-        """Refuse no more calls."""
+        """Stop refusing calls."""
         for pool in self._pools.values():
             pool.heal()
 

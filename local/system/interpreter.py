@@ -1,15 +1,13 @@
-"""Moto's Step Functions interpreter, fitted to run here as Step Functions does.
+"""Moto's interpreter with hooks, so that it runs here as Step Functions does.
 
-The interpreter walks through the states, evaluates paths and choices, and retries and catches errors. What it leaves to
-others, or does otherwise than Step Functions, is put right here and in `maps`:
+Moto walks through the states, evaluates paths and choices, and retries and catches errors. The hooks, here and in
+`maps`, add what moto lacks or does differently from Step Functions:
 
-- a task's call goes to `Services` of this machine, not to an endpoint;
+- tasks call the `Services` of this machine instead of an endpoint;
 - every visit to a state is recorded (`Run`, `Visit`);
-- a Distributed Map fails, and begins no other item, once more of its items have failed than it tolerates (moto: never,
-  and gives null for them);
-- an execution can begin at a state that failed before, and items and branches that succeeded are not run again
-  (moto: not at all);
-- waits between attempts are scaled, so that a minute's back-off does not take a minute. Definitions stay unaltered.
+- a Distributed Map fails and starts no more items once too many items have failed (moto: never fails, and gives null);
+- an execution can be redriven from its failed state, without repeating successful items and branches (moto: cannot);
+- waits between attempts are scaled, so that tests need not wait minutes. Definitions do not change.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ _thread = threading.local()
 
 
 def host(execution_arn: str, hosted: Hosted) -> None:
-    """Have an execution that is about to start run under these terms."""
+    """Register the terms of an execution that is about to start."""
     _install()
     _hosted[execution_arn] = hosted
 
@@ -57,7 +55,7 @@ def host(execution_arn: str, hosted: Hosted) -> None:
 
 
 def _evaluate_program(original: Callable[..., None], program: Program, env: Environment) -> None:
-    """Run a chain of states: an execution's, or an item's within a map's visit."""
+    """Run a chain of states, of an execution or of a map's item."""
     here = here_of(env)
     if here.visit is not None:
         here.run = _evaluate_part(original, program, env, here.visit)
@@ -65,14 +63,14 @@ def _evaluate_program(original: Callable[..., None], program: Program, env: Envi
     here.hosted = hosted = _hosted.pop(env.states.context_object.context_object_data["Execution"]["Id"])
     here.run = hosted.run
     context = cast("dict[str, object]", env.states.context_object.context_object_data["Execution"])
-    context["RedriveCount"] = hosted.redrives  # the interpreter has no redrives
+    context["RedriveCount"] = hosted.redrives  # moto knows no redrives
     original(_resumed(program, env, hosted.resumes), env)
     _note_end(hosted.run, env)
     hosted.finished()
 
 
 def _evaluate_part(original: Callable[..., None], program: Program, env: Environment, outer: Visit) -> Run:
-    """Run an item of a map, or a branch, within the visit to its state."""
+    """Run a map's item or a branch, as part of the visit to its state."""
     branches = here_of(env).branches
     index = next((number for number, branch in enumerate(branches) if branch is program), None)
     if index is None:
@@ -93,7 +91,7 @@ def _evaluate_part(original: Callable[..., None], program: Program, env: Environ
 
 
 def _resumed(program: Program, env: Environment, before: Run | None) -> Program:
-    """Have a program begin at the state that failed before, with what that state was given."""
+    """Return the program starting at the state that failed before, with that state's input."""
     if before is None or not before.visits:
         return program
     failed = before.visits[-1]
@@ -150,7 +148,7 @@ def _make_frame(
 
 
 def _execute_function(env: Environment, parameters: Mapping[str, Json], **_: object) -> None:
-    """Invoke a function for a task, of either form of its resource."""
+    """Invoke a function for a task, for both forms of its resource."""
     visit_of(env).calls += 1
     answer = terms_of(env).services.invoke(parameters["FunctionName"], parameters["Payload"])
     text = answer.payload.decode()
@@ -160,7 +158,7 @@ def _execute_function(env: Environment, parameters: Mapping[str, Json], **_: obj
 
 
 class _EventsClient:
-    """The part of a client for EventBridge that tasks call, in the thread of the task."""
+    """An EventBridge client with the one method that tasks call. It runs in the thread of the task."""
 
     def put_events(self, **request: Json) -> Json:
         terms_of(_thread.env).services.put_events(request["Entries"])
@@ -169,7 +167,7 @@ class _EventsClient:
 
 def _client_for(*, service: str, **_: object) -> object:
     if service != "events":
-        raise NotImplementedError(f"a state machine calls {service}, which nothing on this machine answers")
+        raise NotImplementedError(f"a state machine calls {service}, which this machine does not offer")
     return _EventsClient()
 
 

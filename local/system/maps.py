@@ -1,6 +1,6 @@
-"""Maps and branches in the interpreter: what is done before a redrive stays done, and how many items may fail.
+"""Hooks for maps and branches: keep successful items over a redrive, and limit the failed items.
 
-Between the evaluation of a map and the pool of its items, which the interpreter makes, lies nothing but a thread.
+The interpreter gives a map's item pool no context, so the hooks pass it in thread-local data.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _thread = threading.local()
 
 
 class ItemPool(JobPool):
-    """The items of a map, of which those that succeeded before a redrive are done from the start.
+    """The items of a map. Items that succeeded before a redrive are done from the start.
 
-    When more have failed than a distributed map tolerates, no other item begins.
+    No more items start once more have failed than a distributed map tolerates.
     """
 
     def __init__(self, job_program: Program, job_inputs: list[Json]) -> None:
@@ -51,7 +51,7 @@ class ItemPool(JobPool):
         self._open_jobs[:] = [job for job in self._open_jobs if job.job_index not in done]
 
     def next_job(self) -> Json:
-        """Give an item to begin with; None if there is none."""
+        """Return the next item; None if there is none."""
         if len(_failed_items(self._visit)) > self._tolerated:
             with self._mutex:
                 set_final(self, "_jobs_number", self._jobs_number - len(self._open_jobs))
@@ -64,22 +64,22 @@ def _failed_items(visit: Visit) -> list[Run]:
 
 
 def run_inline_map(original: Callable[..., None], component: object, env: Environment) -> None:
-    """Run the items of an inline map: one that fails ends all others."""
-    _thread.visit = _begun_anew(visit_of(env))
-    _thread.tolerance = lambda total: total  # an item that fails ends the map by itself
+    """Run the items of an inline map. One failed item ends all others."""
+    _thread.visit = _restarted(visit_of(env))
+    _thread.tolerance = lambda total: total  # one failed item ends the map anyway
     visit_of(env).stops_together = True
     original(component, env)
 
 
 def run_branches(original: Callable[..., None], branches: BranchesDecl, env: Environment) -> None:
-    """Run the branches of a parallel state: one that fails ends all others."""
-    _begun_anew(visit_of(env)).stops_together = True
+    """Run the branches of a parallel state. One failed branch ends all others."""
+    _restarted(visit_of(env)).stops_together = True
     here_of(env).branches = branches.programs
     original(branches, env)
 
 
-def _begun_anew(visit: Visit) -> Visit:
-    """Forget the items of an attempt that failed, but not how much they called."""
+def _restarted(visit: Visit) -> Visit:
+    """Clear the items of a failed attempt, but keep the count of their calls."""
     visit.calls += sum(run.calls() for run in visit.items)
     visit.items.clear()
     return visit
@@ -91,7 +91,7 @@ def run_distributed_map(
     env: Environment,
     eval_input: DistributedIterationComponentEvalInput,
 ) -> None:
-    """Run the items, and fail if more of them failed than the state tolerates (docs: "Distributed Map")."""
+    """Run the items. Fails if more of them failed than the state tolerates (docs: "Distributed Map")."""
     count, percentage = eval_input.tolerated_failure_count, eval_input.tolerated_failure_percentage
 
     def tolerance(total: int) -> int:
@@ -99,14 +99,14 @@ def run_distributed_map(
         limits += [int(percentage * total / 100)] if percentage else []
         return min(limits, default=0)
 
-    _thread.visit, _thread.tolerance = _begun_anew(visit_of(env)), tolerance
+    _thread.visit, _thread.tolerance = _restarted(visit_of(env)), tolerance
     total = len(env.stack[-1])
     original(component, env, eval_input)
     failed = _failed_items(visit_of(env))
     if len(failed) > tolerance(total):
         raise _too_many_failed(env, failed, total)
     if failed:
-        # Step Functions gives the results of items that succeeded.
+        # Step Functions returns only the results of successful items.
         failed_indexes = {run.index for run in failed}
         outputs = env.stack.pop()
         env.stack.append([output for n, output in enumerate(outputs) if n not in failed_indexes])

@@ -1,6 +1,6 @@
-"""Pushing an image as `docker push` does: blobs that are not there, children by digest, then the root by its tag.
+"""Push an image as `docker push` does: missing blobs, child manifests by digest, then the root by its tag.
 
-Written on the standard library alone, like the registry: the core's own client is what is shown to work.
+It uses only the standard library, like the registry, and not the core's client, which is under test.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.ports import ImageSource
 
 CHUNK_BYTES = 10 << 20
-"""Of an upload; ECR takes 5 to 20 MiB."""
+"""The size of an upload's chunks; ECR accepts 5 to 20 MiB."""
 
 
 class PushRefused(RuntimeError):
-    """The registry did not take something; the message has its answer."""
+    """The registry refused a request; the message has its answer."""
 
 
 @dataclass(slots=True)
 class Pusher:
-    """A client that pushes into one repository."""
+    """A client that pushes to one repository."""
 
     host: str
     repository: str
@@ -43,7 +43,7 @@ class Pusher:
             self._connection.close()
 
     def push(self, source: ImageSource, tag: str | None = None) -> Descriptor:
-        """Push what a source has, under a tag or by its digest alone; returns the root. Raises PushRefused."""
+        """Push the image of a source, tagged or untagged, and return its root. Raises PushRefused."""
         root = source.fetch_root()
         self._push_tree(source, root, tag or str(root.digest))
         return root
@@ -83,7 +83,7 @@ class Pusher:
         wanted: int | tuple[int, ...] | None,
     ) -> http.client.HTTPResponse:
         if self._connection is None:
-            raise PushRefused("a pusher is used as a context manager")
+            raise PushRefused("use Pusher as a context manager")
         login = base64.b64encode(f"AWS:{self.password}".encode()).decode()
         self._connection.request(method, path, body, {"Authorization": f"Basic {login}", **(headers or {})})
         answer = self._connection.getresponse()
@@ -98,7 +98,7 @@ class Pusher:
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterable[tuple[int, bytes]]:
-    """Join pieces to chunks with their positions; only the last may be small."""
+    """Join pieces to chunks with their positions. Only the last chunk may be small."""
     start, waiting = 0, bytearray()
     for piece in pieces:
         waiting += piece

@@ -1,6 +1,6 @@
-"""What an execution went through: every visit to a state, with its input, and the items of its maps.
+"""The record of an execution: every visit to a state with its input, and the items of maps.
 
-Step Functions shows the same in its console; a redrive is decided from it.
+The console of Step Functions shows the same. A redrive starts from this record.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 Json = Any
-"""A JSON value, as states pass it on."""
+"""A JSON value, as passed between states."""
 
 
 class Status(StrEnum):
-    """Where an execution, or an item of a map, stands. The values are those of Step Functions."""
+    """The status of an execution or of a map's item. The values are those of Step Functions."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -35,27 +35,27 @@ class Visit:
     left: float | None = None
     error: str | None = None
     calls: int = 0
-    """How often a function was invoked, with retries."""
+    """The number of function invocations, with retries."""
     items: list[Run] = field(default_factory=list)
-    """If the state is a map: the items of its last attempt, in the order in which they began."""
+    """For a map: the items of its last attempt, in the order of their start."""
     stops_together: bool = False
-    """The state is an inline map: one item that fails ends all others."""
+    """Whether one failed item ends all others, as in an inline map."""
     resumes: Visit | None = field(default=None, repr=False)
-    """The failed visit that this one redrives."""
+    """The failed visit that this one repeats after a redrive."""
 
     @property
     def seconds(self) -> float:
-        """How long the state took, so far if it is still running."""
+        """The duration of the visit, so far if it is still running."""
         return (self.left or time.monotonic()) - self.entered
 
     def items_by_index(self) -> dict[int, Run]:
-        """Give the items by their index in the map."""
+        """Return the items by their index in the map."""
         return {run.index: run for run in self.items if run.index is not None}
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One way through a chain of states: that of an execution, or that of an item of a map."""
+    """One pass through a chain of states, of an execution or of a map's item."""
 
     name: str
     index: int | None = None
@@ -66,16 +66,16 @@ class Run:
     cause: str | None = None
 
     def states(self) -> list[str]:
-        """Give the names of the states in the order in which they were entered, without those of items."""
+        """Return the names of the visited states in order, without those of items."""
         return [visit.state for visit in self.visits]
 
     def walk(self) -> Iterator[tuple[int, Visit]]:
-        """Yield each visit with its depth, those of a map's items after the map's own."""
+        """Yield each visit with its depth; the visits of items follow that of their map."""
         for visit in self.visits:
             yield 0, visit
             for item in visit.items:
                 yield from ((depth + 1, inner) for depth, inner in item.walk())
 
     def calls(self) -> int:
-        """Count the functions' invocations, those of items and retries with them."""
+        """Return the number of function invocations, with items and retries."""
         return sum(visit.calls for _, visit in self.walk())

@@ -1,4 +1,4 @@
-"""The stack as the CDK writes it for this machine: a template, and the folders that its functions consist of."""
+"""Synthesize the stack with the CDK for this machine: a template, and the folders of its functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function of the template with all that is needed to run it."""
+    """A function of the template with everything needed to run it."""
 
     logical_id: str
     name: str
@@ -31,7 +31,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What a deployment of the stack would have made."""
+    """The resolved template and its functions."""
 
     template: Template
     functions: tuple[Function, ...]
@@ -43,7 +43,7 @@ def synthesize(context: Mapping[str, Json], directory: Path) -> Deployment:
     Raises:
         InvalidConfig: the context has an unknown key or a wrong value.
     """
-    # Node.js lies beside the interpreter; aws_cdk looks for it when it is imported.
+    # aws_cdk looks for Node.js on the path at import; it is beside the Python interpreter.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     from aws_cdk import App  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def synthesize(context: Mapping[str, Json], directory: Path) -> Deployment:
     from infra.packaging import ASSETS_DIR, build_assets, this_machine  # noqa: PLC0415
     from infra.stack import SociStack  # noqa: PLC0415
 
-    # Assets are read where they are; the copies that a deployment would upload are not needed.
+    # Assets are used in place; the copies for an upload are not needed.
     app = App(outdir=str(directory), context={"aws:cdk:disable-asset-staging": True})
     config = StackConfig.from_context(context)
     assets = build_assets(ASSETS_DIR, target=this_machine())
@@ -61,7 +61,7 @@ def synthesize(context: Mapping[str, Json], directory: Path) -> Deployment:
 
 
 def read_assembly(directory: Path, *, stack_name: str, artifact: str = "Soci") -> Deployment:
-    """Read the template of a cloud assembly and where its assets lie."""
+    """Read the template and the asset folders of a cloud assembly."""
     template = Template(
         json.loads((directory / f"{artifact}.template.json").read_text()), stack_name=stack_name
     )

@@ -1,4 +1,4 @@
-"""The whole: a registry, the deployed stack, and events between them."""
+"""The local system: a registry, the deployed stack, and the events between them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 
 class LocalSystem:
-    """A registry and a stack that is deployed beside it, until it is closed.
+    """A registry and a deployed stack. It runs until closed.
 
-    Settings and deployment are what cdk.json has under these names. `time_scale` multiplies the waits between the
-    attempts of a state, which are minutes in the definitions. At most `processes` serve each function at a time.
-    With `longest_call_seconds` functions have no more time than that, which no deployment may give them.
+    `settings` and `deployment` are the sections of cdk.json. `time_scale` multiplies the waits between attempts of a
+    state, which take minutes in the definitions. `processes` limits the processes of each function.
+    `longest_call_seconds` shortens the timeouts of functions below what a deployment allows.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LocalSystem:
         self._longest_call_seconds = longest_call_seconds
         context = {"settings": settings or {}, "deployment": deployment or {}}
         self.events_put: list[Mapping[str, Json]] = []
-        """What the stack itself put on the event bus."""
+        """Events that the stack itself put on the event bus."""
         with ExitStack() as open_:
             directory = open_.enter_context(tempfile.TemporaryDirectory(prefix="soci-stack-"))
             self.deployed = synthesize(context, Path(directory))
@@ -75,7 +75,7 @@ class LocalSystem:
             self.aws_api = open_.enter_context(AwsApi(self.put_events))
             self._create_tables()
             self.keys = self._create_keys()
-            """Of KMS: their ARNs by those that the template has for them."""
+            """The ARNs of KMS keys by their ARNs in the template."""
             self.registry = open_.enter_context(Registry(behaviour, login=EcrLogin(), on_event=self.bus.put))
             self._open = open_.pop_all()
 
@@ -88,13 +88,13 @@ class LocalSystem:
         self.close()
 
     def close(self) -> None:
-        """End every process, and the registry."""
+        """End all processes and the registry."""
         self._open.close()
 
-    # --- what a user does ------------------------------------------------------------------------------------
+    # --- actions of a user ------------------------------------------------------------------------------------
 
     def push(self, source: ImageSource, repository: str, tag: str | None = None) -> str:
-        """Push an image, and return its digest; what its events cause goes on meanwhile."""
+        """Push an image and return its digest. Its events are handled in the background."""
         with Pusher(self.registry.host, repository, self.registry.issue_password()) as pusher:
             return str(pusher.push(source, tag).digest)
 
@@ -107,7 +107,7 @@ class LocalSystem:
         return self.workflows.start(REINDEX, dict(request))
 
     def run_schedules(self, at: datetime) -> None:
-        """Do what is done by itself at some time of the day, as if it were that time."""
+        """Run all scheduled rules as if it were this time."""
         event = {
             "source": "aws.events",
             "detail-type": "Scheduled Event",
@@ -119,19 +119,19 @@ class LocalSystem:
                 self.deliveries.deliver(target.arn, input_for(target, event))
 
     def redrive(self, execution: Execution) -> Execution:
-        """Run a failed execution again from where it failed."""
+        """Run a failed execution again from its failed state."""
         return self.workflows.redrive(execution)
 
     def executions(self, state_machine: str | None = None) -> list[Execution]:
-        """Give the executions so far, oldest first."""
+        """Return the executions so far, oldest first."""
         return self.workflows.executions(state_machine)
 
-    # --- how it goes on --------------------------------------------------------------------------------------
+    # --- observation --------------------------------------------------------------------------------------
 
     def wait_idle(self, timeout_seconds: float = 120) -> None:
-        """Wait until nothing is delivered or runs any more, the consequences of what ran included.
+        """Wait until no event is being delivered and no execution runs, including those started meanwhile.
 
-        Raises TimeoutError, and what went wrong between a rule and a state machine.
+        Raises TimeoutError, and any error of a delivery.
         """
         deadline = time.monotonic() + timeout_seconds
         settled = -1
@@ -145,48 +145,48 @@ class LocalSystem:
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What could not be delivered."""
+        """The undelivered events."""
         return self.deliveries.dead_letters
 
     def function(self, logical_id: str) -> FunctionPool:
-        """Give the processes of a function by its name in the template."""
+        """Return the processes of a function by its logical ID."""
         return self.functions.pool(self.deployed.template.resources[logical_id].name)
 
     def heal(self) -> None:
-        """Take back all that was made to fail, wherever it was."""
+        """Remove all faults in all parts."""
         for part in (self.registry, self.aws_api, self.functions, self.bus, self.deliveries):
             part.heal()
 
     def running(self) -> list[Execution]:
-        """Give the executions that have not ended."""
+        """Return the running executions."""
         return [execution for execution in self.executions() if execution.status is Status.RUNNING]
 
     def logs(self) -> Iterator[str]:
-        """Yield the lines that the functions have written."""
+        """Yield the lines that the functions have printed."""
         for runtime in list(self._runtimes):
             yield from runtime.logs()
 
-    # --- what states call ------------------------------------------------------------------------------------
+    # --- services for states ------------------------------------------------------------------------------------
 
     def invoke(self, function: str, payload: bytes) -> Answer:
         """Invoke a function. See `Services`."""
         return self.functions.invoke(function, payload)
 
     def put_events(self, entries: Sequence[Mapping[str, Json]]) -> None:
-        """Take events, as PutEvents does. See `Services`."""
+        """Accept events as PutEvents does. See `Services`."""
         self.events_put += entries
         for entry in entries:
             self.bus.put(event_of(entry))
 
     def _create_tables(self) -> None:
-        """Make the tables of the template, as far as those who read and write rows can tell."""
+        """Create the template's tables with the properties that matter for reading and writing rows."""
         kept = ("KeySchema", "AttributeDefinitions", "BillingMode")
         for table in self.deployed.template.of_type("AWS::DynamoDB::Table"):
             properties = {key: table.properties[key] for key in kept if key in table.properties}
             self._client("dynamodb").create_table(TableName=table.name, **properties)
 
     def _create_keys(self) -> dict[str, str]:
-        """Make the keys of the template, whose names KMS chooses."""
+        """Create the template's keys. Returns their ARNs by those in the template."""
         kept = ("KeySpec", "KeyUsage", "Description")
         made = {}
         for key in self.deployed.template.of_type("AWS::KMS::Key"):
@@ -225,7 +225,7 @@ class LocalSystem:
         return start
 
     def _environment(self, function: Function) -> dict[str, str]:
-        """Give the function's own variables, with the registry and the keys of this machine in the place of AWS's."""
+        """Return the function's variables, with the local registry and keys in place of AWS's."""
         own = {
             key: self.keys.get(value, value).replace(ECR_HOST, self.registry.host)
             for key, value in function.environment.items()

@@ -1,7 +1,7 @@
-"""A CloudFormation template with everything in it resolved to the values it would have once deployed.
+"""A CloudFormation template, resolved to the values that it would have after deployment.
 
-Covered is what the CDK writes for a stack of its own: references, attributes, joins, substitutions, conditions and
-pseudo parameters. What is not known is an error that names it, so that nothing is ever passed on unresolved.
+It covers what the CDK writes for this stack: references, attributes, joins, substitutions, conditions and pseudo
+parameters. Anything else raises an error that names it, so that no value stays unresolved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ACCOUNT", "REGION", "Resource", "Rule", "Target", "Template", "Unkno
 Json = Any
 
 _NOTHING = object()
-"""What AWS::NoValue stands for: the property is not there."""
+"""The value of AWS::NoValue: the property is removed."""
 
 _NAME_KEYS = (
     "FunctionName",
@@ -33,22 +33,22 @@ _NAME_KEYS = (
 )
 
 _ARNS = {
-    "AWS::Lambda::Function": "lambda:{place}:function:{name}",
-    "AWS::Lambda::LayerVersion": "lambda:{place}:layer:{name}:1",
-    "AWS::StepFunctions::StateMachine": "states:{place}:stateMachine:{name}",
-    "AWS::Events::Rule": "events:{place}:rule/{name}",
-    "AWS::Logs::LogGroup": "logs:{place}:log-group:{name}:*",
-    "AWS::SQS::Queue": "sqs:{place}:{name}",
-    "AWS::SNS::Topic": "sns:{place}:{name}",
-    "AWS::KMS::Key": "kms:{place}:key/{name}",
+    "AWS::Lambda::Function": "lambda:{region_account}:function:{name}",
+    "AWS::Lambda::LayerVersion": "lambda:{region_account}:layer:{name}:1",
+    "AWS::StepFunctions::StateMachine": "states:{region_account}:stateMachine:{name}",
+    "AWS::Events::Rule": "events:{region_account}:rule/{name}",
+    "AWS::Logs::LogGroup": "logs:{region_account}:log-group:{name}:*",
+    "AWS::SQS::Queue": "sqs:{region_account}:{name}",
+    "AWS::SNS::Topic": "sns:{region_account}:{name}",
+    "AWS::KMS::Key": "kms:{region_account}:key/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
-    "AWS::CloudWatch::Alarm": "cloudwatch:{place}:alarm:{name}",
+    "AWS::CloudWatch::Alarm": "cloudwatch:{region_account}:alarm:{name}",
 }
 _REF_IS_ARN = {"AWS::Lambda::LayerVersion", "AWS::StepFunctions::StateMachine", "AWS::SNS::Topic"}
 
 
 class UnknownValue(ValueError):
-    """A template has something that cannot be resolved here; the message names it."""
+    """The template has a value that cannot be resolved here; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a rule sends events, and the input made of them (`None`: the event itself)."""
+    """A target of a rule, and how its input is made; by default it is the event itself."""
 
     arn: str
     input: str | None = None
@@ -75,7 +75,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An EventBridge rule: the pattern as JSON, and the targets."""
+    """An EventBridge rule: its pattern as JSON, and its targets."""
 
     name: str
     pattern: str
@@ -87,12 +87,12 @@ class Template:
     """A template's resources, by logical ID.
 
     Raises:
-        UnknownValue: it has a function, a reference or an attribute that is not known.
+        UnknownValue: the template has an unknown function, reference or attribute.
     """
 
     def __init__(self, document: Mapping[str, Json], *, stack_name: str) -> None:
         self._document = document
-        # As CloudFormation does: two stacks of the same template have nothing in common.
+        # As in CloudFormation, two stacks of one template share no names.
         self._suffix = secrets.token_hex(6)
         self._pseudo = {
             "AWS::Partition": "aws",
@@ -107,7 +107,7 @@ class Template:
         self._conditions = document.get("Conditions", {})
         present = {key: r for key, r in raw.items() if self._holds(r.get("Condition"))}
         self._types = {key: str(resource["Type"]) for key, resource in present.items()}
-        # A name may be made of other resources' names, so all have one before those that are given are resolved.
+        # A given name may contain other names, so every resource first gets a default name.
         self._names = {key: f"{stack_name}-{key}-{self._suffix}"[-64:].lstrip("-") for key in present}
         self._names |= {key: self._name_of(key, resource) for key, resource in present.items()}
         self.resources = {key: self._resolved(key, resource) for key, resource in present.items()}
@@ -124,7 +124,7 @@ class Template:
         raise UnknownValue(f"no resource of the template has the ARN {arn}")
 
     def definitions(self) -> dict[str, Json]:
-        """Give the state machines' definitions by logical ID."""
+        """Return the definitions of state machines by logical ID."""
         found = {}
         for machine in self.of_type("AWS::StepFunctions::StateMachine"):
             text = machine.properties.get("DefinitionString") or json.dumps(machine.properties["Definition"])
@@ -134,7 +134,7 @@ class Template:
         return found
 
     def rules(self) -> tuple[Rule, ...]:
-        """Give the rules that wait for events."""
+        """Return the rules with an event pattern."""
         return tuple(
             _rule(rule, json.dumps(rule.properties["EventPattern"]))
             for rule in self.of_type("AWS::Events::Rule")
@@ -142,7 +142,7 @@ class Template:
         )
 
     def schedules(self) -> tuple[Rule, ...]:
-        """Give the rules that wait for a time; their pattern is empty."""
+        """Return the scheduled rules; their pattern is empty."""
         return tuple(
             _rule(rule, "")
             for rule in self.of_type("AWS::Events::Rule")
@@ -159,9 +159,13 @@ class Template:
         return self._names[logical_id]
 
     def _arn_of(self, logical_id: str) -> str:
-        form = _ARNS.get(self._types[logical_id], "local:{place}:" + self._types[logical_id] + "/{name}")
-        place = f"{REGION}:{ACCOUNT}"
-        return "arn:aws:" + form.format(place=place, account=ACCOUNT, name=self._names[logical_id])
+        form = _ARNS.get(
+            self._types[logical_id], "local:{region_account}:" + self._types[logical_id] + "/{name}"
+        )
+        region_account = f"{REGION}:{ACCOUNT}"
+        return "arn:aws:" + form.format(
+            region_account=region_account, account=ACCOUNT, name=self._names[logical_id]
+        )
 
     def _resolved(self, logical_id: str, resource: Mapping[str, Json]) -> Resource:
         return Resource(

@@ -1,4 +1,4 @@
-"""State machines and their executions: create, start, wait, redrive, in moto's interpreter."""
+"""State machines and their executions in moto's interpreter: create, start, wait, redrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.system.template import ACCOUNT, REGION
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Execution:
-    """An execution and its record; after a redrive `run` is that of the last attempt, `attempts` has all."""
+    """An execution and its record. `attempts` holds one run per redrive, the latest last."""
 
     state_machine: str
     name: str
@@ -29,35 +29,34 @@ class Execution:
 
     @property
     def run(self) -> Run:
-        """What the last attempt went through."""
+        """The record of the last attempt."""
         return self.attempts[-1]
 
     @property
     def status(self) -> Status:
-        """Where it stands; a redrive makes it run again."""
+        """The status of the last attempt."""
         return self.run.status
 
     @property
     def output(self) -> Json:
-        """What it ended with; None while it runs, and if it failed."""
+        """The output; None while it runs, and if it failed."""
         return self.run.output
 
     def wait(self, timeout_seconds: float = 120) -> Execution:
-        """Wait for its end. Raises TimeoutError."""
+        """Wait for the end of the execution. Raises TimeoutError."""
         if not self.done.wait(timeout_seconds):
             raise TimeoutError(f"{self.name} of {self.state_machine} still runs after {timeout_seconds} s")
         return self
 
 
 Ended = Callable[[str, Execution], None]
-"""Takes the ARN of a state machine, and an execution of it that has ended."""
+"""Gets the ARN of a state machine and an ended execution of it."""
 
 
 class Workflows:
-    """The state machines of a system. `time_scale` multiplies the waits between attempts, and nothing else.
+    """The state machines of a system. `time_scale` multiplies only the waits between attempts.
 
-    `names` are those they are deployed under, where they are not their own; `ended` is called before anyone who waits
-    for an execution goes on.
+    `names` gives the deployed names by logical ID. `ended` is called before `Execution.wait` returns.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class Workflows:
         }
 
     def start(self, state_machine: str, input_: Json, *, name: str | None = None) -> Execution:
-        """Start an execution, as the console and a rule do, and return at once."""
+        """Start an execution and return at once."""
         execution = Execution(state_machine=state_machine, name=name or str(uuid.uuid4()), input=input_)
         self._begin(execution, resumes=None)
         with self._lock:
@@ -94,11 +93,11 @@ class Workflows:
     def redrive(self, execution: Execution) -> Execution:
         """Run a failed execution again from the state that failed, with that state's recorded input.
 
-        As RedriveExecution does: states before it are not run again, nor are items of a map that succeeded; a failed
-        item begins at its own failed state; attempts are counted anew.
+        Like RedriveExecution: earlier states and successful items of a map do not run again, a failed item starts at
+        its own failed state, and the count of attempts restarts.
 
         Raises:
-            ValueError: it runs, or it has succeeded.
+            ValueError: the execution is running or has succeeded.
         """
         if execution.status in {Status.RUNNING, Status.SUCCEEDED}:
             raise ValueError(f"{execution.name} cannot be redriven: {execution.status}")
@@ -106,7 +105,7 @@ class Workflows:
         return execution
 
     def executions(self, state_machine: str | None = None) -> list[Execution]:
-        """Give the executions so far, oldest first."""
+        """Return the executions so far, oldest first."""
         with self._lock:
             return [e for e in self._executions if state_machine in {None, e.state_machine}]
 
@@ -137,7 +136,7 @@ class Workflows:
 
 
 def status_change(state_machine_arn: str, execution: Execution) -> Json:
-    """Make the event by which Step Functions tells that an execution has ended ("Step Functions events")."""
+    """Return the event that Step Functions sends at the end of an execution ("Step Functions events")."""
     run = execution.run
     succeeded = run.status is Status.SUCCEEDED
     times = [int(moment.timestamp() * 1000) for moment in (execution.started_at, datetime.now(UTC))]
@@ -168,7 +167,7 @@ def status_change(state_machine_arn: str, execution: Execution) -> Json:
 
 
 def _for_moto(definition: Json) -> str:
-    """Write a definition down; moto's grammar knows this number with a decimal point only."""
+    """Return a definition as JSON. Moto's grammar needs a decimal point in ToleratedFailurePercentage."""
 
     def decimal(value: Json) -> Json:
         if isinstance(value, list):

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from local.demo.view import Told, images_table, timeline
+from local.demo.view import Started, images_table, timeline
 from local.system.record import Run, Status, Visit
 from local.system.workflows import Execution
 
@@ -29,7 +29,7 @@ def told(repository, tag, cause, outcome, reason):
         output |= {"platforms": [{"layers_indexed": 3}], "ztoc_bytes": 12_300_000}
     visit = Visit(state="Filter", input={}, entered=0, left=11.2)
     run = Run(name="1", visits=[visit], status=Status.SUCCEEDED, output=output)
-    return Told(
+    return Started(
         execution=Execution(state_machine="IndexImage", name="1", input={}, attempts=[run]), cause=cause
     )
 
