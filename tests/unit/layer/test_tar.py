@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from soci.errors import TarError
-from soci.layer.tar import MAX_SPECIAL_BYTES, TarEntry
+from soci.layer.chunks import WINDOW_BYTES, Chunk
+from soci.layer.tar import MAX_SPECIAL_BYTES, TarEntry, TarReader
 from soci.reasons import Reason
 from tests.unit.layer.tar_blocks import (
     END,
@@ -152,6 +154,23 @@ def test_a_number_padded_with_spaces_parses(field):
 
     value = padded.size if field == "size" else getattr(padded.attributes, field)
     assert value == ((15, 0) if field == "mtime" else 15)
+
+
+def test_headers_that_never_repeat_cost_no_more_memory_than_a_few_thousand():
+    blocks = [header(type=b"2", uid=n, mtime=n, size=n) for n in range(10_000)]
+    buffer = bytearray(WINDOW_BYTES) + blocks[0]
+    reader, count = TarReader(), 0
+    tracemalloc.start()
+    try:
+        for n, block in enumerate(blocks):
+            buffer[WINDOW_BYTES:] = block
+            count += len(reader.feed(Chunk(buffer, len(buffer), n * len(block))))
+        kept_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert count == 10_000
+    assert kept_bytes < 4_000_000
 
 
 # --- the checksum ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import pytest
 
@@ -10,6 +11,7 @@ from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
 from soci.reasons import LeftOut, Reason
 from soci.ztoc import indexer as builder
+from soci.ztoc.checkpoints import RECORD_BYTES
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.indexer import PIECE_BYTES, LayerIndexer
 from soci.ztoc.model import IndexedLayer, LayerTask
@@ -281,6 +283,62 @@ def test_a_ztoc_that_would_grow_beyond_all_measure_is_left_out(layer, monkeypatc
 
     assert len(fits.ztoc) > 300_000
     assert try_index_layer(layer) == LeftOut(reason=Reason.ZTOC_TOO_LARGE, detail="more than 300000 bytes")
+
+
+def peak_bytes(layer: bytes) -> int:
+    tracemalloc.start()
+    try:
+        try_index_layer(layer)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        gzip_of(tar_of(*(file("n" * 4000 + str(n)) for n in range(2500)))),
+        gzip_of(bytes(40 << 20), flush_at=range(65_537, 40 << 20, 65_537)),
+    ],
+    ids=["names", "spans"],
+)
+def test_a_ztoc_that_is_too_large_is_not_collected_in_memory(layer, monkeypatch):
+    ztoc_bytes = len(index_layer(layer).ztoc)
+    whole = peak_bytes(layer)
+    monkeypatch.setattr(builder, "MAX_ZTOC_BYTES", 300_000)
+
+    assert ztoc_bytes > 16_000_000
+    assert peak_bytes(layer) < whole - ztoc_bytes // 2
+
+
+@pytest.mark.parametrize("missing_bytes", [0, 1, RECORD_BYTES], ids=["fits", "a byte", "a checkpoint"])
+def test_a_ztoc_of_exactly_the_limit_is_built(missing_bytes, monkeypatch):
+    layer = gzip_of(tar_of(file("f", noise(500_000))))
+    spans = index_layer(layer).spans
+    limit = 12 + spans * RECORD_BYTES - missing_bytes  # the last file's table is not counted
+    monkeypatch.setattr(builder, "MAX_ZTOC_BYTES", limit)
+
+    indexed = try_index_layer(layer)
+
+    too_large = LeftOut(reason=Reason.ZTOC_TOO_LARGE, detail=f"more than {limit} bytes")
+    assert spans > 3
+    assert indexed == too_large if missing_bytes else isinstance(indexed, IndexedLayer)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        gzip_header(extra=b"x" * 34_000),
+        gzip_header(extra=b"x" * 65_535, name=b"n" * 511, comment=b"c" * 511, checksum="right"),
+    ],
+    ids=["34 KB", "the longest"],
+)
+def test_a_layer_with_a_long_gzip_header_is_indexed(header):
+    layer = gzip_of(TAR, header=header)
+
+    spans = decode_ztoc(index_layer(layer, chunk_bytes=10_000).ztoc).compression.spans
+
+    assert spans[0].start == len(header)
 
 
 # --- threads --------------------------------------------------------------------------------------------------

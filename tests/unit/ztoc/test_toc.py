@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -73,6 +74,19 @@ def test_more_kinds_of_files_than_are_remembered_are_still_the_official_librarys
     entries = [TarEntry(b"f", 512 * (n + 1), n % 2, kinds[n % 4_500], None) for n in range(5_000)]
 
     assert our_ztoc(entries) == official_ztoc(entries)
+
+
+def test_files_that_share_nothing_cost_no_more_than_their_tables():
+    entries = [TarEntry(b"f", 512 * (n + 1), 1, attributes(uid=n), None) for n in range(10_000)]
+    toc = TocWriter()
+    tracemalloc.start()
+    try:
+        toc.add(entries)
+        kept_bytes = tracemalloc.get_traced_memory()[0] - toc.size_bytes
+    finally:
+        tracemalloc.stop()
+
+    assert kept_bytes < 4_500_000
 
 
 def test_attributes_with_very_long_names_are_the_official_librarys():
