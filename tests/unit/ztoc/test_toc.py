@@ -86,7 +86,7 @@ def test_files_that_share_nothing_cost_no_more_than_their_tables():
     finally:
         tracemalloc.stop()
 
-    assert kept_bytes < 4_500_000
+    assert kept_bytes < 2_500_000
 
 
 def test_attributes_with_very_long_names_are_the_official_librarys():
