@@ -15,7 +15,7 @@ REGION = "eu-central-1"
 
 
 def variables_for(registry: Registry) -> dict[str, str]:
-    """Name the endpoint, a region, and a key that no AWS knows."""
+    """Return an endpoint, a region and invalid credentials."""
     return {
         "AWS_ENDPOINT_URL_ECR": f"http://{registry.host}",
         "AWS_DEFAULT_REGION": REGION,
@@ -29,7 +29,7 @@ def variables_for(registry: Registry) -> dict[str, str]:
 
 @contextmanager
 def as_aws(registry: Registry) -> Iterator[None]:
-    """Let boto3 clients that are made meanwhile ask this registry."""
+    """Send the calls of new boto3 clients to this registry."""
     with pytest.MonkeyPatch.context() as patch:
         for name, text in variables_for(registry).items():
             patch.setenv(name, text)

@@ -1,4 +1,4 @@
-"""Tiny words for making what tests read: a tar, a gzip file of any flavour, a zTOC, an image, a layout.
+"""Builders for test data: a tar, a gzip file of any kind, a zTOC, an image, a layout.
 
 A test then reads like this:
 
@@ -77,13 +77,13 @@ def fifo(name: str, **fields: Any) -> Member:
 
 
 def whiteout(path: str) -> Member:
-    """A mark that deletes the path of a lower layer."""
+    """A whiteout: it deletes the path of a lower layer."""
     folder, slash, name = path.rpartition("/")
     return file(f"{folder}{slash}.wh.{name}")
 
 
 def opaque(folder: str) -> Member:
-    """A mark that hides what lower layers have in the folder."""
+    """An opaque whiteout: it hides what lower layers have in the folder."""
     return file(f"{folder}/.wh..wh..opq")
 
 

@@ -1,6 +1,6 @@
-"""What every test can rely on: a clean environment, no network, repeatable examples; none skipped, no secret told.
+"""Guards for every test: a clean environment, no network, repeatable examples, no skipped test, no leaked secret.
 
-What a test wants to show of a green run, it adds to `printed`.
+A test adds lines to `printed` to show them at the end of the run.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 class Overheard(logging.Handler):
-    """All that is logged, from DEBUG on, and all texts of our errors; and the secrets that it should not hold.
+    """Collects all log lines from DEBUG on and the texts of our errors, and finds secrets in them.
 
-    Registries of the tests make tokens and passwords by `secrets.token_urlsafe`, tests have a word of their own.
+    Registries of the tests make tokens and passwords with `secrets.token_urlsafe`; tests use a fixed word.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Overheard(logging.Handler):
         self._texts.append(self.format(record))
 
     def leaks(self, *more: str) -> list[str]:
-        """Return the lines since the last time, and of further texts, that hold a secret: with stars for it."""
+        """Return the lines with a secret since the last call, and those of further texts; stars replace the secret."""
         texts, self._texts = (*self._texts, *more), []
         lines = (line for text in texts for line in text.splitlines())
         return [masked for line in lines if (masked := self._masked(line)) != line]
@@ -115,14 +115,14 @@ _TESTS_OF_THE_REGISTRY = Path(__file__).parent / "unit/local"
 
 @pytest.fixture(autouse=True, scope="session")
 def overheard() -> Iterator[None]:
-    """What is logged or raised is looked through after each test."""
+    """Log lines and errors are searched for secrets after each test."""
     with _OVERHEARD.listening():
         yield
 
 
 @pytest.fixture(autouse=True, scope="session")
 def no_network() -> Iterator[None]:
-    """Sockets of this process connect to this machine only."""
+    """Sockets of this process connect only to this machine."""
 
     def refuse_others(method: str):
         connect = getattr(socket.socket, method)
@@ -148,7 +148,7 @@ def _is_here(host: str | int) -> bool:
 
 
 _WITHOUT_COVERAGE = (Path(__file__).parent / "e2e", Path(__file__).parent / "golden")
-"""Processes of their own, and layers by the byte: a trace shows little there and slows much."""
+"""These start processes or feed layers byte by byte: tracing shows little there and slows them down."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -166,7 +166,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def printed(pytestconfig: pytest.Config) -> list[str]:
-    """Lines to be printed at the end of the run, whichever process a test runs in."""
+    """Lines to print at the end of the run, from any process of it."""
     return pytestconfig.stash[_PRINTED]
 
 
@@ -206,7 +206,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """A test that needs a tool which is not there has shown nothing; a green run must not hide that."""
+    """A skipped test proves nothing, and a green run must not hide that."""
     if report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

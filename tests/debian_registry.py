@@ -1,4 +1,4 @@
-"""Debian's docker-registry, running for as long as a test needs it: a registry that nobody here has written."""
+"""Debian's docker-registry, run for the length of a test: a registry that is not ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 20
 
 @contextmanager
 def debian_registry(directory: Path, *, deletes: bool = True) -> Iterator[str]:
-    """Run one on a free port of this machine, with its data in a directory; give its host.
+    """Run one on a free port of this machine, with its data in a directory; yields its host.
 
     As it comes from Debian it does not delete.
     """

@@ -6,7 +6,7 @@ from soci.places.registry.retry import Clock
 
 
 class FakeTime:
-    """A clock that stands still but for sleeping, and a die that always shows the highest number."""
+    """A clock that advances only by sleeping, and a random generator that always returns the highest number."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""Plain HTTP for tests that look at a server without any client of ours between."""
+"""Plain HTTP calls for tests that look at a server without our own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words for making images in tests: a layout on disk, one in a tar file, and what `docker save` writes."""
+"""Image files for tests: a layout on disk, a layout in a tar file, and the output of `docker save`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that says exactly what a test wants, byte by byte: what no proper server would say, too."""
+"""A server that sends exactly the bytes that a test gives it, invalid ones too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drip:
-    """An answer that comes byte by byte after its beginning, for as long as the client stays."""
+    """An answer that is sent byte by byte after its start, until the client disconnects."""
 
     beginning: bytes
     every_seconds: float

@@ -1,4 +1,4 @@
-"""Words for running the recipes of `soci.build.recipe` in tests: on a layout, in place or into another one."""
+"""Run the recipes of `soci.build.recipe` in tests: on a layout, in place or into another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONVERTED = "latest-soci"
 
 @dataclass
 class Watcher:
-    """A `Progress` that remembers what it was told, by the layer's digest."""
+    """A `Progress` that records its calls by the layer's digest."""
 
     started: list[Digest] = field(default_factory=list)
     advanced: dict[Digest, int] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def blobs_of(layout: Path) -> dict[str, bytes]:
 
 
 def files_of(directory: Path) -> dict[str, bytes | None]:
-    """All that lies below a directory: content by relative path, None for a directory."""
+    """All files below a directory: content by relative path, None for a directory."""
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
         for path in directory.rglob("*")

@@ -18,7 +18,7 @@ REGISTRIES = ("docker-registry", "in memory, as ECR", "in memory, plain")
 
 @contextmanager
 def running_registry(kind: str, directory: Path) -> Iterator[str]:
-    """Run one of them; give its host."""
+    """Run one of them; yields its host."""
     if kind == "docker-registry":
         with debian_registry(directory) as host:
             yield host

@@ -1,4 +1,4 @@
-"""The states of a workflow, run one after the other on any place, with JSON between them as in the real one."""
+"""The states of a workflow, run one after the other on any place, with JSON between them as in the deployed one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def plan_image(
     *,
     platforms: Sequence[str] | None = None,
 ) -> Decision:
-    """Plan an image's layers without any rule but those on layers; platforms that are not named are left out."""
+    """Plan an image's layers by the rules on layers alone; platforms that are not named are left out."""
     source = open_image(request.repository, request.tag or str(request.digest))
     image = fetch_image(source)
     items: dict[Digest, LayerItem] = {}

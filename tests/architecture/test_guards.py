@@ -12,7 +12,7 @@ from tests.conftest import NetworkUsed
 
 @pytest.fixture
 def guarded(pytester):
-    """A run of pytest of its own, under this project's conftest."""
+    """A separate run of pytest with this project's conftest."""
     pytester.makeconftest((ROOT / "tests/conftest.py").read_text())
     return pytester
 

@@ -46,7 +46,7 @@ def test_the_order_of_the_parts_goes_downwards():
 
 
 def part_of(name: str) -> str | None:
-    """Name the part that a module lies in; None for what is no module of a part."""
+    """Return the part that a module lies in; None for a module outside of all parts."""
     path = name.removeprefix("soci.")
     fitting = [part for part in MAY_IMPORT if path == part or path.startswith(f"{part}.")]
     return max(fitting, key=len, default=None)

@@ -165,7 +165,7 @@ def shell(account, tmp_path):
 
 
 def command(heading, word):
-    """The command below a heading that has a word in it."""
+    """Return the command below a heading that contains a word."""
     (found,) = (block.text for block in COMMANDS if block.heading == heading and word in block.text)
     return found
 

@@ -1,4 +1,4 @@
-"""Faults of the stack and of what it uses: each is let happen in a system, and tells how often it did."""
+"""Faults of the stack and of what it uses. Each is injected into a system and counts how often it happened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Inject = Callable[[LocalSystem], Happened]
 KILLED, OUT_OF_TIME = "kill", "let_time_run_out"
 
 UNAVAILABLE = Answer(503, retry_after_seconds=1_000)
-"""So long that a function gives up at once, and it is the workflow that tries again."""
+"""So long that the function gives up at once and the workflow retries."""
 
 
 def sent(*methods: str, path: str = "/blobs/uploads/") -> Where:
@@ -35,7 +35,7 @@ ANYTHING = sent("GET", "HEAD", "POST", "PATCH", "PUT", path="^/v2/")
 
 
 def ends(function: str, how: str, where: Where, times: int | None, *, is_done: bool = False) -> Inject:
-    """The processes of a function end when such a request comes to the registry while they are at work."""
+    """The processes of a function end when such a request reaches the registry while they are at work."""
 
     def inject(system: LocalSystem) -> Happened:
         pool, count = system.function(function), Counter[str]()
@@ -66,7 +66,7 @@ def recorder_ends(how: str, times: int | None, *, is_done: bool = False) -> Inje
 
 
 def throttled(function: str, times: int | None) -> Inject:
-    """Lambda has no room for a function."""
+    """Lambda throttles a function."""
 
     def inject(system: LocalSystem) -> Happened:
         pool = system.function(function)
@@ -94,13 +94,13 @@ def registry(fault: Answer | Harm, where: Where, times: int | None) -> Inject:
 
 
 def layer_hangs(system: LocalSystem) -> Happened:
-    """A layer's bytes do not come."""
+    """The registry hangs while it sends a layer."""
     pool = system.function("IndexLayer")
     return registry(Harm.HANG, lambda exchange: READING(exchange) and pool.is_at_work(), 1)(system)
 
 
 def reuse_fails(service: str, code: str) -> Inject:
-    """The table or the key of its MACs fails, for processes that do not know of it: others leave it alone by now."""
+    """The table or its MAC key fails, for new processes: running ones have stopped to use it."""
 
     def inject(system: LocalSystem) -> Happened:
         system.function("IndexLayer").renew()
@@ -120,14 +120,14 @@ def aws(service: str, code: str, times: int | None = None) -> Inject:
 
 
 def events_lost(system: LocalSystem) -> Happened:
-    """ECR's events never come."""
+    """ECR's events are lost."""
     before = len(system.bus.lost)
     system.bus.lose(lambda event: event["source"] == "aws.ecr")
     return lambda: len(system.bus.lost) - before
 
 
 def undeliverable(target: str) -> Inject:
-    """EventBridge may not start what a rule is for."""
+    """EventBridge may not start the target of a rule."""
 
     def inject(system: LocalSystem) -> Happened:
         arn = system.deployed.template.resources[target].arn
@@ -138,7 +138,7 @@ def undeliverable(target: str) -> Inject:
 
 
 def together(*faults: Inject) -> Inject:
-    """All of them."""
+    """All of the given faults at once."""
 
     def inject(system: LocalSystem) -> Happened:
         happened = [fault(system) for fault in faults]

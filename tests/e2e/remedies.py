@@ -16,7 +16,7 @@ SETUP, *COMMANDS = (block for block in blocks(PAGE, "bash"))
 
 
 def command(heading: str, word: str) -> str:
-    """The command below a heading that has a word in it."""
+    """Return the command below a heading that contains a word."""
     (found,) = (block.text for block in COMMANDS if block.heading == heading and word in block.text)
     return found
 

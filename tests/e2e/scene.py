@@ -1,4 +1,4 @@
-"""A repository of a system under test: what is to come of its images, what is there, and what was told."""
+"""A repository of a system under test: the expected result, the actual content, and the events sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INDEX = IndexSettings(span_size_bytes=SPAN_SIZE_BYTES, min_layer_size_bytes=MIN_
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What has to come of an image, made where nothing fails."""
+    """The expected result for an image, made where nothing fails."""
 
     digest: str
     new_digest: str
@@ -52,7 +52,7 @@ class OneLogin:
 
 
 def made_of(image: Image, directory: Path, *, is_indexed: bool) -> Wanted:
-    """Have the core index an image in a folder."""
+    """Index an image in a folder with the core."""
     place = OciLayout(layout_of(directory, image, tag="1"), tag="1")
     new_digest = str(image.root.digest)
     if is_indexed:
@@ -76,7 +76,7 @@ def made_of(image: Image, directory: Path, *, is_indexed: bool) -> Wanted:
 
 @dataclass(kw_only=True)
 class Scene:
-    """A repository of the system, with images of its own, and what has to come of them."""
+    """A repository of the system with its images and their expected results."""
 
     system: LocalSystem
     shell: Terminal
@@ -85,7 +85,7 @@ class Scene:
     executions_before: int
 
     def announce(self) -> None:
-        """Have the events of the images' pushes sent."""
+        """Send the events of the images' pushes."""
         repository = self.system.registry.repository(self.repository)
         for tag in self.wanted:
             manifest = repository.find(tag)
@@ -94,12 +94,12 @@ class Scene:
         self.system.wait_idle()
 
     def search(self, *, hours_later: int = 8) -> None:
-        """Let the daily search happen."""
+        """Run the daily search."""
         self.system.run_schedules(datetime.now(UTC) + timedelta(hours=hours_later))
         self.system.wait_idle()
 
     def apply(self, remedy: str) -> None:
-        """Do what the manual says."""
+        """Run the commands of the manual."""
         if remedy == NEXT_SEARCH:
             self.search(hours_later=9)
             return
@@ -114,16 +114,16 @@ class Scene:
         self.system.wait_idle()
 
     def executions(self) -> list[Execution]:
-        """What was started since the scene began."""
+        """The executions started since the scene began."""
         return self.system.executions()[self.executions_before :]
 
     def told(self, tag: str) -> list[Json]:
-        """What was told of an image, in order."""
+        """The events sent about an image, in order."""
         details = [json.loads(entry["Detail"]) for entry in self.system.events_put]
         return [one for one in details if (one["repository"], one["tag"]) == (self.repository, tag)]
 
     def done(self) -> set[str]:
-        """Tags of the images that have their result: what was told last of them, and what is there."""
+        """Tags of the images whose last event and content are the expected result."""
         tags = self.system.registry.repository(self.repository).tags
         return {
             tag
@@ -135,7 +135,7 @@ class Scene:
         }
 
     def wrong(self) -> list[str]:
-        """What is there and must not be: other content than the fault-free run's, and what does not verify."""
+        """Errors: content that the fault-free run does not have, and content that does not verify."""
         repository = self.system.registry.repository(self.repository)
         right = frozenset[str]().union(*(one.contents for one in self.wanted.values()))
         found = [f"{digest} is there" for digest in {*repository.manifests, *repository.blobs} - right]
@@ -151,11 +151,11 @@ class Scene:
         return found
 
     def is_complete(self) -> bool:
-        """Whether all that the fault-free run makes is there."""
+        """Whether the repository has exactly the content of the fault-free run."""
         repository = self.system.registry.repository(self.repository)
         right = frozenset[str]().union(*(one.contents for one in self.wanted.values()))
         return {*repository.manifests, *repository.blobs} == right
 
     def times_indexed(self, tag: str) -> int:
-        """How many different indexes were told of for an image."""
+        """How many different indexes the events about an image name."""
         return len({one["new_digest"] for one in self.told(tag) if one["outcome"] == "indexed"})

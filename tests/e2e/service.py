@@ -1,4 +1,4 @@
-"""Words for tests of the whole system: images, pushes, and what has to hold after everything."""
+"""Helpers for tests of the whole system: images, pushes, and checks of the final state."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "index": {"min_layer_size_bytes": MIN_LAYER_SIZE_BYTES, "span_size_bytes": SPAN_SIZE_BYTES},
     "tagging": {},
 }
-"""Settings for images that a test makes in no time."""
+"""Settings for the small images of tests."""
 
 FLAGS = ("--all-platforms", "--span-size", SPAN_SIZE_BYTES, "--min-layer-size", MIN_LAYER_SIZE_BYTES)
 """The same for the command line."""
 
 NO_RATES = Behaviour(rates={})
-"""ECR, but for its calls per second: a test of something else need not wait."""
+"""ECR without rate limits, so that tests do not wait."""
 
 
 def settings(**sections: Mapping[str, Any]) -> dict[str, Any]:
-    """SMALL with changes, by section."""
+    """Return SMALL with changes, by section."""
     return {name: {**SMALL[name], **sections.get(name, {})} for name in SMALL}
 
 
@@ -85,7 +85,7 @@ def described(data: bytes, media_type: str) -> dict[str, Any]:
 
 
 def put(repository: Repository, image: Image, tag: str) -> None:
-    """Have an image there from before the service was deployed: without an event."""
+    """Put an image without an event, as from before the service was deployed."""
     for digest, blob in image.blobs.items():
         if digest != image.root.digest:
             repository.put_blob(blob)
@@ -96,7 +96,7 @@ def put(repository: Repository, image: Image, tag: str) -> None:
 
 
 class Service:
-    """A system with an idea of what happened since the last look."""
+    """A system, and what happened in it since the last call."""
 
     def __init__(self, system: LocalSystem, directory: Path) -> None:
         self.system = system
@@ -109,19 +109,19 @@ class Service:
         return layout_of(self.directory / f"layout-{self._layouts}", image)
 
     def push(self, image: Image, repository: str, tag: str | None) -> list[Execution]:
-        """Push an image, wait for all that follows, and give the executions that it took."""
+        """Push an image, wait until the system is idle, and return the executions that the push started."""
         source = OciLayout(self.layout(image), tag="latest")
         return self.since(lambda: self.system.push(source, repository, tag))
 
     def since(self, act: Any) -> list[Execution]:
-        """Do something, wait for all that follows, and give the executions that it took."""
+        """Call a function, wait until the system is idle, and return the executions that were started."""
         before = len(self.system.executions())
         act()
         self.system.wait_idle()
         return self.system.executions()[before:]
 
     def run(self, **request: Any) -> Execution:
-        """Start IndexImage by hand, and wait for it and for what follows."""
+        """Start IndexImage by hand and wait until the system is idle."""
         execution = self.since(lambda: self.system.start_index(request))[0]
         assert execution.status is Status.SUCCEEDED, execution.run.cause
         return execution
@@ -141,7 +141,7 @@ def outcomes(executions: Sequence[Execution]) -> list[tuple[str, str | None]]:
 
 
 def worked(execution: Execution) -> bool:
-    """Whether anything was indexed or published, or tried to."""
+    """Whether a state that indexes or publishes was entered."""
     return any(visit.state.startswith(("Index layer", "Publish")) for _, visit in execution.run.walk())
 
 
@@ -162,7 +162,7 @@ def converted(layout: Path, *flags: object) -> str:
 
 
 def missing_below(repository: Repository, manifest: Manifest) -> Iterator[str]:
-    """Yield all that a manifest refers to, directly or not, and that is not there."""
+    """Yield the digests that a manifest refers to, directly or not, and that are missing."""
     document = manifest.document
     blobs = [document[key] for key in ("config",) if key in document] + document.get("layers", [])
     yield from (blob["digest"] for blob in blobs if blob["digest"] not in repository.blobs)
@@ -175,7 +175,7 @@ def missing_below(repository: Repository, manifest: Manifest) -> Iterator[str]:
 
 
 def assert_nothing_dangles(repository: Repository) -> None:
-    """Every tag, and every manifest that anyone can find, is whole."""
+    """Every tag and every manifest is complete."""
     for tag, digest in repository.tags.items():
         assert digest in repository.manifests, f"{tag} names nothing"
     for manifest in repository.manifests.values():
@@ -184,7 +184,7 @@ def assert_nothing_dangles(repository: Repository) -> None:
 
 
 def assert_sound(system: LocalSystem, repositories: Sequence[str]) -> None:
-    """What holds after anything that was done: all ended, nothing dangles, and nothing went round in a circle."""
+    """Invariants: every execution has ended, nothing dangles, and no event of ours started work."""
     system.wait_idle()
     assert system.running() == []
     for name in repositories:

@@ -1,4 +1,4 @@
-"""Images that other tools write are converted, and other tools find nothing wrong with the result.
+"""Images of other tools are converted, and other tools accept the result.
 
 umoci and buildah make the images, skopeo carries them between forms and checks each digest on the way, umoci
 unpacks what comes out.

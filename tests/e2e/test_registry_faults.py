@@ -1,7 +1,7 @@
-"""Every request of a run fails once, in every way, or for good from there on: what comes of it.
+"""Each request of a run fails, in every way, once or from there on.
 
-A run succeeds or ends with a clear error; the tag is there with everything behind it, or not at all; and the next
-run makes the same image. A table of the runs is printed at the end.
+A run succeeds or ends with a clear error. The tag exists with everything it refers to, or not at all. The next
+run gives the same image. A table of the runs is printed at the end.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ OVERCOME = {
     "503",
     "logins and URLs expire",
 }
-"""What networks and registries do every day fails no run, wherever it happens."""
+"""Everyday faults of networks and registries: they fail no run, at whichever request they happen."""
 
 FROM_THEN_ON: dict[str, Fault] = {
     "reset from then on": Harm.RESET_BEFORE,
@@ -111,9 +111,9 @@ SOME_FAULTS = (
     "503",
     "reset from then on",
 )
-"""For recipes that send the same kinds of requests as a conversion, in another order.
+"""For recipes that send the requests of a conversion in another order.
 
-Removing reads lists of tags and referrers besides, which have no digest: a wrong byte in those shows to nobody.
+A removal also reads lists of tags and referrers, which have no digest: nobody can detect a wrong byte there.
 """
 
 
@@ -126,7 +126,7 @@ class OneLogin:
 
 @dataclass
 class Row:
-    """What came of the runs with one fault: an error for each that was refused or is wrong."""
+    """The outcomes of the runs with one fault, with an error for each refused or wrong one."""
 
     name: str
     recovered: int = 0
@@ -161,7 +161,7 @@ def table(printed) -> Iterator[list[Row]]:
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """All that is logged, of whatever level."""
+    """All log lines, of every level."""
     lines: list[str] = []
 
     class Lines(logging.Handler):
@@ -186,7 +186,7 @@ def registry() -> Iterator[Registry]:
 
 
 def run_recipe(recipe: Callable[[build.Run], build.BuildResult], place, settings: IndexSettings) -> str:
-    """Index the image within its place; returns the digest."""
+    """Index the image in place; returns the digest."""
     image = fetch_image(place)
     chosen = choose_images(image, Platforms.ALL)
     result = recipe(
@@ -218,7 +218,7 @@ def digest_in_layout(
 
 
 def repository_in(registry: Registry, tag: str = SOURCE_TAG) -> RegistryRepository:
-    """Open the registry's repository with a client that knows nothing yet."""
+    """Open the registry's repository with a new client."""
     reference = RegistryRef(host=registry.host, repository="app", tag=tag)
     return open_repository(
         reference, streaming=STREAMING, retries=RETRIES, timeouts=TIMEOUTS, logins=OneLogin()
@@ -238,7 +238,7 @@ def create_in(registry: Registry) -> str:
 
 
 def remove_in(registry: Registry) -> None:
-    """Take both indexes away; whatever is left to do is an error, too."""
+    """Remove both indexes; anything left over is an error."""
     store = repository_in(registry)
     converted = TaggedSource(source=repository_in(registry, TAG), tag=TAG)
     target = Target(store=store, image=fetch_image(store), tag=SOURCE_TAG, converted=converted)
@@ -261,7 +261,7 @@ def upload_to(registry: Registry) -> None:
 
 
 def repository_of(image: Image) -> Repository:
-    """What a repository holds that has one image."""
+    """A repository that holds one image."""
     repository = Repository()
     for digest, blob in image.blobs.items():
         if digest != image.root.digest:
@@ -271,7 +271,7 @@ def repository_of(image: Image) -> Repository:
 
 
 def restock(registry: Registry, content: Repository) -> None:
-    """Bring it back to the beginning: what was there, no request, no fault."""
+    """Reset the registry: the given content, no request, no fault."""
     app = registry.repository("app")
     for kind in ("blobs", "manifests", "tags", "uploads"):
         getattr(app, kind).clear()
@@ -281,7 +281,7 @@ def restock(registry: Registry, content: Repository) -> None:
 
 
 def missing_of(app: Repository, digest: str) -> list[str]:
-    """What a manifest needs, directly or not, and is not there."""
+    """Digests that a manifest refers to, directly or not, and that are missing."""
     if (manifest := app.manifests.get(digest)) is None:
         return [digest]
     if manifest.children:
@@ -292,7 +292,7 @@ def missing_of(app: Repository, digest: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Trial:
-    """Something that is done in the registry's repository, and how to tell that it is done, or not at all."""
+    """An action in the registry's repository, and the checks for "done" and "not done at all"."""
 
     start: Repository
     run: Callable[[Registry], object]
@@ -301,7 +301,7 @@ class Trial:
 
 
 def conversion(expected: str, image: Image, run: Callable[[Registry], object]) -> Trial:
-    """The image is converted under its tag, and the tag that it came from stays."""
+    """The image is converted under the new tag, and the source tag stays."""
     source = {SOURCE_TAG: str(image.root.digest)}
 
     def is_done(app: Repository) -> bool:
@@ -313,7 +313,7 @@ def conversion(expected: str, image: Image, run: Callable[[Registry], object]) -
 
 
 def creation(expected: str) -> Trial:
-    """The image has its index of version 1, with all that it lists."""
+    """The image has its index of version 1 with everything that this lists."""
     root = str(SMALL_IMAGE.root.digest)
 
     def found(app: Repository) -> list[str]:
@@ -328,7 +328,7 @@ def creation(expected: str) -> Trial:
 
 
 def removal(registry: Registry) -> Trial:
-    """Both indexes are gone, or on their way: the copy is whole or has no tag, and the image is whole."""
+    """Both indexes are removed, or partly: the converted image is complete or untagged, and the image is complete."""
     bare = repository_of(SMALL_IMAGE)
     restock(registry, bare)
     convert_in(registry)
@@ -356,7 +356,7 @@ UPLOAD = Trial(
 
 
 def fail_each(registry: Registry, trial: Trial, fault: str, row: Row) -> None:
-    """Let the fault happen at each request that a run makes, in turn."""
+    """Inject the fault at each request of a run in turn."""
     restock(registry, trial.start)
     trial.run(registry)
     assert trial.is_done(registry.repository("app"))
@@ -381,7 +381,7 @@ def from_number(number: int) -> Callable[[Exchange], bool]:
 
 
 def run_and_check(registry: Registry, trial: Trial, fault: str) -> list[str]:
-    """Run, and once more if that was refused, when all is well again; returns the error, if there was one."""
+    """Run, and if that was refused, run again without the fault; returns the error, if there was one."""
     app = registry.repository("app")
     refusal = []
     try:

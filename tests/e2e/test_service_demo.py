@@ -1,4 +1,4 @@
-"""The demonstration, with a small image: it comes out as told, and nothing of it stays behind."""
+"""The demo with a small image: it prints the right result and leaves nothing behind."""
 
 from __future__ import annotations
 

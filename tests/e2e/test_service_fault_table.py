@@ -1,4 +1,4 @@
-"""Whatever fails: after the remedy of the manual every image has its result, a right one, and once.
+"""After any fault and the manual's remedy every image has its correct result, once.
 
 The remedies are the commands of docs/operations.md themselves, run in a shell whose AWS is the system under test.
 What a repository then holds is compared with what the core makes of the same images on a disk, where nothing fails,
@@ -53,7 +53,7 @@ from tests.e2e.service import NO_RATES, an_image, put, settings
 
 Stage = tuple[LocalSystem, Terminal]
 IMAGES = {"two": (70_000, 40_000), "one": (110_000,), "small": (25_000,)}
-"""Sizes of layers by tag; the last is too small for the rules, and gets the promised tag without an index."""
+"""Sizes of layers by tag. The last image is too small for the rules: it gets the promised tag without an index."""
 FEW = ("two", "small")
 
 
@@ -62,7 +62,7 @@ FEW = ("two", "small")
 
 @dataclass
 class Row:
-    """A fault, and what came of the images that it hit."""
+    """A fault, and the outcomes of the images that it hit."""
 
     fault: str
     images: int = 0
@@ -102,7 +102,7 @@ def table(printed) -> Iterator[list[Row]]:
 
 
 def seen_in(scene: Scene) -> str:
-    """What an operator would see: executions that failed, events that wait, and states that were tried again."""
+    """What an operator sees: failed executions, waiting events, and retried states."""
     failed = Counter(
         f"{one.state_machine} failed: {one.run.error}"
         for one in scene.executions()
@@ -119,7 +119,7 @@ def seen_in(scene: Scene) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A fault, how it comes about, and the remedies in their order; without one all has to be right at once."""
+    """A fault, its injection, and the remedies in order. Without remedies everything must be right at once."""
 
     fault: str
     inject: Inject
@@ -127,11 +127,11 @@ class Case:
     begins: str = "announce"
     images: tuple[str, ...] = tuple(IMAGES)
     is_superseded: bool = False
-    """The remedy begins anew, and what failed stays as it is."""
+    """The remedy starts a new execution, and the failed one stays failed."""
 
 
 def run_case(case: Case, scene: Scene, row: Row) -> None:
-    """Let the fault happen, look, do what the manual says, and look again."""
+    """Inject the fault, check, run the remedies, and check again."""
     system = scene.system
     happened = case.inject(system)
     getattr(scene, case.begins)()
@@ -167,7 +167,7 @@ FUNCTIONS = {
     "PublishIndex": PUBLISHING,
     "ImageLister": LISTING,
 }
-"""With the request at which each is hit; the recorder makes none."""
+"""The request at which each is hit; the recorder sends none."""
 
 
 def begins_with(function: str) -> str:
@@ -372,13 +372,13 @@ def patient(tmp_path_factory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory) -> Iterator[Stage]:
-    """Where functions have so little time that a test can wait for its end."""
+    """A stage whose functions have so little time that a test can wait for its end."""
     with stage(tmp_path_factory.mktemp("shell"), longest_call_seconds=4) as opened:
         yield opened
 
 
 def name_of(case: Case) -> str:
-    """Of its test, and of its repository."""
+    """Return the name of a case: its test's id and its repository."""
     return re.sub(r"[^a-z]+", "-", case.fault.lower())
 
 

@@ -1,4 +1,4 @@
-"""A registry that fails, for a while and for good, and what is left of it."""
+"""A registry that fails, for a while or for good, and the state it is left in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.builders import Image
 from tests.e2e.service import NO_RATES, Service, an_image, assert_sound, converted, outcomes, put, settings
 
 UNAVAILABLE = Answer(503, retry_after_seconds=1_000)
-"""So long that a function gives up at once, and it is the workflow that tries again."""
+"""So long that the function gives up at once and the workflow retries."""
 
 FIRST_READ = request_to("GET", "/manifests/")
 ZTOC_PUSHED = request_to("POST", "/blobs/uploads/")
 PUBLISHING = request_to("PUT", "/manifests/")
 
 MANIFESTS_OF_AN_IMAGE = 4
-"""Put for one of one platform: its index and its copy, the list of both, and the tag."""
+"""Manifests of an image with one platform: its SOCI index, the converted manifest, the index of both, and the tag."""
 
 ONCE = {"Filter": 1, "Index layer": 1, "Publish": 1}
 """How often each state calls its function when nothing fails."""

@@ -1,4 +1,4 @@
-"""What the settings change: index versions, tag policies, zstd layers. A system for each choice."""
+"""The effects of settings: index versions, tag policies, zstd layers. Each choice has a system of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daily search end to end: events that never came cost a day at most, and no image is indexed twice."""
+"""The daily search end to end: a lost event costs a day at most, and no image is indexed twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def service(tmp_path_factory) -> Iterator[Service]:
 
 
 def search(service, *, hours_later):
-    """Let the daily search happen, and give its execution."""
+    """Run the daily search and return its execution."""
     at = datetime.now(UTC) + timedelta(hours=hours_later)
     (started,) = (
         one for one in service.since(lambda: service.system.run_schedules(at)) if one.state_machine == REINDEX
@@ -30,7 +30,7 @@ def search(service, *, hours_later):
 
 
 def missed(service):
-    """What the searches have told so far."""
+    """The summaries of the searches so far."""
     lines = (json.loads(line) for line in service.system.logs() if line.startswith("{"))
     return [line["ImagesMissed"] for line in lines if "ImagesMissed" in line]
 

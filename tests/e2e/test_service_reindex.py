@@ -1,4 +1,4 @@
-"""A re-index of what repositories hold already: 200 images, failures among them, a redrive, and the counts."""
+"""A re-index of existing images: 200 of them, with failures, a redrive, and the counts."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def since(system: LocalSystem, before: Counter[str]) -> Counter[str]:
 
 
 def held(service: Service) -> dict[str, tuple[dict[str, str], set[str], set[str]]]:
-    """All that the repositories hold: tags with their digests, manifests, blobs."""
+    """The content of the repositories: tags with their digests, manifests, blobs."""
     return {
         name: (service.tags(name), {*repository.manifests}, {*repository.blobs})
         for name in REPOSITORIES
@@ -135,7 +135,7 @@ def held(service: Service) -> dict[str, tuple[dict[str, str], set[str], set[str]
 
 
 def came_to(execution: Execution, state: str) -> list[tuple[str, str]]:
-    """Repository and tag of each image that came to a state, sorted."""
+    """Repository and tag of each image that reached a state, sorted."""
     inputs = [visit.input for _, visit in execution.run.walk() if visit.state == f"{state} of a page"]
     return sorted((one["repository"], one["tag"]) for one in inputs)
 

@@ -1,4 +1,4 @@
-"""A zTOC is made once: bytes that leave the registry are counted, and what the table says is not believed."""
+"""A zTOC is built once: the bytes read from the registry are counted, and rows of the table are checked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def layer(name: str, size_bytes: int = 2_000_000) -> bytes:
 
 
 class Reuse(Service):
-    """A service, its table, and what left its registry."""
+    """A service, its table, and the bytes read from its registry."""
 
     def __init__(self, system: LocalSystem, directory: Any) -> None:
         super().__init__(system, directory)
@@ -65,7 +65,7 @@ class Reuse(Service):
         )
 
     def index(self, repository: str, tag: str, *layers: bytes, **options: Any) -> Execution:
-        """Push an image of these layers, and wait until it has its index, which has to be the right one."""
+        """Push an image of these layers, wait for its index, and check it."""
         image = image_of(*layers, **options)
         execution = self.index_somehow(repository, tag, image)
         assert execution.output["v2"]["digest"] == self.right(image)
@@ -84,7 +84,7 @@ class Reuse(Service):
         return converted(self.layout(image), "--build-tool", BUILD_TOOL)
 
     def read_bytes(self, blob: bytes) -> int:
-        """How much of a blob left the registry since the last push began."""
+        """Bytes of a blob that were read since the last push began."""
         digest = digest_of(blob)
         return sum(
             seen.sent_bytes
@@ -104,7 +104,7 @@ class Reuse(Service):
         self.rows.put_item(TableName=self.table, Item=self.row_of(blob) | values)
 
     def mac_of(self, row: dict[str, Any]) -> dict[str, str]:
-        """The MAC that the builder itself would have put into a row."""
+        """The MAC that the builder itself would write into a row."""
         key = ReuseKey(layer=Digest.parse(row["layer"]["S"]), settings=row["settings"]["S"])
         entry = Entry(ztoc=Digest.parse(row["ztoc"]["S"]), size=int(row["size"]["N"]), repositories=())
         (arn,) = self.system.keys.values()
@@ -241,7 +241,7 @@ def renamed(base: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Poison:
-    """A layer, and what a row wrongly says is its zTOC."""
+    """A layer, and the wrong zTOC that a row names for it."""
 
     layer: Callable[[str], bytes]
     ztoc: Callable[[bytes], bytes]
@@ -313,7 +313,7 @@ def assert_mended(service: Reuse, execution: Execution, base: bytes, right: dict
 
 
 def vouch_for(service: Reuse, base: bytes, wrong: bytes) -> None:
-    """Have the row of a layer name a wrong zTOC, as if a builder had made it."""
+    """Make the row of a layer name a wrong zTOC, as if a builder had written it."""
     service.repository(APP).put_blob(wrong)
     service.change_row(base, ztoc={"S": str(digest_of(wrong))}, size={"N": str(len(wrong))})
     service.change_row(base, mac=service.mac_of(service.row_of(base)))

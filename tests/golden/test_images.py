@@ -1,4 +1,4 @@
-"""Equal to the format's owner: for each golden image the same descriptor and the very same new blobs.
+"""For each golden image the descriptor and the new blobs equal those of the format's owner.
 
 Where this package differs on purpose (attestations), tests say what differs, and that nothing else does.
 """
@@ -152,7 +152,7 @@ class TestAttestations:
         assert written == {**old, "vnd.docker.reference.digest": new_image}
 
     def test_the_owner_loses_both(self, case, original):
-        """What the difference is about; should the owner's tool mend it, this package can be equal again."""
+        """The reason for the difference: once the owner's tool keeps both, this package can be equal again."""
         _, attestation = original["manifests"]
         theirs = self.owners_root(case)["manifests"][1]
 

@@ -52,7 +52,7 @@ GZIP = [name for name in ACCEPTED if EXPECTED[name]["algorithm"] == "gzip"]
 SPAN_SIZES = sorted({result["span_size"] for of in EXPECTED.values() for result in of["results"]})
 
 SMALL_BYTES = 20_000
-"""Up to here a call for each byte of a layer costs next to nothing."""
+"""Layers up to this size are cheap to feed one byte per call."""
 
 LARGE_IN_THE_GATE = ("tiny-blocks.tar.gz", "many-members.tar.gz", "uncompressed.tar")
 """Large layers that the gate also feeds byte by byte: many short blocks, many members, no compression."""
@@ -151,14 +151,14 @@ def test_the_gate_has_a_large_layer_of_each_class():
 
 @functools.cache
 def owners_checkpoints(name: str) -> tuple[Checkpoint, ...]:
-    """The checkpoints in the zTOC that is known to equal the owner's."""
+    """The checkpoints of the zTOC, which equals the owner's."""
     indexed = index(name)
     assert str(indexed.digest) == of_owner(name, SPAN_SIZES[0])["ztoc_digest"]
     return decode_compression_info(bytes(indexed.ztoc)).checkpoints
 
 
 def inflate(layer: bytes, engine: Engine, chunk_bytes: int) -> tuple[list[Checkpoint], str]:
-    """What the inflating stage alone makes of a layer: its checkpoints, and the digest of its output."""
+    """Inflate a layer; return its checkpoints and the digest of the output."""
     ring = Ring()
     reader = GzipReader(span_size_bytes=SPAN_SIZES[0], engine=engine, ring=ring)
     output = hashlib.sha256()

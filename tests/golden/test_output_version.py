@@ -1,4 +1,4 @@
-"""What was made before is used again only if it would be made again: the output version goes up with the bytes."""
+"""Cached zTOCs are reused only if the engine would build them again: other bytes need another output version."""
 
 from __future__ import annotations
 

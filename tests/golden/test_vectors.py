@@ -1,4 +1,4 @@
-"""Layers made by hand, byte for byte, whose zTOCs the format's owner made as well (docs/formats.md 10)."""
+"""Handmade layers whose zTOCs the format's owner has built too (docs/formats.md 10)."""
 
 from __future__ import annotations
 

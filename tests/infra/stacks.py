@@ -1,4 +1,4 @@
-"""Stacks for the tests: synthesized once for each context, with stand-ins for what packaging fills."""
+"""Stacks for the tests: synthesized once for each context, with placeholders for the packaged assets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EVERYTHING = {
         "alarms": {"email": "ops@example.com", "topic_arn": TOPIC_ARN, "push_to_index_minutes": 10},
     },
 }
-"""A context that makes use of all that a deployment can choose."""
+"""A context that sets every option of a deployment."""
 
 
 def make_stack(context: Mapping[str, Any]) -> SociStack:
@@ -59,7 +59,7 @@ def make_stack(context: Mapping[str, Any]) -> SociStack:
 
 
 def template_of(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The template as plain JSON. It is shared: look, do not touch."""
+    """The template as plain JSON. It is shared, so do not change it."""
     return _template(json.dumps(context, sort_keys=True))
 
 

@@ -81,7 +81,7 @@ globs = st.text("ab*?-/", min_size=1, max_size=6)
 
 
 def matches(event, rules):
-    """Whether one of the patterns takes the event, as EventBridge does."""
+    """Whether one of the patterns matches the event, as EventBridge does."""
     patterns = event_patterns(rules).values()
     return any(EventPattern.load(json.dumps(one.to_document())).matches_event(event) for one in patterns)
 
@@ -91,7 +91,7 @@ def passes(event, **rules):
 
 
 def changed(event, **detail):
-    """An event with other details; `None` takes one away."""
+    """An event with other details; `None` removes one."""
     event = copy.deepcopy(event)
     event["detail"] |= {name.replace("_", "-"): value for name, value in detail.items()}
     event["detail"] = {name: value for name, value in event["detail"].items() if value is not None}

@@ -1,4 +1,4 @@
-"""What is drawn and watched, joined with what the functions tell."""
+"""The dashboard and the alarms, compared with the metrics that the functions write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OF_AWS = {
     "AWS/SQS": {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
     "AWS/Events": {"InvocationsFailedToBeSentToDlq"},
 }
-"""What AWS documents of its own metrics, and this stack refers to."""
+"""Documented metrics of AWS that this stack uses."""
 
 LIST_PRICES = {"alarm": 0.10, "dashboard": 3.00, "metric": 0.30}
 """US dollars per month, us-east-1, 2026."""
@@ -50,7 +50,7 @@ def widgets(context=None):
 
 
 def alarms(context=None):
-    """The properties of the alarms, by what they are called in the manual."""
+    """The properties of the alarms, by their names in the manual."""
     return {
         alarm.properties["AlarmName"].removeprefix(f"{STACK}-"): alarm.properties
         for alarm in resolved(context or {}).of_type("AWS::CloudWatch::Alarm")
@@ -88,7 +88,7 @@ def watched(context=None):
 
 
 def outcome_lines():
-    """What is logged of images, for every outcome and reason there is."""
+    """The log lines about images, one for every outcome and reason."""
     sizes = FunctionSizes(
         architecture="arm64", image_filter=1, index_layer=1, publish_index=1, outcome_recorder=1
     )

@@ -1,4 +1,4 @@
-"""How layers are made, shown on wheels small enough for a test; tests/packaging looks at the real ones."""
+"""How layers are built, with small wheels; tests/packaging checks the real ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def elf(machine: int) -> bytes:
 
 
 class Index:
-    """A folder of wheels, which is all the world that pip sees, and a lock of them."""
+    """A folder of wheels, the only source that pip has here, and a lock of them."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The daily search for images that were missed: what is deployed, and what it asks for when it is due."""
+"""The daily search for missed images: the deployed schedule and the request it sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def schedules(template):
 
 
 def asked(context):
-    """What the search asks for when it is due, as the function that lists images reads it."""
+    """The request of the search, as the function that lists images reads it."""
     name = StackConfig.from_context(context).stack_name
     (schedule,) = Template(template_of(context), stack_name=name).schedules()
     (target,) = schedule.targets

@@ -35,7 +35,7 @@ class FunctionFailed(Exception):
 
 
 class Account:
-    """Functions that do as a registry with few images would have them do, and the workflows that call them.
+    """Functions that behave as over a registry with few images, and the workflows that call them.
 
     The name of a repository says what is in it; `failures` how often an image fails, and by which error.
     """

@@ -60,7 +60,7 @@ WITHOUT_RESOURCES = {
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
 }
-"""Actions that IAM lets nobody narrow, or whose resources do not exist before."""
+"""Actions that IAM cannot restrict to resources, or whose resources do not exist before the deployment."""
 
 REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/"
 READ = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}

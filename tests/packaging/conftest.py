@@ -1,4 +1,4 @@
-"""The assets as they are deployed; `make layers` has built them, so that no test needs the network for them."""
+"""The deployed assets. `make layers` has built them, so tests need no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions as they are deployed: from the packaged folders alone, behind Lambda's own runtime client."""
+"""The deployed functions: only the packaged folders, behind Lambda's own runtime client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def registry():
 
 @pytest.fixture(scope="module")
 def events():
-    """What is put on the event bus."""
+    """The entries that are put on the event bus."""
     return []
 
 
@@ -85,7 +85,7 @@ def push(registry, repository, *layers, tag):
 
 
 def event_of(repository, digest, tag):
-    """A push, as the first state of an execution hands it over."""
+    """A push, in the form in which the first state of an execution passes it on."""
     detail = {"repository-name": repository, "image-digest": str(digest), "image-tag": tag}
     return {"request": {**EVENT, "detail": EVENT["detail"] | detail}, "execution": "an-execution"}
 
@@ -157,7 +157,7 @@ import handler
 print("\\n".join(set(sys.modules) - before))
 """
 MODULES_AT_MOST = {"image_filter": 345, "index_builder": 355, "image_lister": 325, "outcome_recorder": 240}
-"""What a cold start loads, the standard library's part with it. A rise is a decision: raise it here."""
+"""Modules that a cold start may load, with those of the standard library. Raising a number is a decision."""
 ONLY_WHEN_NEEDED = {
     "boto3",
     "botocore.session",

@@ -1,4 +1,4 @@
-"""The functions as they are deployed, on the very version of Python that Lambda runs them with.
+"""The deployed functions on the version of Python that Lambda uses.
 
 Where that is not installed they run on the Python of the tests; which one it was, is said in every run.
 """
@@ -41,7 +41,7 @@ print("\\n" + json.dumps({"python": version, "answer": answer}))
 
 
 def pythons():
-    """Programs that may be that Python: on the path, or kept by pyenv, whose stand-in on the path may be off."""
+    """Programs that may be that Python: on the path, or in a folder of pyenv, whose shim may be inactive."""
     yield shutil.which(f"python{VERSION}")
     if shutil.which("pyenv"):
         root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=False).stdout.strip()

@@ -1,4 +1,4 @@
-"""The engine on anything that Python can write, and on anything at all."""
+"""The engine on every archive that Python can write, and on random bytes."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_checkpoints_are_those_of_a_stop_at_each_block(parts, span, piece_bytes,
 
 
 def outcome(layer: bytes, compression: Compression) -> IndexedLayer | LeftOut | None:
-    """What comes of a layer; None when it is damaged. Any other error is one of ours."""
+    """Index a layer; None when it is damaged. Any other error fails the test."""
     try:
         result = feed(layer, [1000], span=100, compression=compression)
     except DamagedLayer:

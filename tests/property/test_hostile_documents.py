@@ -1,4 +1,4 @@
-"""Whatever bytes a document or an archive has, only the documented errors come out."""
+"""Any bytes of a document or an archive raise only the documented errors."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from soci.errors import DigestMismatch, InvalidDocument, NotInImage, SizeMismatch
-from soci.image.documents import Platforms, choose_images, fetch_image, host_platform
+from soci.image.documents import Platforms, choose_images, fetch_diff_ids_of, fetch_image, host_platform
 from soci.oci import media_types
+from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
 from soci.places.layout.oci_layout import OciLayout
@@ -35,6 +36,16 @@ def platforms_in(image: Image) -> list[str]:
 def chosen(image: Image, wanted: list[str] | Platforms) -> list[str]:
     platforms = wanted if isinstance(wanted, Platforms) else [Platform.parse(text) for text in wanted]
     return [str(one.platform) for one in choose_images(fetch_image(MemorySource(image)), platforms)]
+
+
+def test_the_tar_of_a_layer_is_named_once_for_each_occurrence_of_the_layer():
+    tars = [tar_of(file(name, b"x")) for name in ("a", "b", "c")]
+    first, second, absent = map(gzip_of, tars)
+    source = MemorySource(image_of(first, second, first))
+
+    assert list(fetch_diff_ids_of(source, digest_of(first))) == [digest_of(tars[0])] * 2
+    assert list(fetch_diff_ids_of(source, digest_of(second))) == [digest_of(tars[1])]
+    assert list(fetch_diff_ids_of(source, digest_of(absent))) == []
 
 
 def with_entries(image: Image, **fields) -> Image:

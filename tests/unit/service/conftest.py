@@ -1,4 +1,4 @@
-"""A registry of each kind that decisions are made over."""
+"""Fixtures: the two kinds of registry that decisions are tested on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registries for tests of decisions: OCI layouts on disk, one for each repository, or the one in memory."""
+"""Registries for tests of decisions: OCI layouts on disk, one for each repository, or the registry in memory."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ SMALL = {
     "rules": {"min_image_size_bytes": 0},
     "index": {"min_layer_size_bytes": 0, "span_size_bytes": 65_536},
 }
-"""Settings under which the small images of tests are indexed."""
+"""Settings that index the small images of tests."""
 
 
 class Place(Protocol):
-    """A registry that tests put images into."""
+    """A registry that tests fill with images."""
 
     def put(self, repository: str, image: Image, *tags: str) -> Descriptor:
-        """Put an image there, and let some tags name it."""
+        """Put an image into a repository under some tags."""
 
     def __call__(self, repository: str, reference: str) -> ImageStore: ...
 
@@ -76,7 +76,7 @@ class Layouts:
 
 @dataclass(kw_only=True)
 class InMemory:
-    """The registry in memory, over HTTP; `events` are those of what is pushed over the protocol."""
+    """The registry in memory, over HTTP; `events` are those of pushes over the protocol."""
 
     registry: Registry
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -102,7 +102,7 @@ class InMemory:
 
 @contextmanager
 def in_memory(behaviour: Behaviour | None = None) -> Iterator[InMemory]:
-    """Run a registry that tells of pushes."""
+    """Run a registry that sends events of pushes."""
     events: list[dict[str, Any]] = []
     with Registry(behaviour or Behaviour(rates={}), on_event=events.append) as registry:
         yield InMemory(registry=registry, events=events)
@@ -117,7 +117,7 @@ def configuration(**sections: dict[str, Any]) -> Configuration:
 
 
 def imitation(kind: str, image: Image, other: Image) -> Image:
-    """An image that says of itself what only indexing says, and has no SOCI index."""
+    """An image that claims to have a SOCI index, and has none."""
     both = {**image.blobs, **other.blobs}
     if kind == "annotation":
         named = {SOCI_INDEX_DIGEST: str(other.root.digest)}
@@ -138,20 +138,20 @@ def event(name: str) -> Any:
 
 
 def pushed(repository: str, root: Descriptor, tag: str = "") -> ImageRequest:
-    """The request that comes of a push."""
+    """Return the request that a push leads to."""
     document = event("push-without-media-types")
     document["detail"] |= {"repository-name": repository, "image-digest": str(root.digest), "image-tag": tag}
     return parse_request(document)
 
 
 def by_hand(repository: str, reference: str, *, force: bool = False) -> ImageRequest:
-    """The request of a person, for a tag or a digest."""
+    """Return the request of a person, for a tag or a digest."""
     key = "digest" if ":" in reference else "tag"
     return parse_request({"repository": repository, key: reference, "force": force})
 
 
 def index(place: Place, request: ImageRequest, settings: Configuration) -> build.BuildResult:
-    """Index an image as the settings say, and set the tag that they promise."""
+    """Index an image by the settings and set the output tag."""
     store = place(request.repository, request.tag or str(request.digest))
     image = fetch_image(store)
     run = build.Run(
