@@ -1,7 +1,6 @@
-"""What an image cost, in US dollars by list prices: an estimate to compare images and settings by, not an invoice.
+"""The cost of an image in US dollars, by the list prices of `prices`: for comparing images and settings, no invoice.
 
-Prices are those of `prices.py`. Not counted: logs, traces, the table of zTOCs, and
-requests to the registry, which cost nothing within a region.
+Not counted: logs, traces, the table of zTOCs, and requests to the registry, which are free within a region.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ USD_PER_GB_SECOND: Mapping[str, float] = {
 }
 
 SHORT_CALL_SECONDS = 0.5
-"""Of the functions that decide and record, whose time nobody measures: they ask the registry a few questions."""
+"""Of the functions that decide and record, whose time is not measured: they send a few requests."""
 
 _MIB_PER_GB = 1024
 _STATES_OF_EVERY_IMAGE = 3
@@ -38,7 +37,7 @@ class FunctionSizes(Message):
 
     @classmethod
     def from_document(cls, document: object) -> FunctionSizes:
-        """Read them. Raises `InvalidDocument` that names the path."""
+        """Read the JSON object. Raises `InvalidDocument` that names the path."""
         fields = Fields(document, "function sizes")
         sizes = cls.from_fields(fields)
         if sizes.architecture not in USD_PER_GB_SECOND:
@@ -47,7 +46,7 @@ class FunctionSizes(Message):
 
 
 def gb_seconds(work: Work, sizes: FunctionSizes) -> float:
-    """Return what all functions took for an image, memory times seconds."""
+    """Return the GB-seconds of all functions for an image."""
     mib_seconds = (
         SHORT_CALL_SECONDS * (sizes.image_filter + sizes.outcome_recorder)
         + work.layer_seconds * sizes.index_layer
@@ -57,18 +56,18 @@ def gb_seconds(work: Work, sizes: FunctionSizes) -> float:
 
 
 def invocations(work: Work) -> int:
-    """Return how many functions were called for an image."""
+    """Return the number of function calls for an image."""
     return 2 + work.layers + (work.publish_seconds > 0)
 
 
 def transitions(work: Work) -> int:
-    """Return how many states the execution of an image went through."""
+    """Return the number of state transitions of an image's execution."""
     is_published = work.publish_seconds > 0
     return _STATES_OF_EVERY_IMAGE + is_published + (1 + work.layers if work.layers else 0)
 
 
 def estimate_usd(work: Work, sizes: FunctionSizes) -> float:
-    """Return what the functions, states and the event about an image cost."""
+    """Return the cost of the functions, states and the event for an image."""
     return (
         gb_seconds(work, sizes) * USD_PER_GB_SECOND[sizes.architecture]
         + invocations(work) * prices.LAMBDA_REQUEST.usd

@@ -1,4 +1,4 @@
-"""Work that ends before its process is ended: what hangs is then an error that the workflow tries again."""
+"""A deadline for requests, before Lambda ends the process: a request that hangs becomes an error to retry."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from soci.errors import RegistryUnavailable, Stopped
 from soci.places.cancellation import cancel_after
 
 MARGIN_SECONDS = 15.0
-"""For a connection that is being made when time is up, which nothing cuts short, and for the answer."""
+"""Time for a connection that is being opened, which cannot be cancelled, and for the answer of the function."""
 
 
 @contextmanager
 def in_time(milliseconds_left: int) -> Iterator[None]:
-    """Stop the requests of the calling thread a while before its time is up.
+    """Cancel the requests of the calling thread shortly before the time of the function ends.
 
     Raises:
-        RegistryUnavailable: there was no answer for so long, however many requests that were.
+        RegistryUnavailable: the requests were cancelled.
     """
     left = milliseconds_left / 1000
     seconds = left - min(MARGIN_SECONDS, left / 4)

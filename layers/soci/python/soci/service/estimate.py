@@ -1,11 +1,11 @@
-"""What indexing an image will take: calls, seconds, states, requests, storage and dollars, told from its plan alone.
+"""An estimate of what indexing an image takes, from its plan: calls, seconds, states, requests, storage and dollars.
 
     plan        the decision of the filter: layers, sizes, compression             decide.py
     seconds     per layer the slower of the network and the processors             `Assumptions`
     quantities  calls, GB-seconds, states, requests to the registry, zTOCs
     dollars     quantities times list prices                                       prices.py, cost.py
 
-The model and where its numbers come from: docs/cost.md. What an image took in the end stands in its recorded outcome.
+docs/cost.md explains the model and the source of its numbers. The recorded outcome of an image has what it really took.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from soci.service.settings.configuration import Configuration, NamePatterns
 DEFAULT_SIZES = FunctionSizes(
     architecture="arm64", image_filter=512, index_layer=3008, publish_index=1769, outcome_recorder=512
 )
-"""Of a deployment that changes nothing."""
+"""Of a deployment with the default settings."""
 
 PUT_IMAGE_PER_SECOND = 10
 """ECR's quota for PutImage, per account and region."""
 
 _BYTES_PER_GB = 1_000_000_000
 _MIB_PER_PROCESSOR = 1_769
-"""With so much memory a function has one processor (Lambda developer guide, "Configure function memory")."""
+"""A function with this much memory has one processor (Lambda developer guide, "Configure function memory")."""
 
 _MANIFEST_BYTES = 4_000
 _LOG_BYTES_PER_CALL = 1_500
@@ -42,53 +42,53 @@ _LOG_BYTES_PER_CALL = 1_500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What no plan tells. GB are 10^9 bytes of compressed layers."""
+    """Numbers that no plan contains. A GB is 10^9 bytes of compressed layers."""
 
     cpu_seconds_per_gb: float = 7.2
     """To index gzip. Measured on layers of real packages; 6.6 with few large files, 12.6 with very many small ones."""
     serial_share: float = 0.75
-    """Part of that on one thread, so that more than 1.3 processors do not help."""
+    """The part of that on one thread: more than 1.3 processors do not help."""
     recompress_cpu_seconds_per_gb: float = 69.0
-    """To make a gzip copy of level 6 of a zstd layer, nearly all of it on one thread; level 1 takes half of it."""
+    """To recompress zstd to gzip of level 6, nearly all of it on one thread. Level 1 takes half of it."""
     network_mb_per_second: float = 75.0
-    """From the registry to a function. AWS gives no figure."""
+    """From the registry to a function. AWS publishes no number."""
     call_seconds: float = 0.5
     """Of any call, besides its work."""
     publish_seconds: float = 1.0
     publish_seconds_per_layer: float = 0.1
     """To check a zTOC and to read back a span."""
     ztoc_share: float = 0.036
-    """zTOC to layer. 0.02 with few large files, 0.19 with very many small ones."""
+    """Size of a zTOC to that of its layer. 0.02 with few large files, 0.19 with very many small ones."""
     copy_share: float = 1.1
-    """Gzip copy to zstd layer."""
+    """Size of a recompressed layer to that of the zstd layer."""
     reused_share: float = 0.0
-    """Part of the bytes in layers whose zTOC is there already, so that they are not read."""
+    """The part of the bytes in layers whose zTOC is cached, which are not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What one push of an image takes. The storage is paid for as long as the index is there."""
+    """What one push of an image takes. The storage is paid until the index is deleted."""
 
     layers: int
     layer_bytes: int
     longest_layer_seconds: float
     seconds: float
-    """From the push to the index, if all layers run side by side."""
+    """From the push to the index, if all layers are indexed at the same time."""
     invocations: int
     gb_seconds: float
     transitions: int
     put_image: int
-    """Manifests that are put: ECR takes `PUT_IMAGE_PER_SECOND` in an account and region."""
+    """Manifests that are pushed: ECR allows `PUT_IMAGE_PER_SECOND` per account and region."""
     registry_requests: int
     """All requests to the registry; they are free within a region."""
     storage_bytes: int
     usd: Mapping[str, float]
-    """By service, once."""
+    """By service, for one push."""
     storage_usd_per_month: float
 
     @property
     def total_usd(self) -> float:
-        """What it costs once."""
+        """The cost of one push, without storage."""
         return sum(self.usd.values())
 
     def to_document(self) -> dict[str, object]:
@@ -113,7 +113,7 @@ class Estimate:
 def estimate(
     decision: Decision, configuration: Configuration, sizes: FunctionSizes, assumptions: Assumptions
 ) -> Estimate:
-    """Return what an image will take."""
+    """Return what indexing an image takes."""
     layers = decision.layers if decision.action is Action.INDEX else ()
     seconds = [layer_seconds(layer, sizes, assumptions) for layer in layers]
     publish_seconds = 0.0
@@ -156,10 +156,10 @@ def plan_image(source: ImageSource, configuration: Configuration) -> Decision:
 
 
 def layer_seconds(layer: LayerItem, sizes: FunctionSizes, assumptions: Assumptions) -> float:
-    """Return how long a function has a layer in hand: reading and working go side by side, the slower counts."""
-    is_copied = layer.compression is Compression.ZSTD
-    cpu = assumptions.recompress_cpu_seconds_per_gb if is_copied else assumptions.cpu_seconds_per_gb
-    serial = 1.0 if is_copied else assumptions.serial_share
+    """Return the seconds of a call for a layer: the slower of reading and indexing, which run at the same time."""
+    is_recompressed = layer.compression is Compression.ZSTD
+    cpu = assumptions.recompress_cpu_seconds_per_gb if is_recompressed else assumptions.cpu_seconds_per_gb
+    serial = 1.0 if is_recompressed else assumptions.serial_share
     processors = sizes.index_layer / _MIB_PER_PROCESSOR
     per_gb = max(1_000 / assumptions.network_mb_per_second, cpu * max(serial, 1 / processors))
     if processors < 1:
@@ -169,7 +169,7 @@ def layer_seconds(layer: LayerItem, sizes: FunctionSizes, assumptions: Assumptio
 
 
 def _put_image(decision: Decision, configuration: Configuration) -> int:
-    """Count the manifests: per platform and version its SOCI index, for version 2 the image's new documents too."""
+    """Count the manifests: a SOCI index per platform and version, and for version 2 the image's new documents."""
     if decision.action is Action.TAG:
         return 1
     platforms = (
@@ -183,12 +183,12 @@ def _put_image(decision: Decision, configuration: Configuration) -> int:
 
 
 def _registry_requests(decision: Decision, layers: int, puts: int) -> int:
-    """Count requests, with one range for each layer: the store that blobs lie in answers for the rest."""
+    """Count requests to the registry. Of each layer one range counts: the blob store serves the others."""
     platforms = max(1, len(decision.platforms))
     filtered = 2 + platforms
     if not puts:
         return filtered
-    indexed = 4 * layers  # is the zTOC there?, the layer, the zTOC in two requests
+    indexed = 4 * layers  # zTOC exists?, the layer, the zTOC in two requests
     published = (
         5 * layers + 6 * platforms + 8 + puts
     )  # each zTOC twice, a header and a span of its layer; documents
@@ -196,9 +196,9 @@ def _registry_requests(decision: Decision, layers: int, puts: int) -> int:
 
 
 def _storage_bytes(layers: tuple[LayerItem, ...], puts: int, assumptions: Assumptions) -> int:
-    copies = sum(layer.size for layer in layers if layer.compression is Compression.ZSTD)
+    recompressed = sum(layer.size for layer in layers if layer.compression is Compression.ZSTD)
     ztocs = sum(layer.size for layer in layers) * assumptions.ztoc_share
-    return int(ztocs + copies * assumptions.copy_share + puts * _MANIFEST_BYTES)
+    return int(ztocs + recompressed * assumptions.copy_share + puts * _MANIFEST_BYTES)
 
 
 def _usd(work: Work, sizes: FunctionSizes) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""What the states of a workflow hand to each other about one layer, as values and as JSON; see `messages`.
+"""The messages between the states of a workflow about one layer, as values and as JSON; see `messages`.
 
-An image may have hundreds of layers, whose outcomes stand in one state: what the publisher can find out without a
-further request does not travel.
+An image may have hundreds of layers, and one state holds their outcomes. So a message has nothing that the publisher
+can find out without another request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from soci.service.message_codec import Message
 from soci.service.outcomes import bounded
 
 OUTCOME_BYTES = {Compression.GZIP: 335, Compression.UNCOMPRESSED: 335, Compression.ZSTD: 335}
-"""What `LayerOutcome` has in JSON at most."""
+"""The most bytes that a `LayerOutcome` has in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,17 @@ class LayerItem(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerJob:
-    """One round of the map over layers."""
+    """The input of `index_layer`: one item of the map over layers."""
 
     repository: str
     image: Digest
     """The root of the image that the layer belongs to."""
     layer: LayerItem
     force: bool = False
-    """Make the zTOC of the layer itself, whatever is known of one that was made before."""
+    """Build the zTOC from the layer even if one is cached."""
 
     def to_document(self) -> dict[str, object]:
-        """Return the input of `index_layer`."""
+        """Return the JSON object."""
         image = {"repository": self.repository, "digest": str(self.image)}
         return {"image": image, "layer": self.layer.to_document(), "force": self.force}
 
@@ -72,7 +72,7 @@ def parse_recompressed(fields: Fields, of: Digest) -> RecompressedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerOutcome:
-    """What came of a layer: its zTOC, which is in the repository, or the reason why it has none."""
+    """The result of indexing a layer: its zTOC, which is in the repository, or the reason why it has none."""
 
     layer: Digest
     ztoc: Digest | None = None
@@ -82,13 +82,13 @@ class LayerOutcome:
     recompressed: RecompressedLayer | None = None
     """Of a zstd layer: the gzip layer that the zTOC is for. It is in the repository, and its diff_id is checked."""
     reused: Reused | None = None
-    """None for a zTOC that was made."""
+    """Where the zTOC was found; None when it was built."""
     left_out: LeftOut | None = None
     read_bytes: int = 0
-    """Of a layer that was left out, before it showed why."""
+    """Of a layer that was left out, how much was read before the reason was found."""
 
     def streamed_bytes(self, layer_bytes: int) -> int:
-        """Return how much of a layer of this size was streamed: all, unless it was left out or its zTOC was there."""
+        """Return how much of a layer of this size was read: all, unless it was left out or its zTOC was cached."""
         if self.left_out is not None:
             return self.read_bytes
         if self.reused is None:

@@ -1,11 +1,12 @@
-"""What the states of a workflow hand to each other, as values and as JSON.
+"""The messages between the states of a workflow, as values and as JSON.
 
     event or request by hand ──parse_request──> ImageRequest
     ImageRequest ──decide──> Decision               with the layers to index, each content once
     LayerJob ──index_one_layer──> LayerOutcome      one for each of them
     PublishJob ──publish_image──> Published         the decision with the outcomes in place of the layers
 
-A state's input and output may have 256 KiB, so texts are bounded and what has its usual value is not written.
+The input or output of a state has at most 256 KiB. So texts are bounded, and some members are omitted when they have
+their default.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from soci.service.outcomes import ImageReason, Outcome
 
 
 class Origin(StrEnum):
-    """What asked for an image to be indexed."""
+    """The source of a request for an index."""
 
     PUSH = "push"
     REPLICATION = "replication"
     PULL_THROUGH = "pull-through"
     CONSOLE = "console"
-    """A person, or a re-index of repositories."""
+    """A person, or a re-index."""
 
 
 class Action(StrEnum):
-    """What is to be done about an image."""
+    """What to do about an image."""
 
     INDEX = "index"
     TAG = "tag"
-    """Nothing to index, but the tag that was promised is to be set."""
+    """Set the promised tag; nothing is indexed."""
     SKIP = "skip"
 
 
@@ -50,28 +51,28 @@ class ImageRequest(Message):
     repository: str
     tag: str | None = None
     digest: Digest | None = None
-    """What the tag named when it was pushed, or once it was looked up; of an untagged image, the image."""
+    """The digest that the event gives, or that the tag named when the filter read it."""
     force: bool = False
-    """Index it even if it has an index with the same settings, and read its layers even if they were indexed before."""
+    """Index the image even if it is up to date, and read its layers even if their zTOCs are cached."""
     origin: Annotated[Origin, Mark.REQUIRED] = Origin.CONSOLE
     pushed_at: str | None = None
-    """When the event says that it happened, RFC 3339."""
+    """The time of the event, RFC 3339."""
     correlation_id: str | None = None
-    """Stands in every line of the log about this image: the id of the event, else the name of the execution."""
+    """In every log line about this image: the id of the event, else the name of the execution."""
     media_type: Annotated[str, Mark.INTERNAL] = ""
     artifact_type: Annotated[str, Mark.INTERNAL] = ""
-    """Both as the event gives them, which it need not."""
+    """Both as the event gives them, if it does."""
     is_listed: Annotated[bool, Mark.INTERNAL] = False
     """A re-index found it in a list. Only the filter asks for this, which reads the request first."""
 
     @property
     def is_event(self) -> bool:
-        """Whether the registry told of the image; a person may ask for more."""
+        """Whether an event of the registry asked for the image. A person may ask for more images."""
         return self.origin is not Origin.CONSOLE
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether a person named this very image, who wants to know if there is no such thing."""
+        """Whether a person named this image. To them a missing image is an error."""
         return not self.is_event and not self.is_listed
 
 
@@ -81,24 +82,24 @@ class PlatformPlan(Message):
 
     platform: str
     digest: Digest
-    """Of its image manifest."""
+    """Of the image manifest."""
     layers: tuple[int, ...] = ()
-    """Places in the decision's layers, in the image's order; a layer that occurs twice stands twice."""
+    """Numbers of layers of the decision, in the image's order; a layer that occurs twice is listed twice."""
     left_out: Mapping[Reason, int] = field(default_factory=dict, hash=False)
-    """How many layers are left out for which reason."""
+    """How many layers are left out for each reason."""
     reason: ImageReason | None = None
     """Why this platform is not indexed at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Message):
-    """What is to be done about an image, why, and the plan."""
+    """What to do about an image, why, and the plan."""
 
     action: Action
     reason: ImageReason | None = None
     detail: Annotated[str, Mark.BOUNDED] = ""
     request: Annotated[ImageRequest, Mark.INLINE]
-    """With the digest that was found."""
+    """With the digest of the image."""
     layers: tuple[LayerItem, ...] = ()
     """Each content once, the largest first."""
     platforms: tuple[PlatformPlan, ...] = ()
@@ -120,11 +121,11 @@ class PublishJob:
     """A decision whose layers have been indexed."""
 
     decision: Decision
-    """Its `layers` are empty; the places in its platforms are those of `outcomes`."""
+    """Its `layers` are empty: the layer numbers of its platforms are those of `outcomes`."""
     outcomes: tuple[LayerOutcome, ...]
 
     def to_document(self) -> dict[str, object]:
-        """Return the state before the last step."""
+        """Return the input of `publish_index`."""
         return self.decision.to_document() | {"layers": [one.to_document() for one in self.outcomes]}
 
     @classmethod
@@ -133,10 +134,11 @@ class PublishJob:
         fields = Fields(document, "publish job")
         decision = decode(Decision, fields, layers=())
         outcomes = tuple(LayerOutcome.from_fields(child) for child in fields.children("layers") or ())
-        for number, platform in enumerate(decision.platforms):
-            if any(not 0 <= place < len(outcomes) for place in platform.layers):
+        for platform_number, platform in enumerate(decision.platforms):
+            if any(not 0 <= number < len(outcomes) for number in platform.layers):
                 raise fields.invalid(
-                    f"platforms[{number}].layers", f"a layer that is none of the {len(outcomes)} indexed ones"
+                    f"platforms[{platform_number}].layers",
+                    f"a layer that is none of the {len(outcomes)} indexed ones",
                 )
         return cls(decision=decision, outcomes=outcomes)
 
@@ -152,19 +154,19 @@ class PublishedImage(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPlatform(Message):
-    """One platform's image: its index, and what became of its layers."""
+    """One platform's image: its index, and how many of its layers have a zTOC."""
 
     platform: str
     image: Digest
     index: Digest | None
-    """Of the index manifest of version 2, or of version 1 if that alone is made."""
+    """Of the index manifest of version 2, or of version 1 if only that is made."""
     layers_indexed: int
     left_out: Mapping[Reason, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack(Message):
-    """How many things were read again after they had been published, and were right."""
+    """How much was read back after it was published. All of it was right."""
 
     manifests: int = 0
     ztocs: int = 0
@@ -184,7 +186,7 @@ class Work(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(Message):
-    """What was published: the output of an execution."""
+    """The result of publishing: the output of an execution."""
 
     outcome: Outcome
     reason: ImageReason | None = None
@@ -192,15 +194,15 @@ class Published(Message):
     request: Annotated[ImageRequest, Mark.INLINE]
     v2: PublishedImage | None = None
     v1: tuple[Digest, ...] | None = None
-    """The index manifests of version 1; None when it was not asked for."""
+    """The index manifests of version 1; None when the settings do not ask for it."""
     platforms: tuple[PublishedPlatform, ...] = ()
     layer_bytes: int = 0
-    """What the layers of these platforms weigh, compressed, each content once; 0 where nothing was to be indexed."""
+    """Of the layers of these platforms, compressed, each content once; 0 when nothing is indexed."""
     ztoc_bytes: int = 0
     streamed_bytes: int = 0
-    """Of the layers, as far as they had to be read."""
+    """Of the layers, as far as they were read."""
     reused_bytes: int = 0
-    """Of layers whose zTOC had been made before."""
+    """Of layers whose zTOC was cached."""
     read_back: ReadBack = field(default_factory=ReadBack)
     work: Work = field(default_factory=Work, compare=False)
 

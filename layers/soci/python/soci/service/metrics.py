@@ -1,9 +1,9 @@
-"""Every metric of the service, declared once: what emits it, what draws it and what watches it read it here.
+"""Every metric of the service, declared once. The functions, the dashboard and the alarms read the declarations.
 
-A metric lies in NAMESPACE under one or several sets of dimensions. Each value of a dimension is a metric of its own in
-CloudWatch, and is paid for as one; so their values come from closed lists, and what names an image stands in the log.
+A metric is published in NAMESPACE, under one or several sets of dimensions. For CloudWatch each value of a dimension is
+another metric, with its own price. So the values come from closed lists; the names of images are in the log.
 
-A line of the log carries its metrics along: `embedded` gives the members that CloudWatch reads
+A log line carries its metrics: `embedded` returns the members that CloudWatch reads
 (CloudWatch user guide, "Specification: Embedded metric format").
 """
 
@@ -17,14 +17,14 @@ NAMESPACE = "SociIndexBuilder"
 
 
 class Dimension(StrEnum):
-    """What a metric is told apart by."""
+    """The dimensions of metrics."""
 
     STACK = "stack"
     """The name of the stack: an account may have several."""
     OUTCOME = "outcome"
     """See `soci.service.outcomes.Outcome`."""
     REASON = "reason"
-    """Why an image was not indexed, or the name of the error; only where there is one."""
+    """Why an image was not indexed, or the name of the error; absent when there is neither."""
 
 
 class Unit(StrEnum):
@@ -43,7 +43,7 @@ _REASON = (Dimension.STACK, Dimension.OUTCOME, Dimension.REASON)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A metric: all of its values have the unit, and are told apart by each of the sets of dimensions."""
+    """A metric. Its values are published under each of its sets of dimensions."""
 
     name: str
     unit: Unit
@@ -104,12 +104,12 @@ Value = int | float
 def embedded(
     values: Mapping[Metric, Value], dimensions: Mapping[Dimension, str], *, timestamp_ms: int
 ) -> dict[str, object]:
-    """Return the members that make a line of the log carry metrics.
+    """Return the members that make a log line carry metrics.
 
     Args:
-        values: of each metric that there is something to tell of.
-        dimensions: their values; a set of which one is absent is not told.
-        timestamp_ms: when it was, in milliseconds of the Unix epoch.
+        values: the metrics to publish.
+        dimensions: the values of dimensions. A set with an absent dimension is not published.
+        timestamp_ms: the time of the metrics, in milliseconds of the Unix epoch.
     """
     directives = [
         {

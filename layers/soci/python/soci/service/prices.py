@@ -1,6 +1,6 @@
-"""List prices of AWS, the one table that all estimates use: us-east-1, no discounts, no free tiers.
+"""List prices of AWS, used by all estimates: us-east-1, without discounts and free tiers.
 
-Prices change and differ by region: see each page before you rely on one.
+Prices change, and differ by region. See the page of each price before you rely on it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 REGION = "us-east-1"
 AS_OF = "2026-03"
-"""Year and month in which the pages said so."""
+"""Year and month of the prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What something costs."""
+    """A price per unit."""
 
     usd: float
     per: str
     source: str
-    """The page of AWS that tells it."""
+    """The page of AWS that gives the price."""
 
 
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"

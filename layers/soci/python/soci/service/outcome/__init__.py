@@ -1,1 +1,1 @@
-"""The function outcome_recorder: what came of an image, as an event, a log line and metrics."""
+"""The function outcome_recorder: the outcome of an image as an event, a log line and metrics."""

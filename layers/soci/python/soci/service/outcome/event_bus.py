@@ -1,6 +1,6 @@
-"""The signal: one event on the account's default event bus for each image, so that a deployment can wait for it.
+"""One event on the account's default event bus for each image, so that a deployment can wait for it.
 
-What the events hold is written down in docs/events.md, and for programs in docs/events.schema.json.
+docs/events.md describes the events, docs/events.schema.json defines them for programs.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Document = dict[str, object]
 
 
 def detail_type(outcome: Outcome) -> str:
-    """Return what the event about an outcome is called: all that is neither an index nor a failure was skipped."""
+    """Return the detail type of the event: an outcome that is neither an index nor a failure is skipped."""
     return _DETAIL_TYPES.get(outcome, SKIPPED)
 
 
 def event_detail(record: Record) -> Document:
-    """Return what an event tells; every field is always there."""
+    """Return the detail of an event. It always has every field."""
     image = record.image
     digest = image.digest if image else None
     return {
@@ -69,17 +69,17 @@ def event_detail(record: Record) -> Document:
 
 
 class EventBus:
-    """The default event bus of the account and region that the process runs in."""
+    """The default event bus of the account and region of this process."""
 
     def __init__(self, make_client: Callable[[], Any] | None = None) -> None:
         self._make_client = make_client or _boto3_client
 
     def put(self, record: Record) -> None:
-        """Tell what came of an image; told twice, the events are the same but for their ids.
+        """Send the event about an outcome. Sent twice, the events differ only in their ids.
 
         Raises:
-            EventBusUnavailable: it did not answer, or had no room.
-            EventRefused: it does not take the event.
+            EventBusUnavailable: the event bus did not answer, or throttled the request.
+            EventRefused: the event bus does not accept the event.
         """
         import botocore.exceptions  # noqa: PLC0415 - slow to import
 
@@ -91,7 +91,7 @@ class EventBus:
             "Time": record.execution.ended_at,
         }
         try:
-            answer = self._client.put_events(Entries=[entry])
+            response = self._client.put_events(Entries=[entry])
         except botocore.exceptions.ClientError as error:
             details = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -100,8 +100,8 @@ class EventBus:
             raise EventBusUnavailable(f"PutEvents: {type(error).__name__}") from None
         except botocore.exceptions.BotoCoreError as error:  # no credentials, no region
             raise EventRefused(f"PutEvents: {type(error).__name__}") from None
-        for result in answer.get("Entries", ()):
-            if code := result.get("ErrorCode"):  # an answer of 200 may still refuse an entry
+        for result in response.get("Entries", ()):
+            if code := result.get("ErrorCode"):  # a response of 200 may still refuse an entry
                 raise _refusal(str(code), str(result.get("ErrorMessage", "")), None)
 
     @cached_property

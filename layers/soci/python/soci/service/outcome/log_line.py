@@ -1,4 +1,4 @@
-"""The line of the log that records an outcome: everything about the image, and the metrics with it."""
+"""The log line of an outcome: the details of the image, and its metrics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from soci.service.outcome.record import ENDED_IN_FAILURE, Record
 from soci.service.outcomes import ImageReason, Outcome
 
 OTHER = "other"
-"""A reason that is on no list; the line has its name."""
+"""The dimension of a reason that is on no list. The log line has the reason itself."""
 
-_OF_AWS = (
+_AWS_ERRORS = (
     *("Sandbox.Timedout", "Runtime.ExitError", "Runtime.OutOfMemory", "Runtime.ImportModuleError"),
     *("Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"),
     *("States.Timeout", "States.DataLimitExceeded", "States.TaskFailed", "States.Runtime"),
@@ -25,7 +25,7 @@ Document = dict[str, object]
 
 
 def outcome_line(record: Record, *, stack: str, sizes: FunctionSizes) -> Document:
-    """Return what the line says of an image, and the metrics that CloudWatch takes out of it."""
+    """Return the members of the log line. CloudWatch extracts the metrics from it."""
     cost = None if record.outcome is Outcome.FAILED else round(estimate_usd(record.work, sizes), 7)
     dimensions = {Dimension.STACK: stack, Dimension.OUTCOME: str(record.outcome)}
     line: Document = {
@@ -40,14 +40,14 @@ def outcome_line(record: Record, *, stack: str, sizes: FunctionSizes) -> Documen
 
 
 def known_reasons() -> frozenset[str]:
-    """Return the values that the dimension of reasons can have, but for OTHER."""
+    """Return the values of the reason dimension, except OTHER."""
     return frozenset(
-        {*map(str, ImageReason), *_names_of_errors(errors.SociError), *_OF_AWS, *ENDED_IN_FAILURE}
+        {*map(str, ImageReason), *_error_names(errors.SociError), *_AWS_ERRORS, *ENDED_IN_FAILURE}
     )
 
 
 def _work(record: Record, cost: float) -> Document:
-    """Return what was done; of a failure nobody knows how far it came."""
+    """Return the work for an image. It is unknown for a failed image."""
     return {
         "layer_bytes": record.layer_bytes,
         "ztoc_bytes": record.ztoc_bytes,
@@ -70,7 +70,7 @@ def _values(record: Record, cost: float | None) -> Iterator[tuple[Metric, Value]
         yield metrics.ESTIMATED_COST, cost
 
 
-def _names_of_errors(kind: type[errors.SociError]) -> Iterator[str]:
+def _error_names(kind: type[errors.SociError]) -> Iterator[str]:
     yield kind.__name__
     for below in kind.__subclasses__():
-        yield from _names_of_errors(below)
+        yield from _error_names(below)

@@ -1,10 +1,11 @@
-"""What came of an image, put together from whatever tells of it.
+"""The record of an image's outcome, parsed from the three documents that report one.
 
-    {"result": ..., "execution": ...}                   the last state of the chain: what the state before it gave
-    {"request": ..., "error": ..., "execution": ...}    a re-index, of an image that failed
-    "Step Functions Execution Status Change"            EventBridge, of an execution that ended with a failure
+    {"result": ..., "execution": ...}                   from the last state of the chain: the result of the image
+    {"request": ..., "error": ..., "execution": ...}    from a re-index: an image failed
+    "Step Functions Execution Status Change"            from EventBridge: an execution failed
 
-Nothing of it is refused for what it says of the image, since the outcome would be lost: what is not there is None.
+A document about an image is never refused for what it says of the image, because its outcome would be lost. A member
+that is absent is None.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from soci.service.outcomes import Outcome, bounded
 
 STATUS_CHANGE = "Step Functions Execution Status Change"
 FAILED = "FAILED"
-"""Also the reason of an error that has no name."""
+"""Also the reason when an error has no name."""
 ENDED_IN_FAILURE = (FAILED, "TIMED_OUT", "ABORTED")
-"""How an execution can end without a last state."""
+"""The statuses of an execution that ended without its last state."""
 
 _REASON_CHARACTERS = 80
 CAUSE_CHARACTERS = 500
-"""Of an error: what went wrong stands at the end of the message. No state has to hold it."""
+"""Of an error message. It is longer than other details: the cause stands at its end, and no state holds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The execution that an image went through."""
+    """The execution that worked on an image."""
 
     arn: str
     started_at: datetime
@@ -53,22 +54,22 @@ class RecordedIndex:
     image: str
     index: str
     layers: int
-    """That can be loaded lazily through it."""
+    """How many layers can be loaded lazily."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What came of one image."""
+    """The outcome of one image."""
 
     outcome: Outcome
     reason: str | None
-    """Why it was not indexed, or the name of the error."""
+    """Why the image was not indexed, or the name of the error."""
     detail: str
     image: ImageRequest | None
-    """None: what was asked for does not say which."""
+    """None when the request does not name an image."""
     execution: Execution
     new_tag: str | None = None
-    """Of the SOCI-enabled image, or of a copy without an index."""
+    """Of the SOCI-enabled image, or the promised tag on the image itself."""
     new_digest: str | None = None
     tag_left_alone: str | None = None
     indexes: tuple[RecordedIndex, ...] = ()
@@ -81,7 +82,7 @@ class Record:
 
     @property
     def correlation_id(self) -> str:
-        """What stands in every line of the log about this image."""
+        """In every log line about this image."""
         return (self.image and self.image.correlation_id) or self.execution.name
 
     @property
@@ -91,7 +92,7 @@ class Record:
 
     @property
     def seconds_since_push(self) -> float | None:
-        """From the event of the registry to the end; None if no event asked for the image."""
+        """From the registry's event to the end of the execution; None if no event asked for the image."""
         if self.image is None or self.image.pushed_at is None:
             return None
         try:
@@ -101,10 +102,10 @@ class Record:
 
 
 def parse_record(document: object) -> Record:
-    """Read what tells of an image's outcome.
+    """Parse a document that reports an outcome.
 
     Raises:
-        InvalidDocument: it is none of the three, or not about an execution that has ended; the message names the path.
+        InvalidDocument: it is none of the three, or the execution has not ended; the message names the path.
     """
     if isinstance(document, Mapping) and "detail-type" in document:
         return _from_status_change(document)
@@ -122,8 +123,8 @@ def parse_record(document: object) -> Record:
     return Record(
         outcome=Outcome.FAILED,
         reason=error.string("Error")[:_REASON_CHARACTERS] or FAILED,
-        detail=_cause(error.string("Cause")),
-        image=_asked_for(request, ended),
+        detail=_error_message(error.string("Cause")),
+        image=_parse_requested(request, ended),
         execution=ended,
     )
 
@@ -160,7 +161,7 @@ def _index(platform: Fields) -> RecordedIndex:
 
 
 def _from_status_change(event: Mapping[object, object]) -> Record:
-    """Read an event of Step Functions; its detail is what DescribeExecution answers, which has times as numbers."""
+    """Parse an event of Step Functions. Its detail is the answer of DescribeExecution, with times in milliseconds."""
     fields = Fields(event, "status change")
     if fields.string("detail-type") != STATUS_CHANGE:
         raise fields.invalid("detail-type", f"expected {STATUS_CHANGE!r}")
@@ -176,28 +177,28 @@ def _from_status_change(event: Mapping[object, object]) -> Record:
     return Record(
         outcome=Outcome.FAILED,
         reason=detail.string("error")[:_REASON_CHARACTERS] or status,
-        detail=_cause(detail.string("cause")),
-        image=_asked_for(_json(detail.string("input")), execution),
+        detail=_error_message(detail.string("cause")),
+        image=_parse_requested(_decode_json(detail.string("input")), execution),
         execution=execution,
     )
 
 
-def _asked_for(request: object, execution: Execution) -> ImageRequest | None:
-    """Read what an execution was started with; it may have failed for that very reason."""
+def _parse_requested(request: object, execution: Execution) -> ImageRequest | None:
+    """Parse the request that started an execution; None if it is invalid, which may be why the execution failed."""
     try:
         return parse_request(request, execution.name)
     except InvalidRequest:
         return None
 
 
-def _cause(text: str) -> str:
-    """Return the message out of a cause; that of a function is its answer, as JSON."""
-    cause = _json(text)
+def _error_message(text: str) -> str:
+    """Return the message of a cause. The cause of a function's error is JSON."""
+    cause = _decode_json(text)
     message = cause.get("errorMessage") if isinstance(cause, dict) else None
     return bounded(message if isinstance(message, str) else text, CAUSE_CHARACTERS)
 
 
-def _json(text: str) -> object:
+def _decode_json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

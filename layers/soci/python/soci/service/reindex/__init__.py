@@ -1,1 +1,1 @@
-"""The function image_lister: the images of many repositories, page by page."""
+"""The function image_lister: lists the images of many repositories, page by page."""

@@ -1,6 +1,6 @@
-"""Which images of the account's repositories to index: the input of a re-index, by hand or by a schedule.
+"""The input of a re-index, by hand or from a schedule: which images of the account's repositories to index.
 
-Times may be given as some days or hours before a time: a schedule knows the time and cannot reckon with it.
+A time may be given as some days or hours before another: a schedule inserts the time, but cannot calculate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TIME = Text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReindexRequest(Declared):
-    """All images that match; the rules of the deployment hold besides."""
+    """The images to index. The rules of the deployment apply too."""
 
     repositories: Annotated[
         tuple[str, ...], Setting(ListOf(item=_GLOB, minimum_items=1), "names or globs of repositories")
@@ -45,9 +45,7 @@ class ReindexRequest(Declared):
         bool, Setting(Flag(), "leave out images that have an index, with whatever settings it was made")
     ] = False
     force: Annotated[bool, Setting(Flag(), "index again what has an index with the same settings")] = False
-    scheduled: Annotated[
-        bool, Setting(Flag(), "a schedule asks, and wants to know how many images had been missed")
-    ] = False
+    scheduled: Annotated[bool, Setting(Flag(), "a schedule asks: count the images that were missed")] = False
 
     @classmethod
     def parse(cls, document: object) -> ReindexRequest:
@@ -70,12 +68,12 @@ class ReindexRequest(Declared):
 
     @property
     def since(self) -> datetime | None:
-        """The earliest time of a push that is meant."""
+        """The time of the first push that is meant."""
         return None if self.pushed_since is None else _parse_time(self.pushed_since)
 
     @property
     def before(self) -> datetime | None:
-        """The time before which all pushes are that are meant."""
+        """The time after the last push that is meant."""
         return None if self.pushed_before is None else _parse_time(self.pushed_before)
 
     def means_push_at(self, time: datetime) -> bool:
@@ -84,18 +82,18 @@ class ReindexRequest(Declared):
 
     @property
     def takes_untagged(self) -> bool:
-        """Whether images without a tag are meant too: no tags were asked for."""
+        """Whether images without a tag are meant too: the request names no tags."""
         return self.tags == EVERY_NAME
 
     @property
     def is_narrow(self) -> bool:
-        """Whether few of a repository's images may be meant."""
+        """Whether the request may mean only a few images of a repository."""
         return not self.takes_untagged or self.pushed_since is not None
 
     @property
     def named_repositories(self) -> dict[int, str]:
-        """The repositories that are named in full, by their place in the request."""
-        return {at: name for at, name in enumerate(self.repositories) if not _WILDCARDS & set(name)}
+        """The repositories that are named in full, by their position in the request."""
+        return {number: name for number, name in enumerate(self.repositories) if not _WILDCARDS & set(name)}
 
     def means_repository(self, name: str) -> bool:
         """Tell whether a repository is meant."""
@@ -112,5 +110,5 @@ def _parse_time(text: str) -> datetime | None:
         time = datetime.fromisoformat(text[: ago.start()] if ago else text)
         time = time if time.tzinfo else time.replace(tzinfo=UTC)
         return time - timedelta(**{ago["unit"]: int(ago["count"])}) if ago else time
-    except (ValueError, OverflowError):  # the year 0 is none
+    except (ValueError, OverflowError):  # such as the year 0
         return None

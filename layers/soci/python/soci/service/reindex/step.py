@@ -1,15 +1,15 @@
-"""The loop of a re-index: count what came of the last page, give the next one, until all is listed or too much fails.
+"""The loop of a re-index: count the results of the last page and return the next, until the end or too many failures.
 
     state: request, cursor, summary, failed, results  ->  the same with images and done
 
-    images not empty    index them, put what comes of each into `results`, ask again
-    done, is_retry      try the failures once more, put what comes of them into `results`, ask again
-    done, failed        they failed again: ask with `execution`, which raises `ImagesFailed` until there is a redrive
+    images not empty    index them, put their results into `results`, call again
+    done, is_retry      index the failures again, put their results into `results`, call again
+    done, failed        they failed again: call with `execution`, which raises `ImagesFailed` until there is a redrive
     done, none failed   the summary is the output
-    else                ask again: a call gives up after a while
+    else                call again: one call searches only so many images
 
-A call depends on its state alone, so it can be repeated. The cursor says besides where the next page begins whether
-`results` are those of the failures. Of images without a result nothing is known, so they are failures.
+A call depends on its state alone, so it can be repeated. The cursor has where the next page begins, and whether
+`results` are those of the failures. An image without a result counts as a failure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PageSource = Callable[[ReindexRequest, Cursor | None], Page]
 Document = dict[str, object]
 
 MAX_CALLS = 1_800
-"""Of one execution, whose history has 25,000 events: a page takes eleven, and some are left for what is tried again."""
+"""Of one execution, whose history holds 25,000 events: a page takes eleven, and some are left for the retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +53,12 @@ class Progress(Message):
     redrives: int = 0
     """Of the execution, when the failures were last sent again."""
     counted: int = 0
-    """How many of the indexed images `metrics_of` has counted. After a redrive it counts only the later ones."""
+    """How many of the indexed images `metrics_of` has counted; after a redrive it counts only the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """A re-index between two calls, its results counted in."""
+    """A re-index between two calls, its results counted."""
 
     request: ReindexRequest
     progress: Progress
@@ -85,14 +85,14 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
 
     Args:
         document: the state; at the beginning `request` is enough. With `execution`, the context object of the workflow,
-            what is asked is whether failures that were tried twice are to be tried again.
+            the step decides whether to index again the failures that failed twice.
         fetch_page: lists images.
 
     Raises:
-        InvalidRequest: naming every bad field of the request, and repositories that are not there.
-        InvalidDocument: naming the path of what is wrong in the rest of the state.
+        InvalidRequest: naming every bad field of the request, and repositories that do not exist.
+        InvalidDocument: naming the path of the bad field in the rest of the state.
         SourceError: images cannot be listed.
-        ImagesFailed: images failed twice, and the execution was not redriven since.
+        ImagesFailed: images failed twice, and the execution has not been redriven since.
     """
     fields = Fields(_without_nulls(document), "re-index")
     before = _read(fields, document)
@@ -100,7 +100,7 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
     if execution is not None:
         return _after_redrive(before, execution.integer("RedriveCount") or 0)
     state = _bounded(_with_results(before, fields))
-    if before.progress.is_retry and state.failed and not _have_healed(before, state):
+    if before.progress.is_retry and state.failed and not _are_mended(before, state):
         return state.answer(is_done=True)
     if (
         state.failed
@@ -114,27 +114,27 @@ def next_step(document: object, fetch_page: PageSource) -> Document:
 
 
 def _without_nulls(document: object) -> object:
-    """Leave out the results of images that failed where nothing can be caught."""
+    """Leave out the null results, of images whose failure could not be caught."""
     if not isinstance(document, Mapping) or not isinstance(document.get("results"), list):
         return document
     return {**document, "results": [one for one in document["results"] if one is not None]}
 
 
 def _after_redrive(state: _State, redrives: int) -> Document:
-    """Send the failures once more if the execution has been redriven since; otherwise it is to fail here."""
+    """Send the failures again if the execution has been redriven since; otherwise fail."""
     if redrives <= state.progress.redrives:
         raise ImagesFailed(json.dumps(state.summary.to_document()))
     progress = replace(state.progress, is_retry=True, redrives=redrives)
     return replace(state, progress=progress).answer(is_done=True)
 
 
-def _have_healed(before: _State, after: _State) -> bool:
-    """Tell whether failures that stopped the list were healed by half, so that it can go on."""
+def _are_mended(before: _State, after: _State) -> bool:
+    """Tell whether a retry mended half of the failures that stopped the listing, so that it can go on."""
     return not after.progress.has_ended and 2 * len(after.failed) <= len(before.failed)
 
 
 def _bounded(state: _State) -> _State:
-    """End the list where the history of the execution would."""
+    """End the listing before the history of the execution is full."""
     progress = state.progress
     if progress.calls < MAX_CALLS or progress.has_ended:
         return state
@@ -175,23 +175,22 @@ def _list(state: _State, fetch_page: PageSource) -> Document:
 
 
 def metrics_of(before: object, after: Document, *, stack: str, timestamp_ms: int) -> Document:
-    """Return what makes the line about a step carry metrics: at the end of a re-index that a schedule asked for.
+    """Return the members that make a log line carry metrics, at the end of a re-index that a schedule asked for.
 
-    Failures that remain keep nothing back: an image that fails each day must not hide those that were missed. What a
-    redrive mends is told besides, each image once. What somebody asks for by hand is no surprise if it is missing, so
-    nothing is counted then.
+    They count the images that were missed. Images that still fail do not delay them: an image that fails every day must
+    not hide the others. After a redrive only the images that it mended are counted. A re-index by hand counts nothing.
 
     Args:
-        before: the state that the step was taken from.
-        after: what `next_step` gave.
-        stack: whose re-index it is.
-        timestamp_ms: when it was, in milliseconds of the Unix epoch.
+        before: the state before the step.
+        after: the state that `next_step` returned.
+        stack: the name of the stack.
+        timestamp_ms: the time of the step, in milliseconds of the Unix epoch.
     """
     state = _read(Fields(after, "re-index"), after)
     if not state.request.scheduled or after["done"] is not True or state.progress.is_retry:
         return {}
-    told = _progress_of(Fields(before, "re-index")).counted
-    missed = {metrics.IMAGES_MISSED: state.progress.counted - told}
+    counted_before = _progress_of(Fields(before, "re-index")).counted
+    missed = {metrics.IMAGES_MISSED: state.progress.counted - counted_before}
     return metrics.embedded(missed, {metrics.Dimension.STACK: stack}, timestamp_ms=timestamp_ms)
 
 
@@ -206,13 +205,13 @@ def _read(fields: Fields, document: object) -> _State:
 
 
 def _progress_of(fields: Fields) -> Progress:
-    """Read the cursor; a state without one is at the beginning."""
+    """Read the progress; a state without a cursor is at the beginning."""
     cursor = fields.optional_child("cursor")
     return Progress() if cursor is None else Progress.from_fields(cursor)
 
 
 def _with_results(state: _State, fields: Fields) -> _State:
-    """Count the results of the images that were sent in; those of the failures take the place of the failures."""
+    """Count the results of the images that were sent. The results of a retry replace the failures."""
     is_retry = state.progress.is_retry
     results = fields.children("results") or ()
     lost = without_outcome(fields.children("failed" if is_retry else "images") or (), results)

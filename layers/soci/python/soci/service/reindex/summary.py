@@ -1,4 +1,4 @@
-"""What came of the images of a re-index: counts by outcome and reason, and the failures, which are tried once more."""
+"""The results of a re-index: counts by outcome and reason, and the failures, which are retried once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from soci.service.outcomes import Outcome
 
 MAX_FAILED = 200
 MAX_FAILED_BYTES = 48 << 10
-"""Of what is kept of failures: beside a page and its results it has to fit into a state's 256 KiB."""
+"""Of the failures that are kept. They must fit into a state's 256 KiB beside a page and its results."""
 
 NO_OUTCOME = "no-outcome"
-"""The reason of an image of which nothing came back: its execution could not even fail as it should."""
+"""The reason of an image without a result: its execution ended in a way that cannot be caught."""
 
 _REASON_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedImage(Message):
-    """The request for an image that failed, and the name of the error; as such it can be sent once more."""
+    """The request for an image that failed, with the name of the error. It can be sent again as it is."""
 
     repository: str
     tag: str = ""
@@ -44,12 +44,13 @@ class FailedImage(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Message):
-    """Counts so far. `stopped` says why images were not listed to their end, if they were not."""
+    """The counts so far."""
 
     outcomes: Mapping[str, int] = field(default_factory=dict, hash=False)
     reasons: Mapping[str, int] = field(default_factory=dict, hash=False)
     pages: int = 0
     stopped: str | None = None
+    """Why the listing of images stopped before its end; None if it did not."""
 
     def to_document(self) -> dict[str, object]:
         """Return the output of a re-index."""
@@ -57,11 +58,11 @@ class Summary(Message):
 
     @classmethod
     def from_document(cls, document: object) -> Summary:
-        """Read it back; an empty object is no count at all. Raises `InvalidDocument` that names the path."""
+        """Read it back; an empty object counts nothing. Raises `InvalidDocument` that names the path."""
         return cls.from_fields(Fields(document, "summary"))
 
     def with_results(self, results: Sequence[Fields]) -> Summary:
-        """Count results in. Raises `InvalidDocument` that names the path of one without an outcome."""
+        """Add results. Raises `InvalidDocument` that names the path of a result without an outcome."""
         return replace(
             self,
             outcomes=_sum(self.outcomes, (_outcome(one) for one in results)),
@@ -69,14 +70,14 @@ class Summary(Message):
         )
 
     def without_failures(self, failed: Sequence[FailedImage]) -> Summary:
-        """Take failures out again, whose images have been tried once more."""
+        """Subtract failures whose images have been retried."""
         outcomes, reasons = Counter(self.outcomes), Counter(self.reasons)
         outcomes[Outcome.FAILED] -= len(failed)
         reasons.subtract(one.reason for one in failed if one.reason)
         return replace(self, outcomes=dict(+outcomes), reasons=dict(+reasons))
 
     def with_failures(self, failed: Sequence[FailedImage]) -> Summary:
-        """Count failures in that are no results."""
+        """Add failures that are not among the results."""
         return replace(
             self,
             outcomes=_sum(self.outcomes, (Outcome.FAILED.value for _ in failed)),
@@ -85,12 +86,12 @@ class Summary(Message):
 
 
 def failures_of(results: Sequence[Fields]) -> tuple[FailedImage, ...]:
-    """Return those results that are failures. Raises as `Summary.with_results`."""
+    """Return the failures among results. Raises as `Summary.with_results`."""
     return tuple(FailedImage.from_fields(one) for one in results if _outcome(one) == Outcome.FAILED)
 
 
 def without_outcome(sent: Sequence[Fields], results: Sequence[Fields]) -> tuple[FailedImage, ...]:
-    """Return those images of which there is no result, as failures; none if there are as many results as images."""
+    """Return the images that have no result, as failures; none if there are as many results as images."""
     lost = len(sent) - len(results)
     if lost <= 0:
         return ()
@@ -101,7 +102,7 @@ def without_outcome(sent: Sequence[Fields], results: Sequence[Fields]) -> tuple[
 
 
 def are_too_many(failed: Sequence[FailedImage]) -> bool:
-    """Tell whether failures are so many that going on is of no use: the cause is not in the images."""
+    """Tell whether there are so many failures that their cause cannot be the images."""
     return len(failed) >= MAX_FAILED or _size_bytes(failed) >= MAX_FAILED_BYTES
 
 

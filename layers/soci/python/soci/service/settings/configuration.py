@@ -1,7 +1,7 @@
-"""The settings of a deployment: which images are indexed, how, and under which tag the result is found.
+"""The settings of a deployment: which images are indexed, how, and which tag the result gets.
 
-One JSON document, `settings` in cdk.json and SOCI_SETTINGS of every function. It is declared here once; reading,
-writing, the messages about bad fields and the table in the manual all follow from that.
+They are one JSON document: `settings` in cdk.json, and SOCI_SETTINGS of every function. Reading, writing, the messages
+about bad fields and the table in the manual all follow from the declarations here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from soci.settings import (
 )
 
 DEFAULT_MIN_IMAGE_SIZE_BYTES = 250 << 20
-"""What AWS advises: smaller images start no sooner when they are loaded lazily."""
+"""The advice of AWS: smaller images do not start sooner when they are loaded lazily."""
 
 _GLOB = Text(pattern=r"[A-Za-z0-9._/*?-]{1,300}", accepted="globs of letters, digits and `. _ - / * ?`")
 _TAG_SUFFIX = Text(pattern=r"[A-Za-z0-9_.-]{1,64}", accepted="1 to 64 letters, digits and `_ . -`")
@@ -48,7 +48,7 @@ _SIZE = Integer(minimum=0)
 
 
 class UntaggedImages(StrEnum):
-    """What becomes of images that are pushed without a tag."""
+    """What to do with images that are pushed without a tag."""
 
     LEAVE_OUT = "leave-out"
     INDEX = "index"
@@ -75,18 +75,18 @@ INDEX_VERSIONS = {
 
 
 class TagPolicy(StrEnum):
-    """Under which tag the SOCI-enabled image of version 2 is found."""
+    """The tag of the SOCI-enabled image of version 2."""
 
     SUFFIX = "suffix"
-    """The image's own tag with something behind it; the image keeps its tag."""
+    """The image's own tag with a suffix. The image keeps its tag."""
     REPLACE = "replace"
-    """The image's own tag, which moves."""
+    """The image's own tag, which moves to the SOCI-enabled image."""
     DIGEST_ONLY = "digest-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamePatterns(Declared):
-    """Names that are meant: those that match one pattern to include and none to exclude."""
+    """Patterns of names. A name is taken if it matches a pattern to include and none to exclude."""
 
     include: Annotated[
         tuple[str, ...],
@@ -212,7 +212,7 @@ class Index(Declared):
 
     @property
     def settings(self) -> IndexSettings:
-        """What the recipes for indexing take."""
+        """The settings for building an index."""
         return IndexSettings(
             span_size_bytes=self.span_size_bytes,
             min_layer_size_bytes=self.min_layer_size_bytes,
@@ -242,7 +242,7 @@ class Index(Declared):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagging(Declared):
-    """Where the SOCI-enabled image of version 2 is found. Version 1 sets no tag."""
+    """The tag of the SOCI-enabled image of version 2. Version 1 sets no tag."""
 
     policy: Annotated[
         TagPolicy,
@@ -265,14 +265,14 @@ class Tagging(Declared):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration(Declared):
-    """All of it. `from_document` and `to_document` are each other's inverse."""
+    """All settings. `from_document` and `to_document` are inverse."""
 
     rules: Rules = field(default_factory=Rules)
     index: Index = field(default_factory=Index)
     tagging: Tagging = field(default_factory=Tagging)
 
     def output_tag(self, tag: str | None) -> str | None:
-        """Return the tag of the SOCI-enabled image of an image with this tag; None when it gets none."""
+        """Return the tag of the SOCI-enabled image of an image with this tag; None if it gets no tag."""
         if tag is None or not self.index.makes_v2 or self.tagging.policy is TagPolicy.DIGEST_ONLY:
             return None
         return tag + self.tagging.suffix if self.tagging.policy is TagPolicy.SUFFIX else tag

@@ -1,13 +1,13 @@
-"""Settings that are declared once: read from JSON with every bad field named, written back, and described.
+"""Settings declared once. They are read from JSON with every bad field named, written back, and described.
 
-A section is a frozen dataclass whose fields say beside their type what they take, or are sections themselves:
+A section is a frozen dataclass. Each field declares the values that it accepts, or is a section itself:
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Limits(Declared):
         max_size_bytes: Annotated[int, Setting(Integer(minimum=0), "the largest file", unit="bytes")] = 1024
 
     Limits.from_document({"max_size_bytes": 2048}).max_size_bytes      2048
-    Limits.from_document({"max_size": "2"})                            InvalidOption, which names each bad field
+    Limits.from_document({"max_size": "2"})                            InvalidOption, naming each bad field
     markdown_table(describe(Limits))                                   the table for the manual
 """
 
@@ -26,19 +26,19 @@ from soci.settings import is_printable
 
 
 class Kind(Protocol):
-    """What values a setting takes."""
+    """A kind of value that settings accept."""
 
     @property
     def accepted(self) -> str:
-        """Say in a few words which values are taken."""
+        """The values that are accepted, in a few words."""
 
     def read(self, at: JsonValue) -> object:
-        """Return the value of a setting; what is wrong with it is added to the problems."""
+        """Return the value of a setting; its problems are collected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known of a setting besides its name, type and default."""
+    """The declaration of a setting, besides its name, type and default."""
 
     kind: Kind
     meaning: str
@@ -59,10 +59,10 @@ class Row:
 
 
 class Declared:
-    """A section of settings. One that exists is valid.
+    """A section of settings. A section that exists is valid.
 
     Raises:
-        InvalidOption: naming the fields that are not.
+        InvalidOption: naming every field that is not valid.
     """
 
     __slots__ = ()
@@ -71,14 +71,14 @@ class Declared:
         problems: list[str] = []
         for name, kind in _kinds(type(self)).items():
             value = getattr(self, name)
-            if not isinstance(value, Declared):  # a section was checked when it was made
+            if not isinstance(value, Declared):  # a section checked itself
                 kind.read(JsonValue(_as_json(value), name, problems))
         problems += [] if problems else self.conflicts()
         if problems:
             raise InvalidOption("; ".join(problems))
 
     def conflicts(self) -> Iterable[str]:
-        """Return at most one problem between fields that are each valid, the field's name in front."""
+        """Return at most one problem between fields that are each valid. It begins with a field's name."""
         return ()
 
     @classmethod
@@ -87,7 +87,7 @@ class Declared:
 
         Args:
             document: the JSON object.
-            path: where it lies in a larger document, for messages.
+            path: of the section in a larger document, for messages.
 
         Raises:
             InvalidOption: naming every field that is unknown, of the wrong type or out of range.
@@ -105,7 +105,7 @@ class Declared:
 
 
 def describe(of: type[Declared], path: str = "") -> Iterator[Row]:
-    """Yield a row for every setting of a section and the sections in it; `path` is put before the names."""
+    """Yield a row for every setting of a section and its sections. `path` is put before the names."""
     defaults = of()
     for name, declared in _declared(of).items():
         full_name = join_path(path, name)
