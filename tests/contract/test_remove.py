@@ -193,7 +193,7 @@ def place(places, tmp_path) -> Place:
 @pytest.mark.parametrize(
     "recipes", [(convert,), (create_index,), (convert, create_index)], ids=["v2", "v1", "both"]
 )
-def test_nothing_is_left_of_an_index_and_the_image_stays(place, tmp_path, recipes):
+def test_a_removal_deletes_the_whole_index_and_keeps_the_image(place, tmp_path, recipes):
     before = place.manifests()
     place.index("1.0", *recipes)
     assert place.manifests() != before
@@ -207,7 +207,7 @@ def test_nothing_is_left_of_an_index_and_the_image_stays(place, tmp_path, recipe
     assert fetch_removal(place.target(":1.0")).is_empty
 
 
-def test_what_another_converted_image_shares_stays_until_that_one_goes(place, tmp_path):
+def test_documents_shared_with_another_converted_image_are_deleted_with_the_last_one(place, tmp_path):
     before = place.manifests()
     place.index("1.0", convert)
     place.index("2.0", convert)
@@ -220,7 +220,7 @@ def test_what_another_converted_image_shares_stays_until_that_one_goes(place, tm
     assert place.manifests() == before
 
 
-def test_of_two_tags_on_one_image_each_keeps_its_copy(place, tmp_path):
+def test_each_tag_of_an_image_has_its_own_converted_image(place, tmp_path):
     before = place.manifests()
     place.put(ONE, "latest", tmp_path / "again")
     place.index("1.0", convert)
@@ -235,7 +235,7 @@ def test_of_two_tags_on_one_image_each_keeps_its_copy(place, tmp_path):
     assert (place.root("1.0"), place.root("latest")) == (str(ONE.root.digest),) * 2
 
 
-def test_an_index_of_version_1_goes_for_all_tags_of_its_image_and_they_are_named(place, tmp_path):
+def test_a_version_1_index_is_removed_for_all_tags_of_its_image_and_they_are_named(place, tmp_path):
     before = place.manifests()
     place.put(ONE, "latest", tmp_path / "again")
     place.index("1.0", create_index)
@@ -258,7 +258,7 @@ def test_a_version_1_index_of_the_converted_image_is_deleted_with_it(place):
     assert place.manifests() == before
 
 
-def test_an_image_converted_under_its_own_tag_gets_documents_without_index(place, tmp_path):
+def test_an_image_converted_under_its_own_tag_is_replaced_by_one_without_index(place, tmp_path):
     place.index("1.0", convert, to="1.0")
     place.index("1.0", convert, to="other")  # the same again
 
@@ -273,7 +273,7 @@ def test_an_image_converted_under_its_own_tag_gets_documents_without_index(place
     assert place.manifests() < before
 
 
-def test_what_is_named_by_its_digest_stays_while_a_tag_leads_to_it(place):
+def test_an_image_named_by_digest_is_kept_while_a_tag_leads_to_it(place):
     place.index("1.0", convert)
     root = place.root("1.0-soci")
     before = place.manifests()
@@ -309,7 +309,7 @@ class Interrupted:
 
 
 @pytest.mark.parametrize("other", ["2.0", "latest"], ids=["a manifest", "the root"])
-def test_whoever_is_interrupted_does_the_same_again_and_others_keep_what_they_share(
+def test_rerunning_an_interrupted_removal_finishes_it_and_keeps_shared_documents(
     places, place, tmp_path, other
 ):
     if other == "latest":
@@ -340,7 +340,7 @@ def is_interrupted(target: Target, number: int) -> bool:
     return False
 
 
-def test_an_image_under_its_own_tag_loses_its_index_whenever_that_is_interrupted(places, place):
+def test_rerunning_finishes_the_removal_from_an_image_under_its_own_tag(places, place):
     before = place.manifests_but_of_lists()
     place.index("1.0", convert, to="1.0")
     for number in itertools.count(1):
@@ -355,7 +355,7 @@ def test_an_image_under_its_own_tag_loses_its_index_whenever_that_is_interrupted
     assert number > 5
 
 
-def test_a_tag_that_moved_meanwhile_is_left_where_it_is(place):
+def test_a_tag_that_moved_meanwhile_is_not_changed(place):
     place.index("1.0", convert, to="1.0")
     target = place.target(":1.0")
     removal = fetch_removal(target)
@@ -370,7 +370,7 @@ def test_a_tag_that_moved_meanwhile_is_left_where_it_is(place):
     assert place.manifests() == before
 
 
-def test_a_copy_that_was_made_anew_meanwhile_stays(place, tmp_path):
+def test_a_converted_image_that_was_replaced_meanwhile_is_kept(place, tmp_path):
     place.index("1.0", convert)
     target = place.target(":1.0")
     removal = fetch_removal(target)
@@ -385,7 +385,7 @@ def test_a_copy_that_was_made_anew_meanwhile_stays(place, tmp_path):
 # What registries refuse
 
 
-def test_a_registry_that_does_not_delete_is_left_as_it_was_and_says_who_can_change_that(tmp_path):
+def test_a_registry_without_deletion_is_unchanged_and_the_error_says_who_can_enable_it(tmp_path):
     with debian_registry(tmp_path, deletes=False) as host:
         [place] = [in_debian_s(host, tmp_path, iter(["app"])).new()]
         place.put(ONE, "1.0", tmp_path / "one")
@@ -401,7 +401,7 @@ def test_a_registry_that_does_not_delete_is_left_as_it_was_and_says_who_can_chan
         assert len(fetch_removal(place.target(":1.0")).manifests) == 7
 
 
-def test_what_an_untagged_index_lists_is_kept_by_the_registry_and_the_same_call_goes_on_later(tmp_path):
+def test_manifests_that_the_registry_keeps_are_deleted_by_a_later_rerun(tmp_path):
     with Registry(Behaviour(rates={})) as registry:
         place = in_memory(registry, iter(["app"])).new()
         place.put(ONE, "1.0", tmp_path / "one")
@@ -425,7 +425,7 @@ def test_what_an_untagged_index_lists_is_kept_by_the_registry_and_the_same_call_
         assert set(registry.repository("app").tags) == {"1.0"}
 
 
-def test_where_tags_may_not_move_they_can_go(tmp_path):
+def test_immutable_tags_can_be_deleted(tmp_path):
     with Registry(Behaviour(rates={}, immutable_tags=True)) as registry:
         place = in_memory(registry, iter(["app"])).new()
         for tag in ("1.0", "latest"):
@@ -441,7 +441,7 @@ def test_where_tags_may_not_move_they_can_go(tmp_path):
         assert place.manifests() == before
 
 
-def test_a_tag_that_may_not_move_keeps_its_index_and_says_so(tmp_path):
+def test_an_immutable_tag_keeps_its_index_and_the_result_says_so(tmp_path):
     behaviour = Behaviour(rates={}, immutable_tags=True)
     with Registry(behaviour) as registry:
         place = in_memory(registry, iter(["app"])).new()

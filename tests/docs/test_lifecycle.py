@@ -199,7 +199,7 @@ def test_under_replace_the_original_goes_a_day_after_its_tag_has_moved():
     assert VERSIONS in days
 
 
-def test_indexes_of_version_1_go_with_their_image():
+def test_version_1_indexes_of_a_deleted_image_are_removed():
     policy = POLICIES["All images by age"]
     for left, _ in nights(policy, "v1", counts_parts=False):
         digests = {one.digest for one in left}

@@ -70,7 +70,7 @@ def put_app(place: InMemory) -> None:
     index(place, by_hand("app", "1.4"), SETTINGS)
 
 
-def test_sidecars_from_elsewhere_are_loaded_whole_and_the_indexed_image_lazily(check, place):
+def test_an_indexed_image_is_loaded_lazily_and_foreign_sidecars_whole(check, place):
     put_app(place)
     place.put("proxy", app("proxy", size_bytes=10), "3")
 
@@ -88,7 +88,7 @@ def test_sidecars_from_elsewhere_are_loaded_whole_and_the_indexed_image_lazily(c
     assert (details["log-router"], details["metrics"]) == ("public.ecr.aws", "docker.io")
 
 
-def test_for_arm64_the_image_and_its_index_have_to_have_that_architecture(check, place):
+def test_the_image_and_its_index_need_the_architecture_of_the_task(check, place):
     put_app(place)
     for tag in ("2", "amd64"):
         place.put("worker", both(tag), tag)
@@ -107,14 +107,14 @@ def test_for_arm64_the_image_and_its_index_have_to_have_that_architecture(check,
 
 
 @pytest.mark.parametrize(("name", "reason"), [("windows", "windows"), ("ec2", "not-fargate")])
-def test_what_the_task_rules_out_is_told_without_asking_the_registry(check, place, name, reason):
+def test_a_task_that_rules_out_lazy_loading_causes_no_requests(check, place, name, reason):
     result = check(name, "--json")
 
     assert set(told(result).values()) == {("whole", reason)}
     assert place.registry.requests == []
 
 
-def test_a_digest_decides_and_the_tag_to_name_instead_is_found(check, place):
+def test_for_an_image_by_digest_the_right_tag_is_named(check, place):
     put_app(place)
 
     result = check("described-by-digest", "--json")
@@ -149,7 +149,7 @@ def put_every_reason(place: InMemory) -> None:
             del there.manifests[str(entry.digest)]
 
 
-def test_every_reason_is_told_apart(check, place):
+def test_every_reason_is_found(check, place):
     put_every_reason(place)
 
     found = told(check("every-reason", "--json"))
@@ -159,7 +159,7 @@ def test_every_reason_is_told_apart(check, place):
     assert len(found) == 9
 
 
-def test_an_account_that_used_soci_before_may_use_version_1(check, place):
+def test_an_account_that_used_soci_before_can_use_version_1(check, place):
     put_every_reason(place)
     only = ("--container", "v1-only")
 
@@ -181,7 +181,7 @@ def test_the_table_is_followed_by_a_sentence_for_each_container(check, place):
     assert len(lines) == 21
 
 
-def test_only_the_containers_that_count_decide_the_exit_status(check, place):
+def test_only_the_named_containers_decide_the_exit_status(check, place):
     put_app(place)
 
     result = check("web-with-sidecars", "--container", "web", status=0)
@@ -199,7 +199,7 @@ def test_old_platform_versions_load_nothing_lazily(check, place, version, status
     assert check("web-with-sidecars", *flags, status=status).status == status
 
 
-def test_an_index_of_none_of_the_layers_loads_nothing_lazily(check, place):
+def test_an_index_that_covers_no_layer_loads_nothing_lazily(check, place):
     place.put("app", with_soci_index(app("web"), skip=[0]), "1.4-soci")
 
     result = check("web-with-sidecars", "--container", "web", "--json")
@@ -208,13 +208,13 @@ def test_an_index_of_none_of_the_layers_loads_nothing_lazily(check, place):
     assert result.document["containers"][0]["detail"].startswith("0 of 1 layers, 0 of ")
 
 
-def test_a_container_that_is_not_there_is_a_usage_error(check):
+def test_an_unknown_container_is_a_usage_error(check):
     result = check("ec2", "--container", "app", status=2)
 
     assert result.stderr == "soci-index: there is no container app; there are web\n"
 
 
-def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone(check, place):
+def test_an_unreadable_registry_makes_only_its_images_unsure(check, place):
     put_app(place)
     place.registry.fail(Answer(403), where=lambda seen: "/v2/app/" in seen.path, times=None)
     place.put("proxy", app("proxy"), "3")
@@ -250,7 +250,7 @@ def test_a_registry_that_cannot_be_asked_makes_one_unsure_about_its_images_alone
     ],
     ids=["no object", "null", "no containers", "empty", "all wrong", "no platform"],
 )
-def test_a_file_that_is_no_task_definition_is_refused_with_each_field_named(
+def test_an_invalid_task_definition_is_refused_with_each_field_named(
     soci_index, tmp_path, document, problems
 ):
     path = tmp_path / "task.json"

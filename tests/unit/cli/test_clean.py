@@ -73,7 +73,7 @@ def snapshot(there: Repository) -> tuple[dict[str, str], set[str]]:
     return dict(there.tags), set(there.manifests)
 
 
-def test_nothing_goes_while_every_image_is_there(clean, place, there):
+def test_nothing_is_removed_while_every_image_is_there(clean, place, there):
     indexed(place, "1")
     indexed(place, "2", V1)
     before = snapshot(there)
@@ -84,7 +84,7 @@ def test_nothing_goes_while_every_image_is_there(clean, place, there):
     assert snapshot(there) == before
 
 
-def test_indexes_of_version_1_go_with_their_image(clean, place, there):
+def test_version_1_indexes_of_a_deleted_image_are_removed(clean, place, there):
     indexed(place, "1", V1)
     indexed(place, "2", V1)
     delete(there, "1")
@@ -97,7 +97,7 @@ def test_indexes_of_version_1_go_with_their_image(clean, place, there):
     assert {one.subject for one in there.manifests.values()} <= {None, *there.manifests}
 
 
-def test_a_dry_run_lists_what_would_go_and_changes_nothing(clean, place, there):
+def test_a_dry_run_lists_orphans_and_changes_nothing(clean, place, there):
     indexed(place, "1", V1)
     delete(there, "1")
     before = snapshot(there)
@@ -112,7 +112,7 @@ def test_a_dry_run_lists_what_would_go_and_changes_nothing(clean, place, there):
     assert not any(seen.method == "DELETE" for seen in place.registry.requests)
 
 
-def test_soci_indexes_that_no_image_lists_go(clean, place, there):
+def test_soci_indexes_that_no_image_lists_are_removed(clean, place, there):
     indexed(place, "1")
     copy = there.manifests.pop(there.tags.pop("1-soci"))
     for child in copy.children:
@@ -127,7 +127,7 @@ def test_soci_indexes_that_no_image_lists_go(clean, place, there):
     assert "1" in there.tags
 
 
-def test_a_soci_index_that_a_manifest_names_stays_though_nothing_lists_both(clean, place, there):
+def test_a_soci_index_that_a_manifest_names_is_kept_even_if_no_index_lists_them(clean, place, there):
     indexed(place, "1")
     del there.manifests[there.tags.pop("1-soci")]
     before = snapshot(there)
@@ -136,7 +136,7 @@ def test_a_soci_index_that_a_manifest_names_stays_though_nothing_lists_both(clea
     assert snapshot(there) == before
 
 
-def test_copies_whose_original_tag_is_gone_stay_unless_asked_for(clean, place, there):
+def test_converted_images_without_their_original_tag_are_removed_only_on_request(clean, place, there):
     indexed(place, "1")
     indexed(place, "2")
     delete(there, "1")
@@ -153,7 +153,7 @@ def test_copies_whose_original_tag_is_gone_stay_unless_asked_for(clean, place, t
     assert clean(*NOW, "--tags", "--untagged").stdout == "0 of 0 orphans removed\n"
 
 
-def test_a_copy_that_has_another_tag_as_well_only_loses_the_tag(clean, place, there):
+def test_a_converted_image_with_another_tag_loses_only_the_orphaned_tag(clean, place, there):
     indexed(place, "1")
     there.tags["production"] = there.tags["1-soci"]
     delete(there, "1")
@@ -166,7 +166,7 @@ def test_a_copy_that_has_another_tag_as_well_only_loses_the_tag(clean, place, th
     assert set(there.manifests) == manifests
 
 
-def test_parts_that_another_copy_lists_stay(clean, place, there):
+def test_parts_that_another_converted_image_lists_are_kept(clean, place, there):
     indexed(place, "1")
     copy = there.find("1-soci")
     assert copy is not None
@@ -180,7 +180,7 @@ def test_parts_that_another_copy_lists_stay(clean, place, there):
     assert set(there.find("kept").children) <= set(there.manifests)
 
 
-def test_copies_without_a_tag_go_if_asked_for_and_their_image_is_gone(clean, place, there):
+def test_untagged_converted_images_without_original_are_removed_on_request(clean, place, there):
     for seed in ("old", "new"):
         indexed(place, "latest", image=app(seed))
     old = there.manifests
@@ -206,7 +206,7 @@ def test_copies_without_a_tag_go_if_asked_for_and_their_image_is_gone(clean, pla
     assert set(there.tags) == {"latest", "latest-soci"}
 
 
-def test_what_is_young_stays_since_it_may_be_part_of_an_image_that_is_being_indexed(clean, place, there):
+def test_young_content_is_kept_since_its_image_may_be_in_progress(clean, place, there):
     indexed(place, "1", V1)
     delete(there, "1")
 
@@ -218,7 +218,7 @@ def test_what_is_young_stays_since_it_may_be_part_of_an_image_that_is_being_inde
     assert clean("--older-than", "1h").stdout.endswith("2 of 2 orphans removed\n")
 
 
-def test_images_of_others_stay_whatever_their_tags_are_called(clean, place, there):
+def test_images_that_indexing_did_not_make_are_kept_whatever_their_tags(clean, place, there):
     place.put("app", app("plain"), "1-soci")
     place.put("app", app("untagged"))
     before = snapshot(there)
@@ -227,7 +227,7 @@ def test_images_of_others_stay_whatever_their_tags_are_called(clean, place, ther
     assert snapshot(there) == before
 
 
-def test_what_the_registry_keeps_is_told_and_its_parts_are_not_touched(clean, place, there):
+def test_a_refused_deletion_is_reported_and_its_parts_are_kept(clean, place, there):
     indexed(place, "1")
     delete(there, "1")
     before = snapshot(there)
@@ -241,7 +241,7 @@ def test_what_the_registry_keeps_is_told_and_its_parts_are_not_touched(clean, pl
     assert clean(*NOW, "--tags").stdout.endswith("5 of 5 orphans removed\n")
 
 
-def test_a_run_that_is_interrupted_leaves_what_the_next_one_finds(clean, place, there):
+def test_the_next_run_finds_the_rest_of_an_interrupted_one(clean, place, there):
     indexed(place, "1")
     delete(there, "1")
     wanted = ("--tags", "--untagged")
@@ -274,7 +274,7 @@ def search_then(place, there):
     return run
 
 
-def test_a_tag_whose_original_has_come_back_is_in_use_again(place, there, search_then):
+def test_a_tag_is_kept_if_its_original_is_pushed_again_meanwhile(place, there, search_then):
     indexed(place, "1")
     delete(there, "1")
 
@@ -283,7 +283,9 @@ def test_a_tag_whose_original_has_come_back_is_in_use_again(place, there, search
     assert (len(orphans.found), len(result.revived), result.removed) == (5, 5, ())
 
 
-def test_an_original_that_has_come_back_under_another_tag_keeps_its_copy(place, there, search_then):
+def test_a_converted_image_is_kept_if_its_original_is_pushed_again_under_another_tag(
+    place, there, search_then
+):
     indexed(place, "1")
     delete(there, "1")
 
@@ -293,7 +295,9 @@ def test_an_original_that_has_come_back_under_another_tag_keeps_its_copy(place, 
 
 
 @pytest.mark.parametrize("is_tagged_before", [True, False], ids=["by-tag", "untagged"])
-def test_a_copy_that_somebody_tags_after_the_search_stays_whole(place, there, search_then, is_tagged_before):
+def test_a_converted_image_that_is_tagged_after_the_search_is_kept_whole(
+    place, there, search_then, is_tagged_before
+):
     indexed(place, "1")
     delete(there, "1")
     copy = there.tags["1-soci"]
@@ -308,7 +312,7 @@ def test_a_copy_that_somebody_tags_after_the_search_stays_whole(place, there, se
     assert there.tags["release"] == copy
 
 
-def test_an_index_of_version_1_whose_image_is_pushed_again_after_the_search_stays(place, there, search_then):
+def test_a_version_1_index_is_kept_if_its_image_is_pushed_again_after_the_search(place, there, search_then):
     indexed(place, "1", V1)
     delete(there, "1")
 
@@ -317,7 +321,7 @@ def test_an_index_of_version_1_whose_image_is_pushed_again_after_the_search_stay
     assert (len(orphans.found), len(result.revived), result.removed) == (2, 2, ())
 
 
-def test_what_went_by_itself_after_the_search_counts_as_removed(place, there, search_then):
+def test_an_orphan_that_was_deleted_after_the_search_counts_as_removed(place, there, search_then):
     indexed(place, "1", V1)
     delete(there, "1")
     gone = next(one for one, manifest in there.manifests.items() if manifest.subject)
@@ -327,7 +331,7 @@ def test_what_went_by_itself_after_the_search_counts_as_removed(place, there, se
     assert (len(orphans.found), result.revived, len(result.removed)) == (2, (), 2)
 
 
-def test_a_last_look_reads_no_document_again_but_what_goes(place, there):
+def test_a_recheck_reads_no_document_again(place, there):
     indexed(place, "1")
     indexed(place, "2")
     delete(there, "1")
@@ -348,7 +352,7 @@ def tell_kept(document: Any) -> dict[str, str]:
     return {one["tag"]: one["reason"] for one in document["repositories"][0]["kept"]}
 
 
-def test_an_image_under_another_tag_or_none_keeps_its_copy(clean, place, there):
+def test_an_image_under_another_tag_or_untagged_keeps_its_converted_image(clean, place, there):
     indexed(place, "1.4")
     indexed(place, "1.5")
     there.tags["stable"] = there.tags.pop("1.4")
@@ -362,7 +366,7 @@ def test_an_image_under_another_tag_or_none_keeps_its_copy(clean, place, there):
     assert snapshot(there) == before
 
 
-def test_a_tag_of_a_user_on_the_copy_of_an_image_that_is_there_stays(clean, place, there):
+def test_a_users_tag_on_a_converted_image_is_kept_while_the_original_is_there(clean, place, there):
     indexed(place, "1.4")
     there.tags["prod-soci"] = there.tags["1.4-soci"]
     before = snapshot(there)
@@ -376,7 +380,7 @@ def test_a_tag_of_a_user_on_the_copy_of_an_image_that_is_there_stays(clean, plac
     assert snapshot(there) == before
 
 
-def test_of_several_tags_with_the_suffix_nobody_knows_which_one_a_user_set(clean, place, there):
+def test_several_tags_with_the_suffix_are_kept_since_a_user_may_have_set_them(clean, place, there):
     indexed(place, "1.4")
     there.tags["prod-soci"] = there.tags["1.4-soci"]
     delete(there, "1.4")
@@ -388,7 +392,9 @@ def test_of_several_tags_with_the_suffix_nobody_knows_which_one_a_user_set(clean
     assert snapshot(there) == before
 
 
-def test_a_registry_of_tags_alone_keeps_the_copy_of_an_image_under_another_tag(soci_index, place, there):
+def test_a_registry_without_api_keeps_the_converted_image_of_an_image_under_another_tag(
+    soci_index, place, there
+):
     indexed(place, "1.4")
     there.tags["stable"] = there.tags.pop("1.4")
     before = snapshot(there)
@@ -399,7 +405,7 @@ def test_a_registry_of_tags_alone_keeps_the_copy_of_an_image_under_another_tag(s
     assert snapshot(there) == before
 
 
-def test_where_no_times_are_told_tags_go_only_if_the_age_does_not_matter(soci_index, place, there):
+def test_without_push_times_tags_are_removed_only_with_age_zero(soci_index, place, there):
     indexed(place, "1")
     delete(there, "1")
     before = snapshot(there)
@@ -414,7 +420,7 @@ def test_where_no_times_are_told_tags_go_only_if_the_age_does_not_matter(soci_in
     assert soci_index(*asked, *NOW).stdout.endswith("1 of 1 orphan removed\n")
 
 
-def test_what_has_no_time_counts_as_young(place, there):
+def test_content_of_unknown_age_counts_as_young(place, there):
     indexed(place, "1")
     delete(there, "1")
     wanted = Wanted(suffix="-soci", pushed_before=datetime.now(UTC))
@@ -422,7 +428,7 @@ def test_what_has_no_time_counts_as_young(place, there):
     assert find_orphans(Inventory(connect(place.registry.host)), "app", wanted).found == ()
 
 
-def test_where_something_is_archived_nothing_goes_that_it_may_list(clean, place, there, monkeypatch):
+def test_an_archived_manifest_keeps_everything_that_it_may_list(clean, place, there, monkeypatch):
     indexed(place, "1")
     indexed(place, "2", V1)
     delete(there, "2")
@@ -445,7 +451,7 @@ def test_where_something_is_archived_nothing_goes_that_it_may_list(clean, place,
     assert "1 manifest cannot be read (archived, broken)" in result.stderr
 
 
-def test_a_registry_that_tells_of_tags_alone_loses_only_tags(soci_index, place, there, tmp_path, monkeypatch):
+def test_in_a_registry_without_api_only_tags_are_removed(soci_index, place, there, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     indexed(place, "1")
     indexed(place, "2", V1)
@@ -464,7 +470,7 @@ def test_an_age_without_number_or_unit_is_a_usage_error(clean, age):
     assert "want a number and a unit" in clean("--older-than", age, status=2).stderr
 
 
-def test_under_other_policies_there_are_no_tags_of_copies(clean, tmp_path):
+def test_tags_are_refused_under_policies_without_suffix(clean, tmp_path):
     (tmp_path / "cdk.json").write_text(
         json.dumps({"context": {"settings": {"tagging": {"policy": "replace"}}}})
     )
@@ -472,7 +478,7 @@ def test_under_other_policies_there_are_no_tags_of_copies(clean, tmp_path):
     assert "converted images have no tag of their own" in clean("--tags", status=2).stderr
 
 
-def test_ages_are_told(clean, place, there):
+def test_the_table_shows_ages(clean, place, there):
     indexed(place, "1", V1)
     delete(there, "1")
     for one in list(there.manifests.values()):

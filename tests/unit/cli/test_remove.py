@@ -47,7 +47,7 @@ def app(registry) -> str:
     return f"{registry.host}/app"
 
 
-def test_a_dry_run_lists_tags_manifests_and_what_others_need_and_changes_nothing(soci_index, registry, app):
+def test_a_dry_run_lists_tags_and_manifests_and_changes_nothing(soci_index, registry, app):
     for tag in ("1.0", "2.0"):
         soci_index("convert", f"{app}:{tag}", *FLAGS)
     state = registry.repository("app")
@@ -64,7 +64,7 @@ def test_a_dry_run_lists_tags_manifests_and_what_others_need_and_changes_nothing
     assert (state.tags, set(state.manifests)) == (tags, manifests)
 
 
-def test_what_is_removed_is_said_and_then_there_is_nothing_left(soci_index, registry, app):
+def test_a_removal_is_reported_and_a_second_one_finds_nothing(soci_index, registry, app):
     before = dict(registry.repository("app").manifests)
     soci_index("convert", f"{app}:1.0", *FLAGS)
     soci_index("create", f"{app}:1.0", *FLAGS)
@@ -78,7 +78,7 @@ def test_what_is_removed_is_said_and_then_there_is_nothing_left(soci_index, regi
     assert "nothing to remove" in soci_index("remove", f"{app}:1.0", status=1).stderr
 
 
-def test_what_the_registry_keeps_is_an_error_that_says_how_it_goes_on(soci_index, app):
+def test_a_refused_deletion_is_an_error_that_says_how_to_resume(soci_index, app):
     soci_index("convert", f"{app}:1.0", "--min-layer-size", "0", "--platform", "linux/arm64")
     soci_index("convert", f"{app}:1.0", *FLAGS)
 
@@ -90,7 +90,7 @@ def test_what_the_registry_keeps_is_an_error_that_says_how_it_goes_on(soci_index
     assert "would resume an interrupted removal\n" in again.stdout
 
 
-def test_a_registry_that_does_not_delete_is_an_error_of_one_line(soci_index):
+def test_a_registry_without_deletion_is_an_error_of_one_line(soci_index):
     with running(deletes=False) as registry:
         soci_index("convert", f"{registry.host}/app:1.0", *FLAGS)
         before = dict(registry.repository("app").tags)
@@ -102,7 +102,7 @@ def test_a_registry_that_does_not_delete_is_an_error_of_one_line(soci_index):
         assert registry.repository("app").tags == before
 
 
-def test_an_image_of_which_a_manifest_is_lost_is_not_sound(soci_index, registry, app):
+def test_an_image_without_one_of_its_manifests_is_not_sound(soci_index, registry, app):
     soci_index("convert", f"{app}:1.0", *FLAGS)
     del registry.repository("app").manifests[str(SHARED.root.digest)]
 

@@ -12,6 +12,7 @@ import pytest
 from local.registry import Answer
 from soci.cli.terminal import age_text
 from soci.oci import media_types
+from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.places.registry.ecr_api import EcrApi
 from soci.upkeep.status.states import IndexState
 from tests.aws_environment import as_aws
@@ -43,7 +44,7 @@ def flags(place: InMemory, settings: object) -> tuple[object, ...]:
     return ("--settings", settings, "--ecr-host", place.registry.host)
 
 
-def test_forty_images_in_every_state_are_told_apart(soci_index, place, settings):
+def test_forty_images_in_every_state_are_classified(soci_index, place, settings):
     put_forty(place)
 
     document = soci_index("status", f"{place.registry.host}/*", *flags(place, settings), "--json").document
@@ -56,7 +57,7 @@ def test_forty_images_in_every_state_are_told_apart(soci_index, place, settings)
     assert set(EXPECTED) == set(IndexState) - {IndexState.UNKNOWN}
 
 
-def test_another_registry_is_asked_by_tags_and_tells_the_same_but_for_the_age(soci_index, place, settings):
+def test_a_registry_without_api_gives_the_same_states_without_ages(soci_index, place, settings):
     put_forty(place)
     by_api = soci_index("status", f"{place.registry.host}/*", *flags(place, settings), "--json").document
     place.registry.forget_requests()
@@ -96,7 +97,7 @@ def test_the_table_names_the_tag_to_deploy_and_explains_each_state_once(soci_ind
     ]
 
 
-def test_one_state_alone_may_be_asked_for(soci_index, place, settings):
+def test_only_shows_images_in_one_state(soci_index, place, settings):
     put_forty(place)
     asked = ("status", f"{place.registry.host}/app", *flags(place, settings), "--only", "missing")
 
@@ -150,7 +151,7 @@ def test_under_replace_the_tag_itself_is_the_index(soci_index, place, tmp_path):
 DIGEST_ONLY = {"tagging": {"policy": "digest-only"}}
 
 
-def test_under_digest_only_the_copy_is_found_among_what_has_no_tag(soci_index, place, tmp_path):
+def test_under_digest_only_the_untagged_converted_image_is_found(soci_index, place, tmp_path):
     for tag in ("indexed", "other-settings", "missing", "broken", "broken-and-indexed"):
         place.put("app", both(tag), tag)
     there = place.registry.repository("app")
@@ -191,7 +192,24 @@ def test_under_digest_only_the_table_shows_the_digest_to_deploy(soci_index, plac
     assert (image["index_tag"], image["index_digest"]) == (None, str(made.root.digest))
 
 
-def test_under_digest_only_both_versions_have_to_be_there(soci_index, place, tmp_path):
+def test_under_digest_only_the_newest_index_of_other_settings_is_shown(soci_index, place, tmp_path):
+    place.put("app", app("1"), "1")
+    made = [
+        index(place, by_hand("app", "1"), configuration(index={"span_size_bytes": size}, **DIGEST_ONLY))
+        for size in (131_072, 262_144)
+    ]
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(configuration(**DIGEST_ONLY).to_document()))
+
+    asked = ("status", f"{place.registry.host}/app", *flags(place, path), "--json")
+    [image] = soci_index(*asked).document["images"]
+
+    newest = made[-1].root
+    assert newest is not None
+    assert (image["state"], image["index_digest"]) == ("other-settings", str(newest.digest))
+
+
+def test_under_digest_only_both_versions_are_required(soci_index, place, tmp_path):
     sections = {"index": {"version": "both"}, **DIGEST_ONLY}
     for tag in ("partly", "indexed"):
         place.put("app", app(tag), tag)
@@ -201,7 +219,7 @@ def test_under_digest_only_both_versions_have_to_be_there(soci_index, place, tmp
     assert states(soci_index, place, tmp_path, **sections) == {"partly": "partly", "indexed": "indexed"}
 
 
-def test_under_digest_only_a_registry_that_tells_of_tags_alone_knows_nothing(soci_index, place, tmp_path):
+def test_under_digest_only_a_registry_without_api_gives_the_state_unknown(soci_index, place, tmp_path):
     place.put("app", app("1"), "1")
     index(place, by_hand("app", "1"), configuration(**DIGEST_ONLY))
     path = tmp_path / "settings.json"
@@ -212,7 +230,7 @@ def test_under_digest_only_a_registry_that_tells_of_tags_alone_knows_nothing(soc
     assert document["summary"] == {"unknown": 1}
 
 
-def test_the_copy_of_the_same_files_compressed_otherwise_is_outdated(soci_index, place, tmp_path):
+def test_a_converted_image_with_differently_compressed_layers_is_outdated(soci_index, place, tmp_path):
     """A rebuild gives the same config; what the layers are as blobs it does not tell."""
     tar = tar_of(file("app/rebuilt", text(90_000, "rebuilt")))
     place.put("app", image_of(gzip_of(tar, level=1)), "1")
@@ -222,7 +240,7 @@ def test_the_copy_of_the_same_files_compressed_otherwise_is_outdated(soci_index,
     assert states(soci_index, place, tmp_path) == {"1": "outdated"}
 
 
-def test_with_both_versions_asked_for_one_of_them_is_a_part(soci_index, place, tmp_path):
+def test_one_of_two_wanted_versions_is_partly(soci_index, place, tmp_path):
     place.put("app", both("1"), "1")
     place.put("app", both("2"), "2")
     index(place, by_hand("app", "1"), configuration())
@@ -233,20 +251,27 @@ def test_with_both_versions_asked_for_one_of_them_is_a_part(soci_index, place, t
     assert found == {"1": "partly", "2": "indexed"}
 
 
-def test_an_index_made_elsewhere_under_the_tag_itself_is_one_of_other_settings(soci_index, place, tmp_path):
+def test_with_only_version_1_wanted_an_index_of_version_2_does_not_count(soci_index, place, tmp_path):
+    place.put("app", both("1"), "1")
+    index(place, by_hand("app", "1"), configuration())
+
+    assert states(soci_index, place, tmp_path, index={"version": "v1"}) == {"1": "missing"}
+
+
+def test_a_foreign_index_under_the_tag_itself_has_other_settings(soci_index, place, tmp_path):
     place.put("app", with_soci_index(app("1")), "1")
 
     assert states(soci_index, place, tmp_path) == {"1": "other-settings"}
 
 
-def test_a_tag_of_a_user_that_ends_in_the_suffix_is_an_image_like_others(soci_index, place, tmp_path):
+def test_a_users_tag_with_the_suffix_is_an_ordinary_image(soci_index, place, tmp_path):
     place.put("app", app("1"), "1")
     place.put("app", app("2"), "1-soci")
 
     assert states(soci_index, place, tmp_path) == {"1": "missing", "1-soci": "missing"}
 
 
-def test_an_image_that_cannot_be_read_does_not_hide_the_others(soci_index, place, tmp_path):
+def test_an_unreadable_image_does_not_hide_the_others(soci_index, place, tmp_path):
     place.put("app", app("1"), "1")
     place.put("app", app("2"), "2")
     there = place.registry.repository("app")
@@ -255,9 +280,7 @@ def test_an_image_that_cannot_be_read_does_not_hide_the_others(soci_index, place
     assert states(soci_index, place, tmp_path) == {"1": "missing", "2": "broken"}
 
 
-def test_a_list_without_subjects_is_made_up_for_by_asking_for_referrers(
-    soci_index, place, tmp_path, monkeypatch
-):
+def test_without_subjects_in_the_list_the_referrers_are_requested(soci_index, place, tmp_path, monkeypatch):
     place.put("app", app("1"), "1")
     index(place, by_hand("app", "1"), configuration(index={"version": "v1"}))
     page_of = EcrApi.fetch_images
@@ -270,6 +293,16 @@ def test_a_list_without_subjects_is_made_up_for_by_asking_for_referrers(
     monkeypatch.setattr(EcrApi, "fetch_images", without_subjects)
 
     assert states(soci_index, place, tmp_path) == {"1": "v1-only"}
+
+
+def test_an_image_that_names_something_else_as_its_index_is_broken(soci_index, place, tmp_path):
+    other = place.put("app", app("other"), "other")
+    place.put("app", app("1"), "1")
+    there = place.registry.repository("app")
+    document = there.find("1").document | {"annotations": {SOCI_INDEX_DIGEST: str(other.digest)}}
+    there.put_manifest(json.dumps(document).encode(), tag="1")
+
+    assert states(soci_index, place, tmp_path) == {"other": "missing", "1": "broken"}
 
 
 def test_a_registry_that_fails_is_an_error(soci_index, place, settings):
@@ -292,7 +325,7 @@ def test_a_registry_that_fails_is_an_error(soci_index, place, settings):
         ("no host/*", "image name"),
     ],
 )
-def test_a_repository_that_cannot_be_is_named(soci_index, place, settings, name, problem):
+def test_an_impossible_repository_is_named_in_the_error(soci_index, place, settings, name, problem):
     place.registry.repository("app")
     host = place.registry.host
     status = 1 if "no such repository" in problem else 2
@@ -302,13 +335,13 @@ def test_a_repository_that_cannot_be_is_named(soci_index, place, settings, name,
     assert problem.format(host=host) in result.stderr
 
 
-def test_a_repository_without_tags_has_nothing_to_tell(soci_index, place, settings):
+def test_a_repository_without_tags_has_no_images(soci_index, place, settings):
     place.registry.repository("app")
 
     assert soci_index("status", f"{place.registry.host}/app", *flags(place, settings)).stdout == "0 images\n"
 
 
-def test_settings_are_those_of_the_service_unless_a_file_is_named(soci_index, place, tmp_path, monkeypatch):
+def test_settings_come_from_cdk_json_by_default(soci_index, place, tmp_path, monkeypatch):
     place.put("app", app("1"), "1")
     (tmp_path / "cdk.json").write_text(json.dumps({"context": {"settings": SMALL}}))
     monkeypatch.setenv("SOCI_REGISTRY", place.registry.host)

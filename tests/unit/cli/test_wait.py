@@ -30,7 +30,7 @@ def image(place):
     return f"{place.registry.host}/app:1.4"
 
 
-def test_what_to_deploy_is_all_that_is_printed_once_it_is_there(soci_index, place, image):
+def test_only_the_image_to_deploy_is_printed(soci_index, place, image):
     indexing = threading.Timer(0.3, lambda: index(place, by_hand("app", "1.4"), SETTINGS))
     indexing.start()
 
@@ -41,7 +41,7 @@ def test_what_to_deploy_is_all_that_is_printed_once_it_is_there(soci_index, plac
     assert result.stderr == ""
 
 
-def test_a_program_is_told_everything(soci_index, place, image):
+def test_json_output_has_all_facts(soci_index, place, image):
     index(place, by_hand("app", "1.4"), SETTINGS)
 
     report = soci_index("wait", image, "--json").document
@@ -61,7 +61,7 @@ def test_a_program_is_told_everything(soci_index, place, image):
     }
 
 
-def test_time_that_is_up_is_a_failure_that_says_so(soci_index, image):
+def test_a_timeout_is_an_error_that_says_so(soci_index, image):
     result = soci_index("wait", image, "--timeout", "0.2s", status=1)
 
     assert result.stdout == ""
@@ -69,7 +69,7 @@ def test_time_that_is_up_is_a_failure_that_says_so(soci_index, image):
     assert soci_index("wait", image, "--timeout", "0", "--json", status=1).document["end"] == "timed-out"
 
 
-def test_settings_say_what_will_not_come(soci_index, image, tmp_path):
+def test_settings_end_the_wait_for_an_excluded_image(soci_index, image, tmp_path):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"rules": {"repositories": {"include": ["team/*"]}}}))
 
@@ -78,7 +78,7 @@ def test_settings_say_what_will_not_come(soci_index, image, tmp_path):
     assert "The settings leave the image out. (repository-excluded: app)" in result.stderr
 
 
-def test_settings_that_are_known_decide_what_counts_as_the_index(soci_index, place, image, tmp_path):
+def test_with_settings_an_index_of_other_settings_is_not_ready(soci_index, place, image, tmp_path):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(SETTINGS.to_document()))
     index(place, by_hand("app", "1.4"), configuration(index={"span_size_bytes": 131_072}))
@@ -89,7 +89,7 @@ def test_settings_that_are_known_decide_what_counts_as_the_index(soci_index, pla
     assert soci_index("wait", image, "--settings", settings).stdout == f"{image}-soci\n"
 
 
-def test_flags_stand_in_for_settings(soci_index, place, image):
+def test_flags_override_settings(soci_index, place, image):
     replaced = configuration(tagging={"policy": "replace"})
     index(place, by_hand("app", "1.4"), configuration(tagging={"suffix": ".lazy"}))
 
@@ -99,7 +99,7 @@ def test_flags_stand_in_for_settings(soci_index, place, image):
     assert soci_index("wait", image, "--tag-policy", "replace").stdout == f"{image}\n"
 
 
-def test_version_1_is_found_by_what_refers_to_the_image(soci_index, place, image):
+def test_a_version_1_index_is_found_by_its_subject(soci_index, place, image):
     index(place, by_hand("app", "1.4"), configuration(index={"version": "v1"}))
 
     report = soci_index("wait", image, "--index-version", "v1", "--json").document
@@ -117,7 +117,7 @@ def test_version_1_is_found_by_what_refers_to_the_image(soci_index, place, image
     ],
     ids=["layout", "digest", "time", "digest-only"],
 )
-def test_what_cannot_be_waited_for_is_a_usage_error(soci_index, place, arguments, said):  # noqa: ARG001
+def test_an_image_without_tag_or_registry_is_a_usage_error(soci_index, place, arguments, said):  # noqa: ARG001
     assert said in " ".join(soci_index("wait", *arguments, status=2).stderr.split())
 
 
@@ -129,6 +129,6 @@ def test_times_are_seconds_or_have_a_unit(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1s", "1d", "1 m 2 s", "٣m", "inf", "nan", "9" * 400])
-def test_no_other_times_are_read(text):
+def test_other_times_are_refused(text):
     with pytest.raises(typer.BadParameter, match="is not a time"):
         parse_duration(text)

@@ -35,7 +35,7 @@ def test_the_sample_image_has_a_layer_for_each_of_its_contents(sample):
     assert len(one.manifest.layers or ()) == len(contents()) == 4
 
 
-def test_a_layer_holds_files_up_to_its_limit_and_nothing_else(sample):
+def test_a_layer_holds_only_files_up_to_its_size_limit(sample):
     layout, _ = sample
     [one] = fetch_image(OciLayout(layout, tag="latest")).images
 
@@ -48,7 +48,7 @@ def test_a_layer_holds_files_up_to_its_limit_and_nothing_else(sample):
         assert {(member.uid, member.uname) for member in members} == {(0, "root")}
 
 
-def test_nothing_but_the_image_is_left(sample):
+def test_only_the_image_is_left(sample):
     layout, _ = sample
 
     assert [path.name for path in layout.parent.iterdir()] == ["image"]
@@ -74,7 +74,7 @@ def test_the_sample_image_is_converted(sample):
     assert len(result.layers[0]) == 4
 
 
-def test_the_demonstration_on_disk_tells_of_each_layer(tmp_path, capfd):
+def test_the_demonstration_on_disk_reports_each_layer(tmp_path, capfd):
     digest = demonstrate(
         Console(width=120),
         tmp_path / "demo",

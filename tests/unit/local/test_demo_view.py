@@ -55,7 +55,7 @@ def test_each_execution_has_one_line_with_all_its_words(width):
 
 
 @pytest.mark.parametrize(("width", "left_out"), [(80, ["LAYERS"]), (100, [])], ids=["narrow", "wide"])
-def test_figures_give_way_where_there_is_no_room(width, left_out):
+def test_numbers_are_left_out_in_a_narrow_terminal(width, left_out):
     head, *_ = printed(width, *OUTCOMES)
 
     assert [column for column in COLUMNS if column not in head] == left_out

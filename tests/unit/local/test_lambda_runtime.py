@@ -38,7 +38,7 @@ COUNTS = """
 """
 
 
-def test_answers_what_the_handler_returns_for_the_event(start):
+def test_an_invocation_returns_the_answer_of_the_handler(start):
     answer = start(COUNTS).invoke({"repository": "Grün", "layers": [1, None]})
 
     assert answer["event"] == {"repository": "Grün", "layers": [1, None]}
@@ -65,7 +65,7 @@ def test_events_of_several_threads_take_turns(start):
     assert sorted(answers) == [1, 2, 3, 4, 5]
 
 
-def test_the_context_tells_request_time_and_function(start):
+def test_the_context_has_the_request_id_the_remaining_time_and_the_function(start):
     process = start(
         """
         import os
@@ -95,7 +95,7 @@ def test_the_context_tells_request_time_and_function(start):
     assert one["trace"].startswith("Root=1-")
 
 
-def test_sees_its_own_folders_and_variables_only(start, tmp_path, monkeypatch):
+def test_a_process_sees_only_its_own_folders_and_variables(start, tmp_path, monkeypatch):
     monkeypatch.setenv("NOT_FOR_FUNCTIONS", "1")
     (tmp_path / "layer" / "python").mkdir(parents=True)
     (tmp_path / "layer" / "python" / "from_layer.py").write_text("value = 7")
@@ -118,7 +118,7 @@ def test_sees_its_own_folders_and_variables_only(start, tmp_path, monkeypatch):
     assert "NOT_FOR_FUNCTIONS" not in answer["variables"]
 
 
-def test_leaves_the_folders_as_they_were_built(start, tmp_path):
+def test_running_does_not_change_the_built_folders(start, tmp_path):
     start(COUNTS).invoke({})
 
     assert [path.name for path in (tmp_path / "function-0").rglob("*")] == ["handler.py"]
@@ -152,7 +152,7 @@ def test_an_error_has_the_shape_of_lambdas_own_payload():
     assert error.to_payload() == {"errorType": "BlobMissing", "errorMessage": "gone", "stackTrace": ["frame"]}
 
 
-def test_a_handler_that_takes_too_long_is_ended_and_the_next_event_starts_anew(start):
+def test_a_handler_that_times_out_is_ended_and_the_next_event_starts_a_new_process(start):
     process = start(
         """
         import os, time
@@ -184,7 +184,7 @@ def test_a_handler_that_takes_too_long_is_ended_and_the_next_event_starts_anew(s
     ],
     ids=["exit", "kill", "sys-exit"],
 )
-def test_a_process_that_ends_by_itself_fails_the_event(start, end, said):
+def test_a_process_that_exits_fails_the_event(start, end, said):
     process = start(f"import os, sys\ndef handler(event, context): {end}")
 
     with pytest.raises(LambdaError, match=said) as caught:
@@ -203,7 +203,7 @@ def test_a_process_that_ends_by_itself_fails_the_event(start, end, said):
     ],
     ids=["no-module", "syntax", "raises", "no-handler"],
 )
-def test_a_handler_that_cannot_be_imported_says_why_each_time(start, source, error_type, said):
+def test_a_failed_import_is_explained_each_time(start, source, error_type, said):
     process = start(source)
 
     for _ in range(2):
@@ -221,7 +221,7 @@ def test_an_import_that_never_ends_is_ended(start):
     assert caught.value.error_type == "Sandbox.Timedout"
 
 
-def test_an_answer_larger_than_lambda_takes_is_refused(start):
+def test_an_answer_over_the_limit_of_lambda_is_refused(start):
     process = start("def handler(event, context): return 'x' * event")
     assert len(process.invoke(6 << 20)) == 6 << 20
 
@@ -231,7 +231,7 @@ def test_an_answer_larger_than_lambda_takes_is_refused(start):
     assert caught.value.error_type == "Function.ResponseSizeTooLarge"
 
 
-def test_logs_have_what_both_streams_got_over_all_processes(start):
+def test_logs_hold_both_streams_of_all_processes(start):
     process = start(
         """
         import os, sys
@@ -293,7 +293,7 @@ def wait_until(happened, *, timeout_seconds=20):
         ("let_time_run_out", "Sandbox.Timedout", "timed out after 900.00 seconds"),
     ],
 )
-def test_an_event_is_ended_in_the_middle_on_request_and_the_next_has_another_process(
+def test_a_requested_timeout_ends_an_event_and_the_next_one_starts_a_new_process(
     start, tmp_path, how, error_type, said
 ):
     process = start(

@@ -94,7 +94,7 @@ def finish(
 # --- manifests ----------------------------------------------------------------------------------------------
 
 
-def test_a_registry_says_that_it_is_one(run):
+def test_a_registry_answers_the_version_check(run):
     answer = get(run(), "/v2/")
 
     assert answer.status == 200
@@ -126,7 +126,7 @@ def test_a_manifest_is_found_by_tag_and_by_digest(run, method, reference):
     ],
     ids=["none", "any", "among others", "other types"],
 )
-def test_a_manifest_is_given_only_to_those_who_accept_its_type(run, accept, status):
+def test_a_manifest_is_sent_only_if_its_type_is_accepted(run, accept, status):
     registry = stocked(run(), IMAGE)
     put(registry, "1.0", INDEX, OCI_INDEX)
 
@@ -135,7 +135,7 @@ def test_a_manifest_is_given_only_to_those_who_accept_its_type(run, accept, stat
 
 
 @pytest.mark.parametrize("path", ["manifests/1.0", "blobs/" + digest_of(b"?")])
-def test_what_is_not_there_is_said_so(run, path):
+def test_a_missing_resource_is_an_error(run, path):
     registry = run()
 
     assert get(registry, f"/v2/app/{path}").code == "NAME_UNKNOWN"
@@ -144,7 +144,7 @@ def test_what_is_not_there_is_said_so(run, path):
     assert (answer.status, answer.code) in [(404, "MANIFEST_UNKNOWN"), (404, "BLOB_UNKNOWN")]
 
 
-def test_a_tag_moves_and_the_manifest_it_left_stays(run):
+def test_a_tag_moves_and_its_old_manifest_stays(run):
     registry = stocked(run(), IMAGE)
     put(registry, "latest", IMAGE)
 
@@ -190,7 +190,7 @@ MISSING_CHILD = document(manifests=[described(b"{}", OCI_MANIFEST)])
         "over 4 MiB",
     ],
 )
-def test_a_manifest_that_is_not_right_is_refused_and_leaves_nothing(run, manifest, refusal):
+def test_an_invalid_manifest_is_refused_and_not_stored(run, manifest, refusal):
     registry = stocked(run())
 
     answer = put(registry, *manifest)
@@ -200,14 +200,14 @@ def test_a_manifest_that_is_not_right_is_refused_and_leaves_nothing(run, manifes
     assert registry.repository("app").tags == {}
 
 
-def test_foreign_layers_need_not_be_there(run):
+def test_foreign_layers_may_be_missing(run):
     foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
     image = document(config=described(CONFIG), layers=[described(b"elsewhere", foreign)])
 
     assert put(stocked(run()), "1", image).status == 201
 
 
-def test_a_repository_is_made_by_a_push_or_has_to_be_there(run):
+def test_a_push_creates_the_repository_or_requires_it(run):
     makes, needs = run(), run(replace(PLAIN, creates_repositories=False))
 
     assert begin(makes)
@@ -215,7 +215,7 @@ def test_a_repository_is_made_by_a_push_or_has_to_be_there(run):
     assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
 
 
-def test_an_immutable_tag_is_kept_unless_it_is_excluded_or_stays_where_it_is(run):
+def test_an_immutable_tag_does_not_move_unless_it_is_excluded(run):
     rules = replace(PLAIN, immutable_tags=True, mutable_tag_patterns=("*-soci",))
     registry = stocked(run(rules), IMAGE)
     for tag in ("1", "1-soci"):
@@ -230,7 +230,7 @@ def test_an_immutable_tag_is_kept_unless_it_is_excluded_or_stays_where_it_is(run
     assert registry.repository("app").tags == {"1": digest_of(IMAGE), "1-soci": digest_of(INDEX)}
 
 
-def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(run):
+def test_deleting_a_tag_keeps_its_manifest_and_deleting_a_manifest_deletes_its_tags(run):
     registry = stocked(run(), IMAGE)
     for tag in ("a", "b", "c"):
         put(registry, tag, IMAGE)
@@ -243,7 +243,7 @@ def test_a_tag_is_deleted_alone_and_a_manifest_with_its_tags(run):
     assert get(registry, "/v2/app/manifests/b", "DELETE").code == "MANIFEST_UNKNOWN"
 
 
-def test_a_manifest_that_an_index_needs_is_not_deleted(run):
+def test_a_manifest_that_an_index_lists_is_not_deleted(run):
     registry = stocked(run(), IMAGE)
     put(registry, "1", INDEX, OCI_INDEX)
 
@@ -252,13 +252,13 @@ def test_a_manifest_that_an_index_needs_is_not_deleted(run):
     assert get(registry, f"/v2/app/manifests/{digest_of(IMAGE)}", "DELETE").status == 202
 
 
-def test_deleting_can_be_unsupported(run):
+def test_deletion_can_be_unsupported(run):
     registry = stocked(run(replace(PLAIN, deletes=False)), IMAGE)
 
     assert get(registry, f"/v2/app/manifests/{digest_of(IMAGE)}", "DELETE").status == 405
 
 
-def test_an_event_tells_of_each_manifest_put(run):
+def test_each_pushed_manifest_sends_an_event(run):
     events: list[dict[str, Any]] = []
     registry = stocked(run(on_event=events.append), IMAGE)
 
@@ -289,7 +289,7 @@ def referring(kind: str, number: int = 0) -> bytes:
     return manifest_of(config_type=kind, subject=subject, annotations={"number": str(number)})
 
 
-def test_a_subject_is_acknowledged_and_found_by_its_referrers(run):
+def test_a_subject_is_acknowledged_and_its_referrers_are_listed(run):
     registry = stocked(run())
     soci, other = referring(SOCI), referring("application/x")
 
@@ -333,7 +333,7 @@ def pages(registry: Registry, path: str) -> list[Answer]:
     return answers
 
 
-def test_lists_come_in_pages_that_links_lead_through(run):
+def test_links_lead_through_the_pages_of_a_list(run):
     registry = stocked(run(replace(PLAIN, max_page_entries=2)), *(referring(SOCI, n) for n in range(5)))
     registry.repository("app").tags |= {f"t{n}": digest_of(IMAGE) for n in range(5)}
     for name in "bcde":
@@ -349,7 +349,7 @@ def test_lists_come_in_pages_that_links_lead_through(run):
     assert [answer.headers["OCI-Filters-Applied"] for answer in referrers] == ["artifactType"] * 3
 
 
-def test_the_mark_of_a_page_cannot_be_made_up(run):
+def test_the_cursor_of_a_page_is_opaque(run):
     registry = stocked(run())
     registry.repository("app").tags |= {"a": digest_of(IMAGE), "b": digest_of(IMAGE)}
 
@@ -358,7 +358,7 @@ def test_the_mark_of_a_page_cannot_be_made_up(run):
     assert get(registry, "/v2/app/tags/list?n=x").code == "PAGINATION_NUMBER_INVALID"
 
 
-def test_a_list_of_ecr_has_a_hundred_tags_unless_more_are_asked_for(run):
+def test_a_page_of_ecr_has_a_hundred_tags_by_default(run):
     registry = run(Behaviour())
     registry.repository("app").tags |= {f"{n:03}": digest_of(IMAGE) for n in range(150)}
 
@@ -369,7 +369,7 @@ def test_a_list_of_ecr_has_a_hundred_tags_unless_more_are_asked_for(run):
 # --- blobs --------------------------------------------------------------------------------------------------
 
 
-def test_a_blob_is_found_and_fetched(run):
+def test_a_blob_is_found_and_downloaded(run):
     registry = stocked(run())
     path = f"/v2/app/blobs/{digest_of(LAYER)}"
 
@@ -403,7 +403,7 @@ def test_a_range_is_cut_out(run, behaviour, asked, status_and_range, part):
     assert answer.body == part
 
 
-def test_a_registry_without_ranges_gives_all(run):
+def test_a_registry_without_ranges_sends_whole_blobs(run):
     registry = stocked(run(replace(PLAIN, ranges=False)))
 
     answer = get(registry, f"/v2/app/blobs/{digest_of(LAYER)}", Range="bytes=0-9")
@@ -420,7 +420,7 @@ def redirected(run):
     return registry, answer.headers["Location"]
 
 
-def test_a_blob_of_ecr_lies_at_another_origin(redirected):
+def test_ecr_redirects_blobs_to_another_origin(redirected):
     registry, url = redirected
 
     assert urlsplit(url).netloc == registry.objects_host != registry.host
@@ -437,7 +437,7 @@ def test_a_signed_url_refuses_a_credential_beside_it(redirected):
     assert b"<Code>InvalidArgument</Code>" in answer.body
 
 
-def test_a_signed_url_expires_and_a_new_one_is_given(redirected):
+def test_a_signed_url_expires_and_a_new_one_is_issued(redirected):
     registry, url = redirected
 
     registry.let_time_pass(60)
@@ -448,7 +448,7 @@ def test_a_signed_url_expires_and_a_new_one_is_given(redirected):
     assert get(registry, again).body == LAYER
 
 
-def test_a_signed_url_allows_nothing_else(redirected):
+def test_a_signed_url_allows_only_its_own_request(redirected):
     registry, url = redirected
 
     assert get(registry, url, "HEAD").status == 403
@@ -510,7 +510,7 @@ def test_a_blob_is_uploaded_in_chunks(run):
     assert is_there(registry, LAYER, last)
 
 
-def test_ecr_answers_chunks_in_its_own_way(run):
+def test_ecr_answers_chunks_with_201_and_the_first_range(run):
     registry = run(SMALL_PARTS)
     data = noise(50)
 
@@ -523,7 +523,7 @@ def test_ecr_answers_chunks_in_its_own_way(run):
     assert is_there(registry, data, finish(registry, second.headers["Location"], data, data[40:]))
 
 
-def test_a_chunk_out_of_order_is_refused_with_the_place_to_go_on(run):
+def test_a_chunk_out_of_order_is_refused_with_the_position_to_resume_at(run):
     registry = run()
     location = patch(registry, begin(registry), LAYER[:100], 0).headers["Location"]
 
@@ -541,7 +541,7 @@ def test_a_chunk_out_of_order_is_refused_with_the_place_to_go_on(run):
     [([10, 20, 5], None), ([20, 9], None), ([9, 10], 1), ([10, 9, 10], 2), ([21], 0)],
     ids=["all right", "small last", "small first", "small middle", "large"],
 )
-def test_parts_have_a_least_and_a_largest_size(run, sizes, refused_at):
+def test_parts_have_a_minimum_and_a_maximum_size(run, sizes, refused_at):
     registry = run(SMALL_PARTS)
     location, at, statuses = begin(registry), 0, []
 
@@ -554,7 +554,7 @@ def test_parts_have_a_least_and_a_largest_size(run, sizes, refused_at):
         assert finish(registry, location, LAYER[:at]).status == 201
 
 
-def test_a_small_part_is_not_the_last_when_the_rest_comes_with_the_end(run):
+def test_a_small_part_before_the_final_request_is_refused(run):
     registry = run(SMALL_PARTS)
     location = begin(registry)
 
@@ -567,7 +567,7 @@ def test_a_small_part_is_not_the_last_when_the_rest_comes_with_the_end(run):
 @pytest.mark.parametrize(
     ("content_range", "code"), [("0-5", "SIZE_INVALID"), ("bytes 0-9/10", "BLOB_UPLOAD_INVALID")]
 )
-def test_a_content_range_that_is_not_that_of_the_body_is_refused(run, content_range, code):
+def test_a_content_range_that_does_not_fit_the_body_is_refused(run, content_range, code):
     registry = run()
 
     answer = call(registry.host, "PATCH", begin(registry), b"x" * 10, {"Content-Range": content_range})
@@ -575,7 +575,7 @@ def test_a_content_range_that_is_not_that_of_the_body_is_refused(run, content_ra
     assert (answer.status, answer.code) == (400, code)
 
 
-def test_a_blob_with_another_digest_is_refused_and_its_upload_forgotten(run):
+def test_a_blob_with_a_wrong_digest_is_refused_and_its_upload_is_dropped(run):
     registry = run()
     location = begin(registry)
 
@@ -595,7 +595,7 @@ def test_a_blob_may_have_a_sha512_digest(run):
     assert (answer.status, registry.repository("app").blobs) == (201, {digest: LAYER})
 
 
-def test_an_upload_goes_on_only_where_its_location_says(run):
+def test_an_upload_continues_only_at_its_location(run):
     registry = run()
     made_up = begin(registry).partition("?")[0]
 
@@ -612,7 +612,7 @@ def test_an_upload_can_be_cancelled(run):
     assert get(registry, location).code == "BLOB_UPLOAD_UNKNOWN"
 
 
-def test_a_blob_is_mounted_from_another_repository_or_else_an_upload_begins(run):
+def test_a_blob_is_mounted_from_another_repository_or_an_upload_starts(run):
     mounts, does_not = run(), run(replace(PLAIN, mounts=False))
     query = f"?mount={digest_of(LAYER)}&from=base"
     for registry in (mounts, does_not):

@@ -57,7 +57,7 @@ def test_boto3_gets_the_password_that_opens_the_registry(registry):
     assert call(registry.host, "GET", "/v2/", headers=basic(user, password)).status == 403
 
 
-def test_a_registry_without_login_hands_a_password_out_and_one_of_another_kind_none():
+def test_ecr_passwords_need_a_registry_with_ecr_login_or_none():
     with Registry() as opened, as_aws(opened):
         assert client().get_authorization_token()["authorizationData"][0]["authorizationToken"]
     with (
@@ -68,7 +68,7 @@ def test_a_registry_without_login_hands_a_password_out_and_one_of_another_kind_n
         client(retries={"total_max_attempts": 1}).get_authorization_token()
 
 
-def test_repositories_come_in_pages_with_what_ecr_says_of_them(registry):
+def test_repositories_are_described_in_pages_as_in_ecr(registry):
     for number in range(250):
         registry.repository(f"team/app-{number:03}")
 
@@ -141,7 +141,7 @@ def test_images_come_in_pages_by_tag_status(registry):
     assert pages == {"TAGGED": [1000, 250], "UNTAGGED": [1000, 250], "ANY": [1000, 1000, 500]}
 
 
-def test_a_page_begins_after_the_last_one_whatever_came_and_went_meanwhile(registry):
+def test_a_page_starts_after_the_previous_one_despite_changes_meanwhile(registry):
     app = registry.repository("app")
     digests = sorted(app.put_manifest(image(number)) for number in range(20))
 
@@ -194,7 +194,7 @@ def test_list_images_names_an_image_once_for_each_tag(registry):
     ],
     ids=["no repository", "token", "page size", "both"],
 )
-def test_what_cannot_be_answered_has_the_name_of_ecrs_error(registry, arguments, code):
+def test_a_refused_call_has_the_name_of_ecrs_error(registry, arguments, code):
     registry.repository("app")
 
     with pytest.raises(ClientError) as caught:
@@ -203,7 +203,7 @@ def test_what_cannot_be_answered_has_the_name_of_ecrs_error(registry, arguments,
     assert caught.value.response["Error"]["Code"] == code
 
 
-def test_calls_that_are_not_signed_or_unknown_are_refused(registry):
+def test_unsigned_and_unknown_calls_are_refused(registry):
     target = {"X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages"}
     unsigned = call(registry.host, "POST", "/", b"{}", target)
 
@@ -212,7 +212,7 @@ def test_calls_that_are_not_signed_or_unknown_are_refused(registry):
         client().delete_repository(repositoryName="app")
 
 
-def test_faults_reach_the_api_and_boto3_gets_over_those_that_pass(registry):
+def test_faults_reach_the_api_and_boto3_retries_transient_ones(registry):
     registry.repository("app")
     registry.fail(Answer(503), where=action("DescribeRepositories"))
     registry.fail(Harm.RESET_BEFORE, where=action("DescribeRepositories"))
@@ -225,7 +225,7 @@ def test_faults_reach_the_api_and_boto3_gets_over_those_that_pass(registry):
     assert len(found) == 1
 
 
-def test_rates_hold_for_actions_too():
+def test_rate_limits_apply_to_actions_too():
     with Registry(Behaviour(rates={"DescribeRepositories": 2})) as limited, as_aws(limited):
         hasty = client(retries={"total_max_attempts": 1})
         for _ in range(2):

@@ -89,7 +89,7 @@ def test_half_of_the_body_arrives_before_the_end(registry, harm):
     assert registry.requests[0].sent_bytes == len(got)
 
 
-def test_a_cut_answer_without_body_ends_in_its_head(registry):
+def test_a_cut_response_without_body_ends_in_its_head(registry):
     registry.fail(Harm.CUT_BODY)
     with connected_to(registry) as client:
         client.sendall(f"HEAD {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -97,7 +97,7 @@ def test_a_cut_answer_without_body_ends_in_its_head(registry):
         assert b"\r\n\r\n" not in client.makefile("rb").read()
 
 
-def test_a_wrong_byte_is_in_the_answer_or_in_the_request(registry):
+def test_a_byte_can_be_wrong_in_the_response_or_the_request(registry):
     for harm in (Harm.WRONG_BYTE, Harm.WRONG_BYTE_SENT):
         registry.fail(harm)
 
@@ -111,7 +111,7 @@ def test_a_wrong_byte_is_in_the_answer_or_in_the_request(registry):
 
 
 @pytest.mark.parametrize("harm", [Harm.HANG, Harm.HANG_IN_BODY])
-def test_a_hanging_registry_answers_nothing_more_until_the_client_goes_away(registry, harm):
+def test_a_hanging_registry_sends_nothing_until_the_client_closes(registry, harm):
     registry.fail(harm)
 
     with pytest.raises(TimeoutError):
@@ -121,7 +121,7 @@ def test_a_hanging_registry_answers_nothing_more_until_the_client_goes_away(regi
     assert call(registry.host, "GET", PATH).body == BLOB
 
 
-def test_closing_the_registry_ends_what_hangs():
+def test_closing_the_registry_ends_hanging_connections():
     registry = Registry()
     registry.fail(Harm.HANG)
     with connected_to(registry) as client:
@@ -135,7 +135,7 @@ def test_closing_the_registry_ends_what_hangs():
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_status_is_answered_and_nothing_done(registry, status):
+def test_a_fault_with_a_status_executes_nothing(registry, status):
     registry.fail(Answer(status, retry_after_seconds=7))
 
     answer = call(registry.host, "POST", UPLOAD, b"new")
@@ -145,7 +145,7 @@ def test_a_status_is_answered_and_nothing_done(registry, status):
     assert registry.requests[0].status == status
 
 
-def test_a_401_brings_the_challenge_of_the_login():
+def test_a_401_has_the_challenge_of_the_login():
     with Registry(login=BasicLogin("a", "b")) as registry:
         registry.fail(Answer(401))
 
@@ -176,7 +176,7 @@ def test_a_content_length_may_be_too_large_or_too_small(registry):
         call(registry.host, "GET", PATH)
 
 
-def test_a_delay_only_takes_time(registry):
+def test_a_delay_changes_nothing_else(registry):
     registry.fail(Delay(0.1))
     began = time.monotonic()
 
@@ -206,7 +206,7 @@ def test_a_fault_is_for_one_number_counted_over_both_origins():
         assert [(seen.number, seen.origin) for seen in registry.requests[1:]] == [(2, OBJECTS), (3, OBJECTS)]
 
 
-def test_a_fault_is_for_requests_that_are_chosen_as_often_as_told(registry):
+def test_a_fault_hits_the_chosen_requests_the_given_number_of_times(registry):
     registry.fail(Answer(503), where=request_to("GET", "/blobs/"), times=2)
 
     statuses = [call(registry.host, method, PATH).status for method in ("HEAD", "GET", "GET", "GET")]
@@ -214,7 +214,7 @@ def test_a_fault_is_for_requests_that_are_chosen_as_often_as_told(registry):
     assert statuses == [200, 503, 503, 200]
 
 
-def test_faults_for_ever_end_when_they_are_taken_back(registry):
+def test_permanent_faults_end_when_healed(registry):
     registry.fail(Answer(503), where=request_to("GET", origin=OBJECTS), times=None)
     registry.fail(Answer(500), times=None)
 

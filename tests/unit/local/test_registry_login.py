@@ -91,7 +91,7 @@ def test_a_bearer_challenge_names_the_token_server_and_the_scope(bearer, method,
     assert fields.get("scope") == scope
 
 
-def test_a_token_opens_what_its_scope_names_until_it_expires(bearer):
+def test_a_token_is_valid_for_its_scope_until_it_expires(bearer):
     token = token_for(bearer, "repository:app:pull", headers=basic(USER, PASSWORD))
 
     assert token.document["expires_in"] == 60
@@ -107,7 +107,7 @@ def test_a_token_opens_what_its_scope_names_until_it_expires(bearer):
     assert fields_of(expired.headers["WWW-Authenticate"])["error"] == "invalid_token"
 
 
-def test_a_mount_takes_the_right_to_read_at_the_other_end(bearer):
+def test_a_mount_requires_read_access_to_the_other_repository(bearer):
     push, pull = "repository:new:pull,push", "repository:base:pull"
     mount = f"/v2/new/blobs/uploads/?mount={digest_of(BLOB)}&from=base"
     one, both = (
@@ -118,7 +118,7 @@ def test_a_mount_takes_the_right_to_read_at_the_other_end(bearer):
     assert call(bearer.host, "POST", mount, b"", with_token(both)).status == 201
 
 
-def test_a_token_is_given_by_oauth_2_as_well(bearer):
+def test_a_token_can_be_requested_by_oauth_2(bearer):
     form = {"grant_type": "password", "username": USER, "password": PASSWORD, "scope": "repository:app:pull"}
 
     answer = call(bearer.host, "POST", "/token", urlencode(form).encode())
@@ -129,11 +129,11 @@ def test_a_token_is_given_by_oauth_2_as_well(bearer):
 
 
 @pytest.mark.parametrize("credential", [{}, basic(USER, "other")], ids=["none", "wrong"])
-def test_no_token_is_given_to_strangers(bearer, credential):
+def test_wrong_credentials_get_no_token(bearer, credential):
     assert token_for(bearer, "repository:app:pull", headers=credential).status == 401
 
 
-def test_strangers_may_pull_where_the_registry_lets_them():
+def test_anonymous_clients_may_pull_if_allowed():
     with stocked(Registry(login=BearerLogin(USER, PASSWORD, anonymous_pull=True))) as registry:
         token = with_token(token_for(registry, "repository:app:pull,push"))
 

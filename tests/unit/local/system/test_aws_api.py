@@ -50,7 +50,7 @@ def test_events_are_handed_over(events, told):
     assert (told[0]["Source"], told[0]["DetailType"]) == ("a.service", "Done")
 
 
-def test_calls_fail_as_often_as_asked_by_the_code_that_was_asked_for(api, events, told):
+def test_calls_fail_the_given_number_of_times_with_the_given_code(api, events, told):
     api.fail("events", "ThrottlingException", times=2)
 
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_calls_fail_as_often_as_asked_by_the_code_that_was_asked_for(api, events
     assert len(told) == 1
 
 
-def test_calls_without_an_answer_fail_until_it_is_taken_back(api, events, told):
+def test_calls_without_an_answer_fail_until_healed(api, events, told):
     api.fail("events")
 
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_calls_without_an_answer_fail_until_it_is_taken_back(api, events, told):
 
 
 @pytest.mark.parametrize("is_done", [False, True])
-def test_something_happens_when_calls_come_and_nothing_is_done_or_all(api, events, told, is_done):
+def test_an_action_runs_before_a_dropped_call_or_after_an_executed_one(api, events, told, is_done):
     seen = []
     failing = api.meanwhile("events", lambda: seen.append(len(told)), is_done=is_done, times=1)
 

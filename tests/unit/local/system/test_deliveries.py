@@ -70,7 +70,7 @@ def test_a_state_machine_is_started_and_a_function_invoked(deliveries_to, starte
 
 
 @pytest.mark.parametrize(("failures", "kept"), [(2, []), (3, [DeadLetter(event=EVENT, target_arn=None)])])
-def test_a_function_has_three_attempts_and_then_the_event_is_kept_without_its_target(
+def test_an_event_is_kept_without_its_target_after_three_attempts_of_a_function(
     deliveries_to, failures, kept
 ):
     deliveries = deliveries_to(recorder := Recorder(failures))
@@ -81,7 +81,7 @@ def test_a_function_has_three_attempts_and_then_the_event_is_kept_without_its_ta
     assert recorder.failures == 0
 
 
-def test_what_is_refused_is_kept_with_its_target_until_it_is_taken_back(deliveries_to, started):
+def test_refused_deliveries_are_kept_with_their_target_until_healed(deliveries_to, started):
     deliveries = deliveries_to(recorder := Recorder(failures=0))
     deliveries.refuse(lambda arn: arn == MACHINE)
 

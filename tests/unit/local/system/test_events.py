@@ -40,7 +40,7 @@ def test_an_event_that_no_rule_accepts_is_dropped_and_counted():
     assert bus.dropped == [EVENT]
 
 
-def test_what_a_service_puts_on_the_bus_reaches_the_rules_that_ask_for_it():
+def test_events_of_a_service_reach_the_rules_that_accept_them():
     entry = {
         "Source": "soci.index-builder",
         "DetailType": "Done",
@@ -66,7 +66,7 @@ def test_a_disabled_rule_accepts_nothing():
     assert delivered == []
 
 
-def test_a_delivery_that_fails_does_not_stop_those_after_it():
+def test_a_failed_delivery_does_not_stop_the_next_ones():
     seen = []
 
     def deliver(arn: str, event: object) -> None:
@@ -105,7 +105,7 @@ def test_the_input_of_a_target_is_made_as_the_rule_says(target, expected):
     assert input_for(target, EVENT) == expected
 
 
-def test_events_are_lost_until_it_is_taken_back_and_nobody_is_told():
+def test_events_are_lost_silently_until_healed():
     bus, delivered = bus_of({"source": ["aws.ecr"]})
     other = {**EVENT, "detail": {"size": 6}}
     bus.lose(lambda event: event["detail"]["size"] == 5)

@@ -44,7 +44,7 @@ def pool_of(limit: int, gate: threading.Barrier | None = None) -> tuple[Function
     return FunctionPool(start, limit=limit), started
 
 
-def test_a_process_that_is_free_is_used_again():
+def test_a_free_process_is_reused():
     pool, started = pool_of(3)
 
     answers = [pool.invoke(b"1").payload, pool.invoke(b"2").payload]
@@ -54,7 +54,7 @@ def test_a_process_that_is_free_is_used_again():
     assert pool.invocations == 2
 
 
-def test_calls_at_the_same_time_have_processes_of_their_own():
+def test_concurrent_calls_have_separate_processes():
     pool, started = pool_of(2, threading.Barrier(2, timeout=10))
 
     with ThreadPoolExecutor(2) as threads:
@@ -75,7 +75,7 @@ def test_no_more_processes_are_started_than_the_limit():
     assert sum(process.served for process in started) == 50
 
 
-def test_closing_ends_every_process_also_one_that_is_at_work():
+def test_closing_ends_every_process_even_busy_ones():
     gate = threading.Barrier(2, timeout=10)
     pool, started = pool_of(1, gate)
     with ThreadPoolExecutor(1) as threads:
@@ -105,7 +105,7 @@ def test_a_function_is_found_by_its_name_and_its_arn(function):
 
 
 @pytest.mark.parametrize("how", ["kill", "let_time_run_out"])
-def test_the_processes_that_are_at_work_are_ended_on_request_and_no_others(how):
+def test_only_busy_processes_are_killed_on_request(how):
     gate = threading.Barrier(2, timeout=10)
     pool, started = pool_of(2, gate)
     with ThreadPoolExecutor(2) as threads:
@@ -121,7 +121,7 @@ def test_the_processes_that_are_at_work_are_ended_on_request_and_no_others(how):
     assert not pool.is_at_work()
 
 
-def test_processes_that_wait_are_replaced_on_request():
+def test_idle_processes_are_replaced_on_request():
     pool, started = pool_of(1)
     pool.invoke(b"1")
 
@@ -131,7 +131,7 @@ def test_processes_that_wait_are_replaced_on_request():
     assert [(process.served, process.closed) for process in started] == [(1, True), (1, False)]
 
 
-def test_calls_are_refused_as_often_as_told_and_start_no_process():
+def test_throttled_calls_are_refused_the_given_number_of_times_and_start_no_process():
     pool, started = pool_of(1)
     pool.throttle(times=2)
 
@@ -142,7 +142,7 @@ def test_calls_are_refused_as_often_as_told_and_start_no_process():
     assert (pool.refusals, pool.invocations, len(started)) == (2, 1, 1)
 
 
-def test_calls_are_refused_until_it_is_taken_back():
+def test_calls_are_throttled_until_healed():
     functions = Functions({"app": pool_of(1)[0]})
     functions.pool("app").throttle()
 

@@ -32,7 +32,7 @@ def test_moto_still_has_every_part_that_is_replaced(owner, name):
     )
 
 
-def test_one_module_alone_imports_the_private_interpreter():
+def test_only_one_module_imports_the_private_interpreter():
     importing = {
         str(path.relative_to(ROOT))
         for folder in ("local", "tests", "bench", "infra", "lambdas", "layers")

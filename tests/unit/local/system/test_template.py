@@ -34,7 +34,7 @@ def resolved(value: object, **document: Any) -> Any:
     ],
     ids=["ref", "join", "sub", "sub with values", "select", "if", "no value", "within a list"],
 )
-def test_values_become_what_they_would_be_once_deployed(value, expected):
+def test_values_are_resolved_as_in_a_deployment(value, expected):
     conditions = {"Yes": {"Fn::Equals": ["a", "a"]}, "No": {"Fn::Not": [{"Fn::Equals": ["a", "a"]}]}}
     if "Fn::Join" in value:
         expected = f"{ACCOUNT}.dkr.amazonaws.com"
@@ -42,7 +42,7 @@ def test_values_become_what_they_would_be_once_deployed(value, expected):
     assert resolved(value, Conditions=conditions, Parameters={"Size": {"Default": 5}}) == expected
 
 
-def test_a_function_is_found_by_what_others_know_of_it():
+def test_a_function_is_found_by_its_references_in_the_template():
     arn = resolved({"Fn::GetAtt": ["F", "Arn"]})
     template = template_of(
         {"F": FUNCTION, "R": {"Type": "AWS::SQS::Queue", "Properties": {"A": {"Fn::GetAtt": "F.Arn"}}}}
@@ -57,7 +57,7 @@ def test_a_function_is_found_by_what_others_know_of_it():
     [{"Ref": "Nothing"}, {"Fn::GetAtt": ["F", "Colour"]}, {"Fn::GetAtt": ["G", "Arn"]}, {"Fn::Cidr": []}],
     ids=["reference", "attribute", "resource", "function"],
 )
-def test_what_is_not_known_is_an_error_that_names_it(value):
+def test_an_unknown_value_is_an_error_that_names_it(value):
     ((key, argument),) = value.items()
 
     with pytest.raises(UnknownValue, match=key if key == "Fn::Cidr" else str(argument[0])):

@@ -136,7 +136,7 @@ def test_an_error_that_no_retry_names_fails_the_execution_with_its_name():
     assert handlers.calls["one"] == 1
 
 
-def test_the_items_of_a_map_run_side_by_side_and_give_their_results_in_order():
+def test_the_items_of_a_map_run_in_parallel_and_return_results_in_order():
     together = threading.Barrier(2, timeout=10)
 
     def one(document: Any) -> Any:
@@ -157,7 +157,7 @@ def test_an_item_that_fails_fails_an_inline_map_in_place():
     assert handlers.calls["one"] == 3
 
 
-def test_items_run_again_only_where_they_failed_when_an_execution_is_redriven():
+def test_a_redrive_repeats_only_failed_items_from_their_failed_state():
     broken = {3}
 
     def check(document: Any) -> Any:
@@ -192,7 +192,7 @@ def test_items_run_again_only_where_they_failed_when_an_execution_is_redriven():
     assert [len(attempt.visits) for attempt in execution.attempts] == [2, 1, 1]
 
 
-def test_a_branch_that_succeeded_is_not_run_again_by_a_redrive():
+def test_a_redrive_does_not_repeat_a_successful_branch():
     handlers = Handlers(good=lambda _: "good", bad=failing("Damaged"))
     parallel = {
         "Type": "Parallel",
@@ -248,14 +248,14 @@ def test_a_distributed_map_fails_when_more_items_fail_than_it_tolerates(toleranc
         assert execution.output["results"] == [3, 4]
 
 
-def test_an_execution_that_runs_or_succeeded_cannot_be_redriven():
+def test_a_running_or_successful_execution_cannot_be_redriven():
     workflows, execution = started(Handlers(one=lambda document: document), {"One": task("one")})
 
     with pytest.raises(ValueError, match="SUCCEEDED"):
         workflows.redrive(execution)
 
 
-def test_an_answer_beyond_the_limit_of_a_state_fails_the_execution():
+def test_an_answer_over_the_limit_of_a_state_fails_the_execution():
     handlers = Handlers(one=lambda _: "x" * (256 << 10))
 
     execution = run(handlers, {"One": task("one")})
@@ -263,7 +263,7 @@ def test_an_answer_beyond_the_limit_of_a_state_fails_the_execution():
     assert execution.run.error == "States.DataLimitExceeded"
 
 
-def test_events_that_a_state_puts_come_to_the_system():
+def test_events_put_by_a_state_reach_the_system():
     handlers = Handlers()
     entry = {"Source": "soci", "DetailType": "SOCI Index Created", "Detail.$": "$", "EventBusName": "default"}
     put = {
@@ -281,7 +281,7 @@ def test_events_that_a_state_puts_come_to_the_system():
     ]
 
 
-def test_a_service_that_is_not_there_fails_the_execution_and_is_named():
+def test_a_missing_service_fails_the_execution_and_is_named():
     put = {
         "Type": "Task",
         "Resource": "arn:aws:states:::sns:publish",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from soci.oci import media_types
-from soci.upkeep.clean import CleanResult, Wanted, remove_orphans
+from soci.upkeep.clean import CleanResult, Wanted, apply, remove_orphans
 from tests.unit.upkeep.clean.repository import Repository
 
 
@@ -43,6 +45,16 @@ def test_an_index_in_use_again_keeps_its_parts_though_the_last_search_still_find
     result = remove_orphans(inventory, "app", orphans, Wanted(suffix="-soci"))
 
     assert (len(result.revived), result.removed) == (3, ())
+
+
+def test_parts_of_a_deleted_index_are_still_orphans_in_the_next_search(repository, monkeypatch):
+    repository.put_converted("app", "1.4-soci")
+    ticks = count(step=60)
+    monkeypatch.setattr(apply, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+    result = clean(repository)
+
+    assert (len(result.removed), result.revived, repository.listed) == (3, (), {})
 
 
 def test_a_refused_deletion_does_not_end_the_others(repository):

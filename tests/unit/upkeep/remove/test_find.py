@@ -60,7 +60,7 @@ def test_the_blobs_of_the_image_itself_are_kept(place):
     assert not set(blobs) & (blobs_of(AMD64) | blobs_of(ARM64))
 
 
-def test_the_image_s_own_manifests_in_the_converted_image_are_not_reported_as_kept(place):
+def test_own_manifests_in_the_converted_image_are_not_reported_as_kept(place):
     index(place, "linux/amd64")  # the manifest for arm64 stays as it is
     place.registry.repository("app").tags["stable"] = str(IMAGE.root.digest)
 
@@ -144,7 +144,7 @@ def test_an_interrupted_removal_of_another_tag_is_not_resumed(place):
     assert not fetch_removal(Target(store=store, image=fetch_image(store), tag="2.0")).interrupted
 
 
-def test_an_entry_found_by_its_full_name_counts_as_the_image_s_own(tmp_path):
+def test_an_entry_found_by_its_full_name_counts_as_own(tmp_path):
     layout = Path(layout_of(tmp_path, AMD64))
     store = OciLayout(layout, tag="latest")
     run(convert, store, store, tag="latest")

@@ -61,7 +61,9 @@ def begin(place, settings=SUFFIX, *, tag="1.4", asks_rules=False):
     ],
     ids=["suffix", "replace", "v1", "both"],
 )
-def test_a_wait_ends_soon_after_the_index_is_there_and_names_what_to_deploy(place, settings, tag, versions):
+def test_a_wait_ends_soon_after_the_index_is_ready_and_names_the_image_to_deploy(
+    place, settings, tag, versions
+):
     waiting = begin(place, settings)
     time = Meanwhile(60, lambda: index(place, by_hand("app", "1.4"), settings))
 
@@ -72,7 +74,7 @@ def test_a_wait_ends_soon_after_the_index_is_there_and_names_what_to_deploy(plac
     assert 60 <= time.seconds <= 60 + LONGEST_PAUSE_SECONDS * 1.2
 
 
-def test_an_index_that_is_there_already_is_not_waited_for(place):
+def test_a_ready_index_needs_no_wait(place):
     index(place, by_hand("app", "1.4"), REPLACE)
     time = FakeTime()
 
@@ -86,7 +88,7 @@ def test_one_of_two_versions_is_not_enough(place):
     assert begin(place, BOTH).until(5, FakeTime().clock()).end is End.TIMED_OUT
 
 
-def test_the_copy_of_an_image_that_had_the_tag_before_is_not_taken_for_this_one(place):
+def test_the_converted_image_of_the_tags_previous_image_is_not_ready(place):
     index(place, by_hand("app", "1.4"), SUFFIX)
     place.put("app", both("two"), "1.4")
 
@@ -104,7 +106,7 @@ def lose_soci_index(place, tag):
 
 
 @RULES
-def test_a_copy_whose_soci_index_is_gone_is_no_index(place, asks_rules):
+def test_a_converted_image_without_its_soci_index_is_not_ready(place, asks_rules):
     index(place, by_hand("app", "1.4"), SUFFIX)
     assert begin(place, asks_rules=asks_rules).look() is not None
     lose_soci_index(place, "1.4-soci")
@@ -113,7 +115,7 @@ def test_a_copy_whose_soci_index_is_gone_is_no_index(place, asks_rules):
 
 
 @RULES
-def test_the_copy_of_the_same_files_compressed_otherwise_is_not_taken_for_this_one(place, asks_rules):
+def test_a_converted_image_with_differently_compressed_layers_is_not_ready(place, asks_rules):
     """A rebuild gives the same config; what the layers are as blobs it does not tell."""
     old, new = (image_of(gzip_of(TAR, level=level), platform="linux/amd64") for level in (1, 9))
     configs = [json.loads(one.document)["config"]["digest"] for one in (old, new)]
@@ -145,7 +147,7 @@ def timed_out(place, *, asks_rules=False, settings=SUFFIX):
     return found.detail
 
 
-def test_a_time_out_says_what_is_there_instead(place):
+def test_a_timeout_says_what_is_wrong_with_the_converted_image(place):
     store = place("app", "1.4")
     run(convert, store, store, platforms=["linux/amd64"], tag="1.4-soci")
     assert timed_out(place) == (
@@ -174,7 +176,7 @@ def test_a_platform_that_the_settings_leave_out_needs_no_index(place, asks_rules
     assert found.end is End.INDEXED
 
 
-def test_an_index_of_other_settings_is_ready_only_where_the_settings_are_not_known(place):
+def test_an_index_of_other_settings_is_ready_only_without_settings(place):
     index(place, by_hand("app", "1.4"), configuration(index={"span_size_bytes": 131_072}))
 
     assert begin(place, asks_rules=True).look() is None
@@ -182,7 +184,7 @@ def test_an_index_of_other_settings_is_ready_only_where_the_settings_are_not_kno
 
 
 @RULES
-def test_an_index_of_version_1_of_one_platform_is_not_enough(place, asks_rules):
+def test_a_version_1_index_of_one_of_two_platforms_is_not_enough(place, asks_rules):
     store = place("app", "1.4")
     run(create_index, store, store, platforms=["linux/amd64"], tag=None, build_tool_identifier=TOOL)
     assert begin(place, V1, asks_rules=asks_rules).look() is None
@@ -191,7 +193,7 @@ def test_an_index_of_version_1_of_one_platform_is_not_enough(place, asks_rules):
     assert begin(place, V1, asks_rules=asks_rules).look() is not None
 
 
-def test_the_index_of_version_1_of_what_the_tag_has_moved_on_to_is_that_of_another_image(place):
+def test_a_version_1_index_of_the_tags_next_image_does_not_count(place):
     waiting = begin(place, V1)
     place.put("app", both("two"), "1.4")
     index(place, by_hand("app", "1.4"), V1)
@@ -213,7 +215,7 @@ def test_the_promised_tag_on_the_image_itself_ends_the_wait(place):
 
 
 @pytest.mark.parametrize("settings", [SUFFIX, REPLACE], ids=["suffix", "replace"])
-def test_an_image_whose_tag_has_moved_on_is_waited_for_no_longer(place, settings):
+def test_a_moved_tag_ends_the_wait(place, settings):
     time = Meanwhile(3, lambda: place.put("app", both("two"), "1.4"))
 
     found = begin(place, settings).until(600, time.clock())
@@ -222,7 +224,7 @@ def test_an_image_whose_tag_has_moved_on_is_waited_for_no_longer(place, settings
     assert time.seconds < 30
 
 
-def test_under_replace_an_index_of_version_1_is_one_of_what_took_over_the_tag(place):
+def test_under_replace_the_version_1_index_belongs_to_the_converted_image(place):
     settings = configuration(index={"version": "both"}, tagging={"policy": "replace"})
     index(place, by_hand("app", "1.4"), REPLACE)
 
@@ -234,7 +236,7 @@ def test_under_replace_an_index_of_version_1_is_one_of_what_took_over_the_tag(pl
     assert found.versions == (IndexVersion.V1, IndexVersion.V2)
 
 
-def test_what_the_rules_leave_out_is_not_waited_for_if_the_rules_are_known(place):
+def test_known_rules_end_the_wait_for_an_excluded_image(place):
     settings = configuration(rules={"tags": {"exclude": ["1.*"]}})
 
     known = begin(place, settings, asks_rules=True).until(600, FakeTime().clock())
@@ -244,7 +246,7 @@ def test_what_the_rules_leave_out_is_not_waited_for_if_the_rules_are_known(place
     assert unknown.end is End.TIMED_OUT
 
 
-def test_an_image_that_is_too_small_is_waited_for_if_its_tag_is_promised_all_the_same(place):
+def test_a_too_small_image_is_waited_for_if_its_tag_is_promised(place):
     promised = configuration(rules={"min_image_size_bytes": 1 << 30})
     not_promised = configuration(
         rules={"min_image_size_bytes": 1 << 30}, tagging={"when_nothing_to_index": False}
@@ -256,7 +258,7 @@ def test_an_image_that_is_too_small_is_waited_for_if_its_tag_is_promised_all_the
     assert (skipped.end, skipped.reason) == (End.SKIPPED, "image-too-small")
 
 
-def test_the_registry_is_asked_ever_less_often_and_never_at_the_same_distance(place):
+def test_the_pauses_between_requests_grow_and_vary(place):
     time = FakeTime()
 
     found = begin(place).until(300, time.clock(0.5))
@@ -268,7 +270,7 @@ def test_the_registry_is_asked_ever_less_often_and_never_at_the_same_distance(pl
     assert len(time.slept) < 25
 
 
-def test_a_registry_that_is_busy_for_a_while_is_asked_again(place):
+def test_a_busy_registry_is_asked_again(place):
     waiting = begin(place)
     place.registry.fail(Answer(503), times=2)
     time = Meanwhile(10, lambda: index(place, by_hand("app", "1.4"), SUFFIX))
@@ -276,7 +278,7 @@ def test_a_registry_that_is_busy_for_a_while_is_asked_again(place):
     assert waiting.until(100, time.clock()).end is End.INDEXED
 
 
-def test_a_registry_that_is_away_to_the_end_is_what_a_time_out_tells(place):
+def test_a_timeout_names_an_unavailable_registry(place):
     waiting = begin(place)
     place.registry.fail(Answer(503), times=None)
 
@@ -294,17 +296,17 @@ def test_a_registry_that_refuses_ends_the_wait(place):
         waiting.until(100, FakeTime().clock())
 
 
-def test_an_image_that_is_not_there_is_no_reason_to_wait(place):
+def test_a_missing_image_is_an_error_at_once(place):
     with pytest.raises(NotInImage):
         begin(place, tag="1.5")
 
 
-def test_an_index_without_a_tag_cannot_be_waited_for(place):
+def test_an_untagged_index_cannot_be_waited_for(place):
     with pytest.raises(InvalidOption, match="SOCI Index Created"):
         begin(place, configuration(tagging={"policy": "digest-only"}))
 
 
-def test_an_image_for_one_platform_is_waited_for_as_well(place):
+def test_a_single_platform_image_can_be_waited_for(place):
     place.put("app", app("single"), "2.0")
     index(place, by_hand("app", "2.0"), SUFFIX)
 

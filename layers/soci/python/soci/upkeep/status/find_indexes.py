@@ -129,10 +129,7 @@ def _find_platform(
             versions.add(IndexVersion.V2)
         except (BlobMissing, IntegrityError) as error:
             problem = str(error)
-    of_image = {layer.digest for layer in one.manifest.layers or ()}
-    return PlatformFacts(
-        image=one, versions=frozenset(versions), layers_indexed=layers & of_image, problem=problem
-    )
+    return PlatformFacts(image=one, versions=frozenset(versions), layers_indexed=layers, problem=problem)
 
 
 def _fetch_layers(source: ImageSource, index: Descriptor, config_type: str) -> frozenset[Digest]:

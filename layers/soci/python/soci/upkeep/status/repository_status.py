@@ -99,7 +99,7 @@ class _Found:
             ),
             None,
         )
-        return one.versions | (twin.versions & {IndexVersion.V2} if twin else frozenset())
+        return one.versions | (twin.versions if twin else frozenset())
 
     @property
     def problem(self) -> str:
