@@ -12,7 +12,7 @@ import pytest
 
 from soci.build.index_layers import index_layers
 from soci.build.plan import PlannedLayer, plan_layer
-from soci.build.reuse import NothingKnown
+from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -70,7 +70,12 @@ def gzip_layer(data: bytes, **fields) -> PlannedLayer:
 
 
 def index(
-    source: MemorySource, *layers: PlannedLayer, jobs: int = 1, progress: Watcher | None = None, **settings
+    source: MemorySource,
+    *layers: PlannedLayer,
+    jobs: int = 1,
+    progress: Watcher | None = None,
+    known: KnownZtocs | None = None,
+    **settings,
 ):
     untouched = OciLayout(Path("no-such-directory"))
     return index_layers(
@@ -80,7 +85,7 @@ def index(
         sink=untouched,
         jobs=jobs,
         progress=progress or Watcher(),
-        known=NothingKnown(),
+        known=known or NothingKnown(),
     )
 
 
@@ -190,6 +195,24 @@ def test_a_foreign_layer_is_indexed_when_it_is_at_hand_and_left_out_when_not():
 
     assert isinstance(results[here].outcome, IndexedLayer)
     assert results[gone].outcome == LeftOut(reason=Reason.FOREIGN)
+
+
+class Recording(NothingKnown):
+    """Knows nothing, and notes the layers that it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[Digest] = []
+
+    def find(self, layer: PlannedLayer) -> None:
+        self.asked.append(layer.descriptor.digest)
+
+
+def test_a_foreign_layer_is_built_each_time():
+    known, layers = Recording(), (foreign(LAYERS[0]), gzip_layer(LAYERS[1]))
+
+    index(LayerSource(*LAYERS), *layers, known=known)
+
+    assert known.asked == [layers[1].descriptor.digest]
 
 
 def test_any_other_layer_has_to_be_there():

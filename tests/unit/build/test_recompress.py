@@ -20,6 +20,7 @@ from soci.settings import IndexSettings, ZstdLayers
 from soci.upkeep.remove import TaggedSource, Target, fetch_removal, remove_index
 from soci.verify import verify_image
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
+from tests.recipes import files_of
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "images"
 RECOMPRESS = IndexSettings(min_layer_size_bytes=0, zstd_layers=ZstdLayers.RECOMPRESS)
@@ -82,6 +83,21 @@ def test_each_file_read_through_the_new_index_is_that_of_the_copy(layout):
 
     assert report.is_sound, report.findings
     assert (report.counts.ztocs, report.counts.files) == (3, 6)
+
+
+def test_layers_that_become_the_same_gzip_are_written_once(tmp_path):
+    tar = tar_of(file("big", noise(50_000)))
+    layers = [zstandard.compress(tar, level) for level in (1, 19)]
+    assert layers[0] != layers[1]
+    types = dict.fromkeys((0, 1), media_types.OCI_LAYER_ZSTD)
+    path = layout_of(tmp_path / "layout", image_of(*layers, layer_types=types))
+
+    run(build.convert, path)
+
+    first, second = fetch_image(OciLayout(path, tag="latest-soci")).images[0].manifest.layers or ()
+    assert first == second
+    found = [file for file in files_of(path) if "blobs/sha256/" in file]
+    assert all(len(Path(file).name) == 64 for file in found), "no upload is left over"
 
 
 def test_recompressing_again_gives_the_same_digest(layout):

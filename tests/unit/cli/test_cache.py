@@ -191,7 +191,7 @@ def test_a_layer_that_is_left_out_is_looked_at_each_time(convert, cache):
     assert len(kept(cache)) == 1
 
 
-def test_a_zstd_layer_is_copied_each_time_and_its_neighbours_are_not(convert):
+def test_a_zstd_layer_is_recompressed_each_time_and_its_neighbours_are_cached(convert, cache):
     layers = (zstandard.compress(tar_of(file("z", noise(50_000)))), BASE)
     options: Any = {"flags": ("--zstd", "recompress"), "layer_types": {0: media_types.OCI_LAYER_ZSTD}}
 
@@ -199,6 +199,7 @@ def test_a_zstd_layer_is_copied_each_time_and_its_neighbours_are_not(convert):
 
     assert reused(documents[1]) == [False, True]
     assert documents[0]["digest"] == documents[1]["digest"]
+    assert [path.parent.name for path in kept(cache)] == [f"sha256-{digest_of(BASE).hex}"]
 
 
 def test_a_damaged_layer_is_found_out_as_far_as_its_spans_are_read(soci_index, convert, tmp_path, cache):

@@ -12,7 +12,7 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.layout.oci_layout import OciLayout
-from soci.places.ports import Upload
+from soci.places.ports import ImageSource, Upload
 from tests.builders import Image, MemorySource, describe, image_of, layout_of, multi_platform
 from tests.recipes import blobs_of
 
@@ -86,6 +86,28 @@ def test_blobs_that_are_there_are_left_alone(tmp_path):
 
     assert (base.stat().st_mtime_ns, base.stat().st_ino) == before
     assert blobs_of(tmp_path).keys() == {str(digest) for digest in image.blobs}
+
+
+class MountingSink(Sink):
+    """A sink that takes over each blob of a source without its bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mounted: list[Digest] = []
+
+    def mount_blob(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        assert source.has_blob(descriptor)
+        self.mounted.append(descriptor.digest)
+        return True
+
+
+def test_blobs_that_can_be_mounted_are_not_read():
+    sink = MountingSink()
+
+    copy_trees(MemorySource(AMD64), sink, (AMD64.root,))
+
+    assert sink.order == [AMD64.root.digest]
+    assert {*sink.mounted, *sink.order} == AMD64.blobs.keys()
 
 
 def test_a_nested_index_is_copied_with_its_images_and_each_once():

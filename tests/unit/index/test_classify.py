@@ -6,11 +6,21 @@ import pytest
 
 from soci.errors import InvalidDocument
 from soci.image.documents import fetch_image
-from soci.index.classify import Content, classify, classify_manifest, is_converted
+from soci.index.classify import LIMITS, Content, classify, classify_manifest, has_own_index, is_converted
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 from soci.oci.manifest import ImageIndex, ImageManifest
-from tests.builders import MemorySource, describe, image_of, multi_platform, soci_index_of, with_soci_index
+from tests.builders import (
+    Image,
+    MemorySource,
+    describe,
+    image_of,
+    multi_platform,
+    soci_index_of,
+    with_soci_index,
+)
 from tests.unit.cli.samples import LAYER
 
 AMD = image_of(LAYER)
@@ -66,6 +76,34 @@ def test_an_index_is_one_of_images_unless_it_has_an_artifact_type():
 def test_what_does_not_parse_is_an_error():
     with pytest.raises(InvalidDocument):
         classify(describe(b"{}", media_types.OCI_MANIFEST), b"{}")
+
+
+class Describing(MemorySource):
+    """Describes any manifest with one size, and notes which manifests are fetched."""
+
+    def __init__(self, image: Image, size: int) -> None:
+        super().__init__(image)
+        self._size = size
+        self.fetched: list[Digest] = []
+
+    def fetch_descriptor(self, digest: Digest) -> Descriptor:
+        return Descriptor(media_type=media_types.OCI_MANIFEST, digest=digest, size=self._size)
+
+    def fetch_manifest(self, descriptor: Descriptor) -> bytes:
+        self.fetched.append(descriptor.digest)
+        return super().fetch_manifest(descriptor)
+
+
+@pytest.mark.parametrize(("size", "is_own"), [(LIMITS.size_bytes, False), (LIMITS.size_bytes + 1, True)])
+def test_an_image_whose_indexes_are_too_large_to_look_at_counts_as_having_its_own(size, is_own):
+    missing = describe(b"missing", media_types.OCI_MANIFEST, artifact_type=media_types.SOCI_INDEX_V2)
+    image = multi_platform(AMD, extra=(missing,))
+    source = Describing(image, size)
+    found = fetch_image(source)
+    source.fetched.clear()
+
+    assert has_own_index(found, source) is is_own
+    assert source.fetched == ([] if is_own else [missing.digest])
 
 
 def test_an_image_is_converted_by_an_entry_or_by_an_annotation():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -222,6 +223,28 @@ def test_converting_another_platform_keeps_the_first_ones_index_and_manifest():
     assert new is not None
     assert [new[0], new[2]] == [old[0], old[2]]
     assert [str(entry.platform) for entry in new if is_soci_index(entry)] == ["linux/amd64", "linux/arm64/v8"]
+
+
+def test_an_earlier_index_follows_a_manifest_that_gets_other_bytes():
+    """Another tool may have written the manifest with other spaces, which rewriting takes away."""
+    spaced = json.dumps(json.loads(AMD64.document), indent=2).encode()
+    amd64 = describe(spaced, media_types.OCI_MANIFEST, platform=AMD64.root.platform)
+    earlier = replace(
+        soci_index_for(AMD64, b"amd").index.descriptor,
+        platform=amd64.platform,
+        annotations={MANIFEST_DIGEST: str(amd64.digest)},
+    )
+    index = ImageIndex(manifests=(amd64, ARM64.root, earlier))
+    manifests = {
+        amd64.digest: ImageManifest.parse(spaced),
+        ARM64.root.digest: ImageManifest.parse(ARM64.document),
+    }
+
+    result = convert_image(index, manifests, [soci_index_for(ARM64, b"arm")])
+
+    image, _, followed, _ = ImageIndex.parse(result.root.data).manifests or ()
+    assert image.digest != amd64.digest
+    assert followed == replace(earlier, annotations={MANIFEST_DIGEST: str(image.digest)})
 
 
 def test_another_index_for_the_same_platform_takes_the_place_of_the_first():

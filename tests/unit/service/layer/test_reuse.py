@@ -187,6 +187,14 @@ def test_a_forced_job_streams_the_layer_and_writes_the_row_anew(world):
     assert world.index("app").reused is Reused.HERE
 
 
+def test_a_forced_job_does_not_look_for_a_ztoc_made_before(world):
+    first = world.index("app")
+
+    forced = world.index_again("app", world.push("app", LAYER), LAYER, force=True)
+
+    assert (forced.reused, facts(forced)) == (None, facts(first))
+
+
 def test_without_a_catalog_each_layer_is_streamed(world):
     image = world.push("app", LAYER)
     item = LayerItem(digest=digest_of(LAYER), size=len(LAYER), compression=Compression.GZIP)

@@ -38,8 +38,6 @@ class CachedZtocs:
 
     def find(self, layer: PlannedLayer) -> KnownZtoc | None:
         """Return the cached zTOC if it fits the layer. Raises `SourceError`."""
-        if layer.is_recompressed:
-            return None
         data = self.directory.find(reuse_key(layer, self.settings))
         if data is None:
             return None
