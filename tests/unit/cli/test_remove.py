@@ -108,4 +108,4 @@ def test_an_image_without_one_of_its_manifests_is_not_sound(soci_index, registry
 
     result = soci_index("verify", f"{app}:1.0", status=1)
 
-    assert "listed in the index, but it is not there" in result.stdout
+    assert "listed in the index, but missing" in result.stdout

@@ -167,7 +167,7 @@ def test_a_platform_that_was_not_copied_is_a_warning(verified):
     report = verified(with_soci_index(image_of(LAYER), extra=other).damaged(other.root.digest, None))
 
     assert report.is_sound
-    assert "not at hand" in warnings(report)
+    assert "missing here" in warnings(report)
 
 
 def two_platforms() -> tuple[Image, list[Digest]]:

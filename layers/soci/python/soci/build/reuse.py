@@ -15,7 +15,7 @@ from typing import Protocol
 from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer
 from soci.errors import InvalidZtoc
-from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
+from soci.image.indexed import fetch_head, open_spans
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
@@ -29,7 +29,6 @@ from soci.ztoc.decode import (
     decode_needs_xattrs,
     scan_files,
 )
-from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import CompressionInfo, IndexedLayer
 
 OUTPUT_VERSION = 1
@@ -133,7 +132,7 @@ def check_as_made(
         InvalidZtoc: one of these does not hold.
         SourceError: the layer's beginning could not be read.
     """
-    head = source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
+    head = fetch_head(source, layer)
     info = decode_compression_info(data)
     facts = (
         ("compression", info.algorithm, compression_of(layer.media_type)),
@@ -157,9 +156,7 @@ def read_spans(source: ImageSource, layer: Descriptor, info: CompressionInfo, nu
         InvalidZtoc, DigestMismatch, SizeMismatch: the layer cannot be read through the zTOC.
         SourceError: the layer could not be read at all.
     """
-    reader = SpanReader(
-        info, lambda start, end: source.fetch_range(layer, start, end), name=f"layer {layer.digest}"
-    )
+    reader = open_spans(source, layer, info)
     for number in numbers:
         for _ in reader.read_span(number):
             pass

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from soci.errors import NotInImage, TarError
 from soci.image.filesystem import FileSystem, Node
-from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
+from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc, open_spans
 from soci.layer.decompress import decompress_layer
 from soci.layer.tar import TarReader
 from soci.oci import media_types
@@ -18,7 +18,6 @@ from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.entries import file_entry_of
-from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import FileEntry
 
 
@@ -109,11 +108,7 @@ class _IndexedFiles:
         ztoc = decode_ztoc(ztoc_bytes)
         self.entries = ztoc.files
         self.left_out = None
-        self._spans = SpanReader(
-            ztoc.compression,
-            lambda start, end: source.fetch_range(layer, start, end),
-            name=f"layer {layer.digest}",
-        )
+        self._spans = open_spans(source, layer, ztoc.compression)
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         return self._spans.read_file(entry)

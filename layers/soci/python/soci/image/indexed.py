@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from soci.errors import BlobMissing, InvalidDocument, InvalidZtoc, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
+from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST, SOCI_INDEX_DIGEST, SOCI_SPAN_SIZE
 from soci.oci.descriptor import Descriptor
@@ -21,7 +22,8 @@ from soci.oci.integrity import check_content
 from soci.oci.manifest import ImageManifest
 from soci.oci.platform import Platform
 from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
-from soci.ztoc.model import MAX_ZTOC_BYTES
+from soci.ztoc.extract import SpanReader
+from soci.ztoc.model import MAX_ZTOC_BYTES, CompressionInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,18 @@ def fetch_ztoc(source: ImageSource, ztoc: Descriptor) -> bytes:
     data = source.fetch_range(ztoc, 0, ztoc.size)
     check_content(ztoc, data)
     return data
+
+
+def fetch_head(source: ImageSource, layer: Descriptor) -> bytes:
+    """Return the start of a layer, which holds any gzip header. Raises `SourceError`."""
+    return source.fetch_range(layer, 0, min(MAX_HEADER_BYTES, layer.size))
+
+
+def open_spans(source: ImageSource, layer: Descriptor, info: CompressionInfo) -> SpanReader:
+    """Return a reader of a layer's spans, which fetches them by range."""
+    return SpanReader(
+        info, lambda start, end: source.fetch_range(layer, start, end), name=f"layer {layer.digest}"
+    )
 
 
 def _describe(source: ImageSource, image: Image, digest: Digest) -> Descriptor:

@@ -14,7 +14,12 @@ Chunk = TypeVar("Chunk", bytes, bytes | bytearray)
 
 def check_content(descriptor: Descriptor, data: bytes) -> None:
     """Raise `SizeMismatch` or `DigestMismatch` unless the data fits the descriptor."""
-    for _ in checked(descriptor, (data,)):
+    check_chunks(descriptor, (data,))
+
+
+def check_chunks(descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+    """Read all chunks. Raise `SizeMismatch` or `DigestMismatch` unless they fit the descriptor."""
+    for _ in checked(descriptor, chunks):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Checks of a whole image: each digest, each rule of the lazy reader, each span; on request each file."""
+"""Check a whole image: each digest, each rule of the lazy reader, each span and, on request, each file."""
 
 from soci.verify.image import verify_image
 from soci.verify.report import Counts, Finding, Severity, VerifyReport

@@ -1,4 +1,4 @@
-"""Hashes of the files in a stream, so that two readings of a layer can be compared file by file."""
+"""Hash the files of a layer, so that two readings can be compared file by file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from soci.ztoc.model import FileEntry
 
 
 class FileHasher:
-    """Hashes regular files: `add` their entries in the layer's order, before `feed` brings their bytes."""
+    """Hashes regular files. `add` the entries in the layer's order, before `feed` with their bytes."""
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
-        """SHA-256 of each file that is complete, in order."""
+        """SHA-256 of each complete file, in order."""
         self._waiting: deque[tuple[int, int]] = deque()
         self._hash = hashlib.sha256()
 
     def add(self, entries: Iterable[FileEntry]) -> None:
-        """Expect the content of these entries."""
+        """Prepare for the content of these entries."""
         for entry in entries:
             if entry.type == "reg":
                 start = entry.uncompressed_offset
                 self._waiting.append((start, start + entry.uncompressed_size))
 
     def feed(self, position: int, data: bytes | memoryview) -> None:
-        """Take in the next bytes of the uncompressed layer, which begin at `position`."""
+        """Take the next bytes of the uncompressed layer, which begin at `position`."""
         after = position + len(data)
         while self._waiting and self._waiting[0][0] <= after:
             start, end = self._waiting[0]
@@ -46,7 +46,7 @@ class FileHasher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarContents:
-    """What the layer's own tar holds, read from beginning to end without any zTOC."""
+    """The contents of a layer by its own tar, read without a zTOC."""
 
     entries: tuple[FileEntry, ...]
     digests: tuple[bytes, ...]
@@ -56,7 +56,7 @@ class TarContents:
 
 
 def read_contents(pieces: Iterable[bytes]) -> TarContents:
-    """Read a layer whole, by its headers. Raises DamagedLayer."""
+    """Read a whole layer by its tar headers. Raises DamagedLayer."""
     tar, hasher = TarReader(), FileHasher()
     entries: list[FileEntry] = []
     end = 0
@@ -77,7 +77,7 @@ def read_contents(pieces: Iterable[bytes]) -> TarContents:
 def differences(
     ztoc_files: Iterable[FileEntry], digests: Iterable[bytes], tar: TarContents
 ) -> Iterator[tuple[FileEntry, str]]:
-    """Yield each file that the zTOC gives otherwise than the tar: its entry, and how it differs."""
+    """Yield each file that differs between zTOC and tar: its entry, and the difference."""
     ztoc_digests, tar_digests = iter(digests), iter(tar.digests)
     for mine, truth in zip(ztoc_files, tar.entries, strict=False):
         named = [name for name, a, b in zip(mine._fields, mine, truth, strict=True) if a != b]
@@ -92,7 +92,7 @@ def differences(
 
 
 def _instant(text: str) -> datetime | str:
-    """Make times comparable: some builders write them in their own zone. Python drops the nanoseconds."""
+    """Parse a time for a comparison, since some builders write their own zone. Python drops nanoseconds."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:

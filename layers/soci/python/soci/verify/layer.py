@@ -1,31 +1,29 @@
-"""One layer and what a SOCI index has for it: zTOC, spans, prefetch artifacts and, on request, files."""
+"""Check a layer with its zTOCs: spans, prefetch artifacts and, on request, files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from soci.image.filesystem import shown
-from soci.image.indexed import fetch_ztoc
+from soci.image.indexed import fetch_head, fetch_ztoc, open_spans
 from soci.index.prefetch import PREFETCH_LIMIT_BYTES, parse_prefetch
-from soci.layer.gzip_header import MAX_BYTES as MAX_HEADER_BYTES
 from soci.oci.annotations import SOCI_SPAN_SIZE
 from soci.oci.descriptor import Descriptor
-from soci.oci.integrity import check_content, checked
+from soci.oci.integrity import check_chunks, check_content, checked
 from soci.places.ports import ImageSource
 from soci.verify.contents import FileHasher, TarContents, differences, read_contents
 from soci.verify.report import Findings
 from soci.ztoc.checks import check_ztoc
 from soci.ztoc.decode import decode_ztoc
-from soci.ztoc.extract import SpanReader
 from soci.ztoc.model import Ztoc
 
 MAX_ERRORS_PER_ZTOC = 20
-"""A zTOC of another layer has as many errors as spans and files; these are enough to see that."""
+"""A zTOC of another layer has an error in each span and file. The first ones are enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerArtifacts:
-    """A zTOC for a layer, and the prefetch artifacts that the same index has for it."""
+    """A layer's zTOC and prefetch artifacts in one SOCI index."""
 
     ztoc: Descriptor
     prefetch: tuple[Descriptor, ...] = ()
@@ -39,15 +37,14 @@ def verify_layer(
     *,
     compare_files: bool,
 ) -> None:
-    """Check a layer's blob, then all that is there for it."""
+    """Check a layer's blob, then its artifacts."""
     truth: TarContents | None = None
     with findings.collecting(f"layer {layer.digest}"):
         with source.open_blob(layer) as pieces:
             if compare_files and artifacts:
                 truth = read_contents(checked(layer, pieces))
             else:
-                for _ in checked(layer, pieces):
-                    pass
+                check_chunks(layer, pieces)
         findings.count(blobs=1, bytes=layer.size)
     for one in artifacts:
         _ZtocVerifier(source, layer, findings).run(one, truth)
@@ -62,7 +59,7 @@ class _ZtocVerifier:
         self._allowed_errors = findings.error_count + MAX_ERRORS_PER_ZTOC
 
     def run(self, artifacts: LayerArtifacts, truth: TarContents | None) -> None:
-        """Check the zTOC from the outside in; what rests on something broken is not looked at."""
+        """Check the zTOC from the outside in. A broken part ends the check of the parts inside it."""
         self._where = f"zTOC {artifacts.ztoc.digest} of layer {self._layer.digest}"
         with self._findings.collecting(self._where):
             data = fetch_ztoc(self._source, artifacts.ztoc)
@@ -83,20 +80,15 @@ class _ZtocVerifier:
         span_size = descriptor.annotations.get(SOCI_SPAN_SIZE)
         if span_size is not None and span_size != str(ztoc.compression.span_size_bytes):
             self._error(f"span size {ztoc.compression.span_size_bytes}, the index says {span_size[:40]}")
-        head = self._source.fetch_range(self._layer, 0, min(MAX_HEADER_BYTES, self._layer.size))
-        left_out = check_ztoc(data, head=head)
+        left_out = check_ztoc(data, head=fetch_head(self._source, self._layer))
         if left_out is not None:
             self._error(f"a lazy reader refuses it: {left_out}")
 
     def _verify_spans(self, ztoc: Ztoc) -> list[bytes]:
-        """Read every span; return the digests of the files that passed by."""
+        """Read every span. Return the digests of the files in them."""
         hasher = FileHasher()
         hasher.add(ztoc.files)
-        reader = SpanReader(
-            ztoc.compression,
-            lambda start, end: self._source.fetch_range(self._layer, start, end),
-            name=f"layer {self._layer.digest}",
-        )
+        reader = open_spans(self._source, self._layer, ztoc.compression)
         for number, span in enumerate(ztoc.compression.spans):
             if self._is_enough():
                 break
@@ -136,7 +128,7 @@ class _ZtocVerifier:
         self._findings.error(self._where, what)
 
     def _is_enough(self) -> bool:
-        """Tell whether there are errors enough for one zTOC; once, that is an error of its own."""
+        """Tell whether the zTOC has too many errors to go on. Reports that once."""
         if self._findings.error_count == self._allowed_errors:
-            self._error(f"{MAX_ERRORS_PER_ZTOC} errors; the rest of it was not looked at")
+            self._error(f"{MAX_ERRORS_PER_ZTOC} errors; the rest was not checked")
         return self._findings.error_count > self._allowed_errors

@@ -1,4 +1,4 @@
-"""What a verification finds: problems are values, in the order in which they were found."""
+"""The findings of a verification, as values in the order of their discovery."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Severity(StrEnum):
     ERROR = "error"
     """Bytes are damaged or missing, or a lazy reader would refuse them or read wrong ones."""
     WARNING = "warning"
-    """Something could not be looked at, or is of no effect."""
+    """Something could not be checked, or has no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One problem: where (a document, layer, span or file) and what."""
+    """One problem: where it is (a document, layer, span or file), and what it is."""
 
     severity: Severity
     where: str
@@ -30,17 +30,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What was looked at, each content once."""
+    """The numbers of checked items. Each content counts once."""
 
     manifests: int = 0
     blobs: int = 0
     bytes: int = 0
-    """Of manifests and blobs, as they are stored."""
+    """The bytes of manifests and blobs, as stored."""
     soci_indexes: int = 0
     ztocs: int = 0
     spans: int = 0
     files: int = 0
-    """Regular files whose content was compared."""
+    """Regular files with compared content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +52,30 @@ class VerifyReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing worse than a warning was found."""
+        """Whether there are only warnings."""
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
 class Findings:
-    """Collects findings and counts while a verification runs."""
+    """Collects findings and counts during a verification."""
 
     def __init__(self) -> None:
         self._found: list[Finding] = []
         self._counts = Counts()
 
     def error(self, where: str, what: str) -> None:
-        """Note an error."""
+        """Add an error."""
         self._found.append(Finding(severity=Severity.ERROR, where=where, what=what))
 
     def warning(self, where: str, what: str) -> None:
-        """Note a warning."""
+        """Add a warning."""
         self._found.append(Finding(severity=Severity.WARNING, where=where, what=what))
 
     @contextmanager
     def collecting(self, where: str, *, missing: bool = True) -> Iterator[None]:
-        """Turn what is wrong with the image into an error; a place that cannot be read still raises.
+        """Turn exceptions about the image into findings. An unreadable source still raises.
 
-        Whether something missing is an error is up to the caller.
+        With `missing=False`, missing content raises, too.
         """
         try:
             yield
@@ -85,16 +85,16 @@ class Findings:
             self.error(where, str(error))
 
     def count(self, **more: int) -> None:
-        """Add to the counts, by the names of `Counts`."""
+        """Add to the counts by the names in `Counts`."""
         self._counts = replace(
             self._counts, **{name: getattr(self._counts, name) + number for name, number in more.items()}
         )
 
     @property
     def error_count(self) -> int:
-        """How many errors there are so far."""
+        """The number of errors so far."""
         return sum(finding.severity is Severity.ERROR for finding in self._found)
 
     def report(self) -> VerifyReport:
-        """Return what was collected."""
+        """Return all findings and counts."""
         return VerifyReport(findings=tuple(self._found), counts=self._counts)
