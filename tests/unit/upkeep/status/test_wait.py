@@ -10,9 +10,12 @@ from local.registry import Answer
 from soci.build.recipe import convert, create_index
 from soci.errors import InvalidOption, NotInImage, Unauthorized
 from soci.oci import media_types
+from soci.service.messages import Action, Decision, ImageRequest
+from soci.service.outcomes import ImageReason
 from soci.settings import IndexVersion
+from soci.upkeep.status import wait
 from soci.upkeep.status.wait import LONGEST_PAUSE_SECONDS, End, Wait
-from tests.builders import file, gzip_of, image_of, tar_of, text
+from tests.builders import file, gzip_of, image_of, tar_of, text, with_soci_index
 from tests.fake_time import FakeTime
 from tests.recipes import run
 from tests.unit.service.places import by_hand, configuration, in_memory, index
@@ -193,6 +196,24 @@ def test_a_version_1_index_of_one_of_two_platforms_is_not_enough(place, asks_rul
     assert begin(place, V1, asks_rules=asks_rules).look() is not None
 
 
+@RULES
+def test_version_1_is_not_ready_if_no_platform_is_to_be_indexed(place, asks_rules):
+    settings = configuration(index={"version": "v1"}, rules={"architectures": ["arm64"]})
+    place.put("app", app("single"), "2.0")
+
+    found = begin(place, settings, tag="2.0", asks_rules=asks_rules).look()
+
+    assert found is None or found.end is End.SKIPPED
+
+
+def test_an_index_that_is_finished_during_a_look_does_not_end_the_wait_as_skipped(place, monkeypatch):
+    request = ImageRequest(repository="app", tag="1.4")
+    finished = Decision(action=Action.SKIP, request=request, reason=ImageReason.ALREADY_INDEXED)
+    monkeypatch.setattr(wait, "decide", lambda *_: finished)
+
+    assert begin(place, asks_rules=True).look() is None
+
+
 def test_a_version_1_index_of_the_tags_next_image_does_not_count(place):
     waiting = begin(place, V1)
     place.put("app", both("two"), "1.4")
@@ -212,6 +233,14 @@ def test_the_promised_tag_on_the_image_itself_ends_the_wait(place):
 
     assert (found.end, found.tag, found.end.is_ready) == (End.NOTHING_TO_INDEX, "1.4-soci", True)
     assert found.digest == waiting.image.root.digest
+
+
+def test_a_soci_enabled_image_under_both_tags_is_not_taken_for_one_with_nothing_to_index(place):
+    place.put("app", with_soci_index(app("enabled")), "3.0", "3.0-soci")
+
+    found = begin(place, tag="3.0").look()
+
+    assert found is None or found.end is not End.NOTHING_TO_INDEX
 
 
 @pytest.mark.parametrize("settings", [SUFFIX, REPLACE], ids=["suffix", "replace"])
@@ -286,6 +315,15 @@ def test_a_timeout_names_an_unavailable_registry(place):
 
     assert found.end is End.TIMED_OUT
     assert "503" in found.detail
+
+
+def test_a_timeout_does_not_name_a_failure_that_has_passed(place):
+    waiting = begin(place)
+    place.registry.fail(Answer(503), times=2)
+
+    found = waiting.until(60, FakeTime().clock())
+
+    assert (found.end, found.detail) == (End.TIMED_OUT, "")
 
 
 def test_a_registry_that_refuses_ends_the_wait(place):

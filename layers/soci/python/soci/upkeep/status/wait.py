@@ -180,7 +180,7 @@ class Wait:
         ):
             return Found(end=End.NOTHING_TO_INDEX, tag=tag, digest=self.image.root.digest)
         converted = find_converted(self.open_image, self.repository, tag)
-        if converted is None or converted.problem or not self._is_complete(converted):
+        if converted is None or not self._is_complete(converted):
             return None
         return Found(end=End.INDEXED, tag=tag, digest=converted.digest)
 
