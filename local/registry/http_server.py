@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         return Request(
             method=self.command,
             path=unquote(url.path),
-            query=dict(parse_qsl(url.query, keep_blank_values=True)),
+            query=_parse_query(url.query),
             headers=self.headers,
             body=self._read_body(exchange, fault),
             base_url=f"http://{self.headers.get('Host', self.server.host)}",
@@ -229,3 +229,11 @@ def _with_wrong_byte(data: bytes | memoryview) -> bytes:
     if wrong:
         wrong[len(wrong) // 2] ^= 1
     return bytes(wrong)
+
+
+def _parse_query(text: str) -> dict[str, str]:
+    """Return the fields of a query; values of a repeated field are joined by spaces, as scopes are."""
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        query[name] = f"{query[name]} {value}" if name in query else value
+    return query

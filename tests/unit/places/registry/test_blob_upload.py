@@ -161,14 +161,26 @@ def test_an_upload_that_the_registry_has_forgotten_begins_anew(registry):
     assert [method for method, _ in statuses(registry)] == ["POST", "PUT", "HEAD", "POST", "PUT"]
 
 
-def test_a_part_of_which_a_piece_arrived_is_completed():
+@pytest.mark.parametrize(
+    ("arrived", "resent"),
+    [
+        ("0-12", "13-14"),
+        ("0-14", None),
+        ("0-15", "10-14"),
+        ("0-9", "10-14"),
+        ("0-4", "10-14"),
+        ("", "10-14"),
+    ],
+    ids=["some of it", "all of it", "more than was sent", "none of it", "less than before", "unknown"],
+)
+def test_after_a_lost_response_only_the_missing_bytes_of_a_part_are_sent_again(arrived, resent):
     part, rest = b"0123456789", b"abcde"
     answers = [
         http(202, Location="/u/1"),
         http(202, Location="/u/2"),
         http(500),
-        http(204, Location="/u/3", Range="0-12"),
-        http(202, Location="/u/4"),
+        http(204, Location="/u/3", Range=arrived),
+        *([http(202, Location="/u/4")] if resent else []),
         http(201),
     ]
     with raw_server(answers) as server:
@@ -176,13 +188,21 @@ def test_a_part_of_which_a_piece_arrived_is_completed():
             digest_of(part + rest), [part, rest], part_bytes=10
         )
 
-    assert [head.split()[1] for head in map(bytes.decode, server.requests)][2:] == [
-        "/u/2",
-        "/u/2",
-        "/u/3",
-        f"/u/4?digest=sha256%3A{digest_of(part + rest).hex}",
-    ]
-    assert b"Content-Range: 13-14\r\n" in server.requests[4]
+    ending = f"?digest=sha256%3A{digest_of(part + rest).hex}"
+    sent = [head.split()[1] for head in map(bytes.decode, server.requests)]
+    assert sent[2:] == ["/u/2", "/u/2", *(["/u/3", f"/u/4{ending}"] if resent else [f"/u/3{ending}"])]
+    ranges = [re.search(rb"Content-Range: ([0-9-]+)", request) for request in server.requests]
+    assert [found[1].decode() for found in ranges if found][2:] == ([resent] if resent else [])
+
+
+def test_a_part_refused_as_out_of_order_counts_as_sent_only_after_a_lost_response(registry):
+    registry.fail(Answer(416), where=request_to("PATCH"))
+
+    with pytest.raises(RegistryError, match="status 416"):
+        uploads_to(registry.host).push(digest_of(LARGE), [LARGE], part_bytes=PART)
+
+    assert [method for method, _ in statuses(registry)] == ["POST", "PATCH", "DELETE"]
+    assert blobs_of(registry) == []
 
 
 def test_an_address_with_a_query_keeps_it():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from local.registry import Answer, Behaviour, Harm, Lie, Registry, request_to
+from local.registry import Answer, BearerLogin, Behaviour, Harm, Lie, Registry, request_to
 from soci.errors import (
     BlobMissing,
     DeletionRefused,
@@ -19,13 +19,15 @@ from soci.errors import (
     TagNotDeletable,
     Unauthorized,
 )
+from soci.image.copy import copy_trees
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest, digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.reference import RegistryRef
 from soci.places.ports import BlobMounter, DescriptorSource, ImageStore, ReferrerSource
-from soci.places.registry.credentials import NoLogins
+from soci.places.registry.connect import connect
+from soci.places.registry.credentials import Login, NoLogins
 from soci.places.registry.manifests import TAG_SECONDS
 from soci.places.registry.referrers import fallback_tag, with_referrer, without_referrer
 from soci.places.registry.repository import RegistryRepository
@@ -264,6 +266,16 @@ def test_a_registry_that_redirects_the_question_is_judged_by_what_lies_there(end
         assert repository.has_blob(describe(b"xxxxx", "x")) is is_there
 
     assert [request.split()[0] for request in server.requests] == [b"HEAD", b"GET", b"GET"]
+
+
+def test_an_empty_blob_is_requested_without_a_range():
+    empty = describe(b"", "x")
+    with raw_server([ELSEWHERE, ELSEWHERE, http(200)]) as server:
+        repository = repository_at(server.url.removeprefix("http://"))
+
+        assert repository.has_blob(empty)
+
+    assert not any(b"Range:" in request for request in server.requests)
 
 
 def test_a_redirect_that_names_the_blob_s_digest_is_enough():
@@ -615,11 +627,38 @@ def test_a_refused_deletion_has_the_same_error_for_each_status_that_registries_c
     assert repository.fetch_root() == ROOT
 
 
-def test_a_blob_is_taken_over_from_a_repository_of_the_same_registry_only(registry, repository):
-    layer = LAYER
+def test_a_blob_is_mounted_from_a_repository_of_the_same_registry_only(registry, repository):
     with Registry(Behaviour(rates={})) as elsewhere:
-        assert not repository_at(elsewhere.host).mount_blob(layer, repository)
+        assert not repository_at(elsewhere.host).mount_blob(LAYER, repository)
+        assert not elsewhere.requests
 
     other = repository_at(registry.host, "other")
-    assert other.mount_blob(layer, repository)
-    assert other.has_blob(layer)
+    assert other.mount_blob(LAYER, repository)
+    assert other.has_blob(LAYER)
+
+
+def test_mounting_needs_permission_to_read_the_other_repository():
+    with Registry(Behaviour(rates={}), login=BearerLogin("me", "secret")) as registry:
+        registry.repository("app").put_blob(b"layer one")
+        connected = connect(registry.host, logins=KnownUser())
+        other = connected.open_repository("other")
+
+        assert other.mount_blob(describe(b"layer one", "x"), connected.open_repository("app"))
+
+
+def test_copying_within_a_registry_mounts_every_blob(registry, repository):
+    other = repository_at(registry.host, "other")
+
+    copy_trees(repository, other, (ROOT,))
+
+    assert all(other.has_blob(blob) for blob in (LAYER, ImageManifest.parse(IMAGE.document).config))
+    assert not [
+        one.path for one in registry.requests if one.method in ("PUT", "PATCH") and "/blobs/" in one.path
+    ]
+
+
+class KnownUser:
+    """The login of a user that the registry knows."""
+
+    def fetch_login(self, _host, *, renew):  # noqa: ARG002 - required by the port
+        return Login(username="me", password="secret")
