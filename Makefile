@@ -18,7 +18,7 @@ npm_stamp := node_modules/.package-lock.json
 .PHONY: help venv layers demo docs test test-all check covered lint types synth mutants bench lock clean system-packages
 
 help: ## List the targets.
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 8
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
 
 venv: $(stamp) $(npm_stamp) ## Set up .venv and node_modules with everything.
 
