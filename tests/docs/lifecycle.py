@@ -1,6 +1,6 @@
-"""ECR's lifecycle policies, as its user guide documents them: which images a policy expires.
+"""A model of ECR's lifecycle policies, as its user guide documents them: which images a policy expires.
 
-What is modelled (Amazon ECR user guide, "Lifecycle policies", "Lifecycle policy properties"):
+The rules (Amazon ECR user guide, "Lifecycle policies", "Lifecycle policy properties"):
 
 - a rule selects untagged images, any, or tagged ones: each pattern or prefix has to match one of the image's tags;
 - an image can be expired only by the first rule, by priority, that selects it; later rules count it all the same;
@@ -24,23 +24,23 @@ MAX_WILDCARDS = 4
 
 
 class InvalidPolicy(ValueError):
-    """ECR would not take it."""
+    """ECR would refuse the policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What lies in a repository under one digest."""
+    """A manifest in a repository."""
 
     digest: str
     pushed_day: float
     tags: frozenset[str] = frozenset()
     parts: frozenset[str] = frozenset()
-    """Of a manifest list."""
+    """The digests that a manifest list names."""
     subject: str | None = None
 
 
 def night(policy: Policy, stored: Iterable[Stored], *, day: float, counts_parts: bool) -> list[Stored]:
-    """What is left after the policy was applied, and what belongs to it has gone as well."""
+    """Return what is left after the policy has expired images and ECR has deleted what belongs to them."""
     check(policy)
     images = list(stored)
     gone = expired(policy, images, day=day, counts_parts=counts_parts)
@@ -54,7 +54,7 @@ def night(policy: Policy, stored: Iterable[Stored], *, day: float, counts_parts:
 
 
 def expired(policy: Policy, images: Sequence[Stored], *, day: float, counts_parts: bool) -> set[str]:
-    """The digests that a policy expires."""
+    """Return the digests that a policy expires."""
     parts = {part for image in images for part in image.parts}
     ranked = [image for image in images if counts_parts or image.digest not in parts]
     owned: set[str] = set()
@@ -73,7 +73,7 @@ def expired(policy: Policy, images: Sequence[Stored], *, day: float, counts_part
 
 
 def selects(selection: Mapping[str, Any], image: Stored) -> bool:
-    """Whether an image fulfils what a rule asks of its tags."""
+    """Tell whether a rule selects an image by its tags."""
     match selection["tagStatus"]:
         case "any":
             return True
@@ -87,7 +87,7 @@ def selects(selection: Mapping[str, Any], image: Stored) -> bool:
 
 
 def check(policy: Policy) -> None:
-    """Raise InvalidPolicy for what ECR refuses."""
+    """Raise InvalidPolicy for a policy that ECR refuses."""
     rules = sorted(policy["rules"], key=lambda rule: rule["rulePriority"])
     statuses = [rule["selection"]["tagStatus"] for rule in rules]
     if len({rule["rulePriority"] for rule in rules}) < len(rules):

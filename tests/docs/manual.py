@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Code between fences."""
+    """A fenced block of code, and the heading above it."""
 
     heading: str
     language: str
@@ -21,7 +21,7 @@ class Block:
 
 
 def blocks(page: str, language: str) -> list[Block]:
-    """The blocks of a page in one language, in their order."""
+    """Return the blocks of a page in one language, in order."""
     return [block for block in _blocks((DOCS / page).read_text()) if block.language == language]
 
 
@@ -35,14 +35,14 @@ def _blocks(text: str) -> Iterator[Block]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that links into a page can name, as GitHub makes them from headings."""
+    """Return the anchors of a page, as GitHub makes them from headings."""
     without_code = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", without_code, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def broken_links(page: Path) -> list[str]:
-    """Links of a page to files or headings that do not exist."""
+    """Return the links of a page to files or headings that do not exist."""
     broken = []
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         file, _, anchor = target.partition("#")
@@ -55,7 +55,7 @@ def broken_links(page: Path) -> list[str]:
 
 
 def unknown_files(page: Path, known: Iterable[str]) -> list[str]:
-    """Python files and modules of the core that a page names and that do not exist.
+    """Return the Python files and modules of the core that a page names and that do not exist.
 
     `known` are paths in the project.
     """

@@ -44,21 +44,21 @@ sys.exit(answer["code"])
 
 
 class UsageError(Exception):
-    """Not a command of the AWS CLI."""
+    """The AWS CLI has no such command or option."""
 
 
 @dataclass(kw_only=True)
 class Terminal:
-    """Runs scripts. `answers` are for operations, by service and name, which moto does not have."""
+    """Runs scripts. `answers` replace operations, by service and name, that moto does not have."""
 
     region: str
     programs: Path
     answers: Mapping[tuple[str, str], Handler]
     calls: list[tuple[str, str, Json]] = field(default_factory=list)
-    """Service, operation and parameters of what the scripts called."""
+    """Service, operation and parameters of each call."""
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of bash beside the programs; it ends at the first error that it does not deal with."""
+        """Run a bash script. It ends at the first error that it does not handle."""
         command = ["bash", "-euo", "pipefail", "-c", script]
         environment = {"PATH": f"{self.programs}:/usr/bin:/bin"}
         return subprocess.run(
@@ -72,11 +72,11 @@ class Terminal:
         )
 
     def called(self, operation: str) -> list[Json]:
-        """The parameters of every call of an operation."""
+        """Return the parameters of every call of an operation."""
         return [parameters for _, name, parameters in self.calls if name == operation]
 
     def call(self, arguments: Sequence[Json]) -> Json:
-        """Do what a command says; what it prints, and its exit status."""
+        """Run a command; return its output and exit status."""
         try:
             return {"out": self._call(arguments), "err": "", "code": 0}
         except UsageError as error:
@@ -121,7 +121,7 @@ class Terminal:
 
 
 def _parsed(operation: OperationModel, arguments: Sequence[Json]) -> tuple[dict[str, Json], dict[str, str]]:
-    """Parameters of the operation, and the options that all commands have."""
+    """Return the parameters of the operation, and the options that all commands have."""
     members = operation.input_shape.members if operation.input_shape else {}
     by_option = {xform_name(member, "-"): member for member in members}
     parameters: dict[str, Json] = {}
@@ -193,7 +193,7 @@ def _printed(result: Json, output: str) -> str:
 def terminal(
     directory: Path, *, region: str, answers: Mapping[tuple[str, str], Handler]
 ) -> Iterator[Terminal]:
-    """A terminal in moto's account, which has to be there already."""
+    """Yield a terminal in moto's account. The caller has started moto."""
     made = Terminal(region=region, programs=directory, answers=answers)
 
     class Listener(BaseHTTPRequestHandler):
@@ -206,7 +206,7 @@ def terminal(
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

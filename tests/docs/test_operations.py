@@ -1,4 +1,4 @@
-"""The runbook: its commands run, do what it says they do, and what it names exists."""
+"""The runbook: its commands run and do what it says, and the things that it names exist."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECORDER = f"arn:aws:lambda:{REGION}:123456789012:function:OutcomeRecorder"
 
 
 class Account:
-    """What a deployed stack consists of, as far as commands get to see it."""
+    """The parts of a deployed stack that commands see."""
 
     def __init__(self, monkeypatch):
         self.monkeypatch = monkeypatch
@@ -66,7 +66,7 @@ class Account:
         self.not_redrivable = set()
 
     def record_ztoc(self, layer, settings):
-        """Have a row in the table of zTOCs, and the table if it is not there. Gives what counts its rows."""
+        """Add a row to the table of zTOCs; return a function that counts the rows."""
         dynamodb = boto3.client("dynamodb", region_name=REGION)
         if TABLE not in dynamodb.list_tables()["TableNames"]:
             (properties,) = resources(template_of({}), "AWS::DynamoDB::Table").values()
@@ -82,7 +82,7 @@ class Account:
         return machine["stateMachineArn"]
 
     def fail(self, machine):
-        """Have an execution fail; its ARN."""
+        """Start an execution that fails; return its ARN."""
         self.monkeypatch.setenv("SF_EXECUTION_HISTORY_TYPE", "FAILURE")
         arn = self.states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
         self.monkeypatch.delenv("SF_EXECUTION_HISTORY_TYPE")
@@ -130,13 +130,13 @@ class Account:
         )
 
     def waiting(self):
-        """How many messages the queue holds, those in somebody's hand too."""
+        """Count the messages in the queue, received ones included."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         found = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
 
     def inputs(self, machine):
-        """What executions were started with."""
+        """Return the inputs of the executions."""
         found = self.states.list_executions(stateMachineArn=machine)["executions"]
         return [
             self.states.describe_execution(executionArn=one["executionArn"])["input"]
@@ -205,7 +205,7 @@ def test_outputs_are_found_by_name(account, shell):
     assert done.stdout == f"{account.index_image} {account.reindex} {account.queue}\n"
 
 
-def test_what_a_message_could_not_be_delivered_for_is_shown(account, shell):
+def test_the_cause_of_an_undelivered_message_is_shown(account, shell):
     account.leave_undelivered(account.index_image, json.dumps(PUSH))
 
     done = run(shell, command("Replay events that were not delivered", "ERROR_CODE"))
@@ -214,7 +214,7 @@ def test_what_a_message_could_not_be_delivered_for_is_shown(account, shell):
     assert account.waiting() == 1
 
 
-def test_a_replay_brings_each_event_to_where_it_was_going(account, shell):
+def test_a_replay_sends_each_event_to_its_target(account, shell):
     strange = json.dumps({**PUSH, "id": "\t \n \" ' \\ $HOME `x` ü"})
     failure = json.dumps(status_change(PUSH, cause="a\tb"))
     for body in (json.dumps(PUSH), strange):
@@ -231,7 +231,7 @@ def test_a_replay_brings_each_event_to_where_it_was_going(account, shell):
     assert account.inputs(account.reindex) == []
 
 
-def test_a_replay_tells_what_is_left_in_the_queue(account, shell):
+def test_a_replay_prints_what_is_left_in_the_queue(account, shell):
     account.leave_undelivered(account.index_image + "-gone", json.dumps(PUSH))
 
     assert json.loads(run(shell, REPLAY).stdout) == {
@@ -267,7 +267,7 @@ def test_a_replay_that_is_refused_keeps_the_event_and_stops(account, shell):
 
 
 @pytest.mark.parametrize("target", [RECORDER, None], ids=["left by EventBridge", "left by Lambda"])
-def test_a_replay_keeps_what_the_recorder_fails_on(account, tmp_path, target):
+def test_a_replay_keeps_an_event_on_which_the_recorder_fails(account, tmp_path, target):
     account.leave_undelivered(target, json.dumps(status_change(PUSH)))
     answers = {
         ("cloudformation", "DescribeStacks"): account.describe_stack,
@@ -281,7 +281,7 @@ def test_a_replay_keeps_what_the_recorder_fails_on(account, tmp_path, target):
     assert account.waiting() == 1
 
 
-def test_all_that_failed_is_redriven_and_what_cannot_be_does_not_stop_the_others(account, shell):
+def test_every_failed_execution_is_redriven_although_one_cannot_be(account, shell):
     failed = [account.fail(account.index_image) for _ in range(3)]
     account.states.start_execution(stateMachineArn=account.index_image, input="{}")
     account.not_redrivable = {failed[1]}
@@ -304,13 +304,13 @@ def test_the_images_of_a_reindex_that_failed_are_named(account, shell):
     assert states[FAILED_TWICE]["Parameters"]["Payload"]["failed.$"] == "$.failed"
 
 
-def test_where_nothing_failed_there_is_nothing_to_run_again(account, shell):
+def test_without_failures_nothing_is_redriven(account, shell):
     done = run(shell, command("Run failures again", "while read"))
 
     assert (done.stderr, done.returncode, account.redriven) == ("", 0, [])
 
 
-def test_what_is_started_by_hand_is_what_the_functions_take(account, shell):
+def test_the_functions_accept_the_inputs_that_are_started_by_hand(account, shell):
     run(shell, command("Index one image", "start-execution"))
     run(shell, command("Search for what is missing", "start-execution"))
 
@@ -321,7 +321,15 @@ def test_what_is_started_by_hand_is_what_the_functions_take(account, shell):
     assert ReindexRequest.parse(search).since is not None
 
 
-def test_what_is_wrong_is_indexed_again_by_force(account, shell):
+def test_the_inputs_below_by_hand_are_accepted():
+    shown = TEXT.partition("\n## By hand\n")[2].partition("\n## ")[0]
+    image, search = map(json.loads, re.findall(r"^    (\{.+\})$", shown, re.MULTILINE))
+
+    assert parse_request(image, "execution").tag == "1.4"
+    assert ReindexRequest.parse(search).only_missing
+
+
+def test_a_wrong_index_is_made_again_by_force(account, shell):
     run(shell, command("An index is wrong", "$INDEX_IMAGE"))
     run(shell, command("An index is wrong", "$REINDEX"))
 
@@ -331,7 +339,7 @@ def test_what_is_wrong_is_indexed_again_by_force(account, shell):
     assert ReindexRequest.parse(search).force
 
 
-def test_all_rows_of_ztocs_are_dropped_whatever_their_keys_are(account, shell):
+def test_all_rows_of_ztocs_are_deleted_whatever_their_keys(account, shell):
     for tool in ("SOCI Index Builder v1", 'a "b" \\ $HOME `x` \' ü'):
         left = account.record_ztoc("sha256:1", f"output=1 plain tool={tool}")
     assert left() == 2
@@ -341,7 +349,7 @@ def test_all_rows_of_ztocs_are_dropped_whatever_their_keys_are(account, shell):
     assert (done.stderr, done.returncode, left()) == ("", 0, 0)
 
 
-def test_errors_are_called_as_they_are():
+def test_the_errors_of_the_page_exist():
     table = TEXT.partition("## What an error means")[2].partition("##")[0]
     names = re.findall(
         r"`([A-Z][\w.]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
@@ -351,14 +359,14 @@ def test_errors_are_called_as_they_are():
     assert set(names) <= known_reasons()
 
 
-def test_settings_are_called_as_they_are():
+def test_the_settings_of_the_page_exist():
     known = {row.name for row in [*describe(Deployment, "deployment"), *describe(Configuration, "settings")]}
     sections = {name.rpartition(".")[0] for name in known}
 
     assert set(re.findall(r"`((?:deployment|settings)\.[\w.]+)`", TEXT)) <= known | sections
 
 
-def test_the_statement_for_a_key_is_one():
+def test_the_page_has_one_statement_for_a_key():
     (statement,) = (json.loads(block.text) for block in blocks(PAGE, "json"))
 
     assert statement["Effect"] == "Allow"

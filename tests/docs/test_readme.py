@@ -1,4 +1,4 @@
-"""README: its commands, as they stand there, do what they say; a registry in memory has its registries' names."""
+"""The README: its commands run and print the lines shown. A registry in memory takes the names of its registries."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SHOWN = re.findall(r"^    \$ (.+)\n(?:      (\S.*)\n)?", TERMINAL, re.MULTILINE)
 LINES = [line for line, _ in SHOWN]
 MAX_LINES = 130
 MAX_SECONDS = 900
-"""Of an invocation of Lambda."""
+"""The limit of an invocation of Lambda."""
 REGISTRIES = ("registry.example.com", "123456789012.dkr.ecr.eu-central-1.amazonaws.com")
 
 LAYER_TAR = tar_of(file("etc/os-release", b"ID=readme\n"), file("usr/bin/app", noise(11 << 20)))
-"""As large as a layer has to be by the defaults."""
+"""Larger than the default minimum layer size."""
 LAYER = gzip_of(LAYER_TAR, level=1)
 IMAGE = image_of(LAYER)
 EVENT = (DOCS.parent / "tests" / "events" / "push.json").read_bytes()
@@ -48,7 +48,7 @@ def registry():
 
 
 def put_files(directory: Path, registry: Registry) -> None:
-    """What the commands name."""
+    """Write the files that the commands name."""
     layout_of(directory / "app", IMAGE)
     (directory / "layer.tar.gz").write_bytes(LAYER)
     (directory / "event.json").write_bytes(EVENT)
@@ -57,7 +57,7 @@ def put_files(directory: Path, registry: Registry) -> None:
 
 
 def put_archive(directory: Path, line: str) -> None:
-    """An archive under one name, of the kind that a command takes it for."""
+    """Write `app.tar`, of the kind that the command names."""
     if "docker-archive:app.tar" in line:
         write_docker_archive(directory / "app.tar", Image(layers=(LAYER_TAR,)), "app:latest")
     elif "oci-archive:app.tar" in line:
@@ -65,7 +65,7 @@ def put_archive(directory: Path, line: str) -> None:
         Path(made).rename(directory / "app.tar")
 
 
-def test_every_command_of_the_readme_runs_as_it_stands_there(registry, tmp_path):
+def test_every_command_of_the_readme_runs_and_prints_its_line(registry, tmp_path):
     put_files(tmp_path, registry)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **variables_for(registry), "SOCI_REGISTRY": registry.host, "PATH": path}
@@ -94,7 +94,7 @@ def test_every_command_of_the_readme_runs_as_it_stands_there(registry, tmp_path)
 
 
 def has_line(output: str, shown: str) -> bool:
-    """Whether a line of the output is the one shown, in which `...` stands for anything and spaces count as one."""
+    """Tell whether a line of the output matches. `...` stands for any text; spaces count as one."""
     pattern = ".*".join(re.escape(" ".join(part.split())) for part in shown.split("..."))
     return any(
         re.fullmatch(pattern.replace(r"\ .*", ".*"), " ".join(line.split())) for line in output.splitlines()
@@ -123,7 +123,7 @@ def test_the_largest_layer_is_what_an_invocation_can_read():
     assert f"{sizes[Compression.GZIP]} GB of gzip, or {sizes[Compression.ZSTD]} GB of zstd" in README
 
 
-def test_every_command_that_there_is_stands_in_the_readme():
+def test_the_readme_has_every_command():
     listed = subprocess.run(
         [Path(sys.executable).parent / "soci-index", "--help"], check=True, capture_output=True, text=True
     ).stdout
