@@ -17,7 +17,7 @@ from soci.build.layer import RecompressedLayer
 from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.digest import digest_of
-from soci.service.layer.best_effort import REST_SECONDS
+from soci.service.layer.best_effort import PAUSE_SECONDS
 from soci.service.layer.catalog import ROW_LIFE_SECONDS, DynamoDbCatalog, facts_of
 from soci.service.layer.entry import Entry
 from soci.service.layer.row_mac import KmsMac
@@ -327,7 +327,7 @@ class TestTableThatIsAway:
 
         catalog.record(KEY, ENTRY)
         assert client.scan(TableName="later")["Count"] == 0
-        clock.seconds += REST_SECONDS
+        clock.seconds += PAUSE_SECONDS
         catalog.record(KEY, ENTRY)
 
         assert catalog.find(KEY) == ENTRY

@@ -1,7 +1,7 @@
-"""What the layers of an image add up to: an index manifest per platform, and the SOCI-enabled image of version 2.
+"""The documents made from indexed layers: an index manifest per platform, and the converted image of version 2.
 
-Whether the layers were indexed a moment ago in this process or elsewhere makes no difference here: of a zTOC its
-description is enough, and its bytes are asked for, one zTOC at a time, where prefetch patterns need its files.
+It does not matter where the layers were indexed. A zTOC's descriptor is enough; only prefetch patterns need its bytes,
+and then one zTOC at a time.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import FileEntry, Span
 
 ZtocReader = Callable[[Descriptor], bytes | bytearray]
-"""Gives the bytes of a zTOC, which are as its descriptor says."""
+"""Returns the bytes of a zTOC, checked against its descriptor."""
 
 _NO_TAR = frozenset({Reason.NOT_A_LAYER, Reason.ENCRYPTED, Reason.UNKNOWN_COMPRESSION})
-"""What was left out for these reasons is not even tried to be read as a tar."""
+"""Layers left out for these reasons hold no tar that can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPart:
-    """What became of one layer, as far as the documents of an indexed image speak of it."""
+    """One layer as the documents of an indexed image describe it."""
 
     descriptor: Descriptor
-    """As the converted image has it: of a zstd layer that was recompressed, the gzip copy."""
+    """As the converted image has it. It may be that of a recompressed layer."""
     outcome: LayerZtoc | LeftOut
     recompressed: RecompressedLayer | None = None
 
@@ -59,7 +59,7 @@ class AssembledPlatform:
     unmatched_prefetch: tuple[str, ...]
 
     def converted_manifest(self) -> ImageManifest:
-        """Return the image manifest with gzip copies in place of the zstd layers that have one."""
+        """Return the image manifest with recompressed layers in place of their zstd layers."""
         if not any(part.recompressed for part in self.parts):
             return self.image.manifest
         return replace(self.image.manifest, layers=tuple(part.descriptor for part in self.parts))
@@ -67,7 +67,7 @@ class AssembledPlatform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRecipe:
-    """How index manifests are made of layers."""
+    """How index manifests are made from layers."""
 
     settings: IndexSettings
     version: IndexVersion
@@ -110,7 +110,7 @@ def assemble_platform(
 
 
 def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> ConvertedImage | None:
-    """Make the documents of the SOCI-enabled image; None when no platform has an index."""
+    """Make the documents of the converted image; None when no platform has an index."""
     made = [
         PlatformIndex(
             image_manifest=one.image.descriptor.digest, platform=one.image.platform, index=one.index
@@ -124,20 +124,20 @@ def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> 
 
 
 def converted_manifests(image: Image, platforms: Sequence[AssembledPlatform]) -> dict[Digest, ImageManifest]:
-    """Return the image manifests at hand by their digest, those of indexed platforms with gzip copies in place."""
+    """Return the fetched image manifests by digest, those of indexed platforms with recompressed layers."""
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
     return manifests | {one.image.descriptor.digest: one.converted_manifest() for one in platforms}
 
 
 def index_of(image: Image) -> ImageIndex:
-    """Return the index of an image; of a single image the one that its conversion starts with."""
+    """Return the index of an image. For a single image, return the index that its conversion starts with."""
     return image.index or index_of_single(image.root, image.images[0].platform)
 
 
 def _prefetch(
     source: ImageSource, parts: Sequence[LayerPart], recipe: IndexRecipe
 ) -> tuple[dict[Digest, Document], tuple[str, ...]]:
-    """Make the prefetch artifacts by layer digest. Layers left out are read for what they hide or replace."""
+    """Make the prefetch artifacts by layer digest. Layers left out are read, because they may hide or replace files."""
     patterns = recipe.settings.prefetch_patterns
     if not patterns:
         return {}, ()
@@ -162,7 +162,7 @@ def _prefetch(
 def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
     """Return a layer's files; none for a layer that cannot be read (foreign, encrypted, no tar at all).
 
-    Whatever such a layer hides, a prefetch is a hint: at worst spans are fetched that nobody needs.
+    A prefetch is a hint: if such a layer hides a file, at worst some spans are fetched in vain.
     """
     if reason in _NO_TAR:
         return ()

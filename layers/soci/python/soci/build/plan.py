@@ -1,4 +1,4 @@
-"""Which layers of an image get a zTOC, told from descriptors alone (formats.md 5.1)."""
+"""Which layers of an image get a zTOC. Descriptors alone decide (formats.md 5.1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from soci.ztoc.model import LayerTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """One layer of an image, and how it is to be indexed or why it is not."""
+    """One layer of an image, and how it is to be indexed, or why not."""
 
     descriptor: Descriptor
     decision: Compression | LeftOut
@@ -30,7 +30,7 @@ class PlannedLayer:
 def plan_task(
     settings: IndexSettings, compression: Compression, layer: Descriptor | None = None
 ) -> LayerTask:
-    """Return what the engine is to do with a layer, whose digest and size count if it is described."""
+    """Return the task for the engine. If the layer is described, the engine checks its digest and size."""
     return LayerTask(
         expected_digest=layer.digest if layer else None,
         expected_bytes=layer.size if layer else None,
@@ -42,7 +42,7 @@ def plan_task(
 
 
 def plan_layers(manifest: ImageManifest, settings: IndexSettings) -> tuple[PlannedLayer, ...]:
-    """Decide on each layer of an image, in order; one that occurs twice is listed twice."""
+    """Decide on each layer of an image, in order. A layer that occurs twice is listed twice."""
     return tuple(
         PlannedLayer(descriptor=layer, decision=plan_layer(layer, settings))
         for layer in manifest.layers or ()

@@ -1,4 +1,4 @@
-"""The last step of a run: the tag. It moves only if it still means what was indexed, and may move at all."""
+"""The last step of a run: the tag. It is set only if the source's tag still names the image that was indexed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from soci.places.ports import ArtifactSink, ImageSource
 
 
 class TagLeftAlone(StrEnum):
-    """Why a tag was not set; what it should have pointed to is there all the same, under its digest."""
+    """Why a tag was not set. The image is published all the same, under its digest."""
 
     SOURCE_MOVED = "source-moved"
     IMMUTABLE = "immutable"
@@ -30,16 +30,15 @@ _SENTENCES = {
 def push_tagged(
     source: ImageSource, indexed: Descriptor, sink: ArtifactSink, root: Descriptor, tag: str | None
 ) -> TagLeftAlone | None:
-    """Make a pushed manifest an entry point, under the tag if that is right; say why if it is not.
+    """Make a pushed manifest an entry point, with its tag if the tag is still right. Return why not, otherwise.
 
-    The source is asked once more what its reference means: layers take minutes to index, and a tag that moved
-    on meanwhile must not be followed by one that lags behind. If it means `root` by now, somebody else did the
-    same work and was faster: that is as it should be.
+    Indexing takes minutes, and the source's tag may have moved meanwhile. So the source's reference is read again: it
+    must name the image that was indexed, or `root`, if another run with the same result was faster.
 
     Raises:
-        SourceError: the source cannot be asked, or the sink did not take the tag.
+        SourceError: the source cannot be read, or the sink does not accept the tag.
     """
-    if tag is not None and not _still_means(source, indexed, root):
+    if tag is not None and not _still_names(source, indexed, root):
         sink.push_root(root, None)
         return TagLeftAlone.SOURCE_MOVED
     try:
@@ -50,7 +49,7 @@ def push_tagged(
     return None
 
 
-def _still_means(source: ImageSource, indexed: Descriptor, root: Descriptor) -> bool:
+def _still_names(source: ImageSource, indexed: Descriptor, root: Descriptor) -> bool:
     try:
         return source.fetch_root().digest in (indexed.digest, root.digest)
     except NotInImage:

@@ -1,4 +1,4 @@
-"""Copying what an image consists of from one place to another; blobs that are there already are left alone."""
+"""Copying an image from place to place. Blobs that the destination has are not copied again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from soci.places.ports import ArtifactSink, BlobMounter, ImageSource
 
 
 def copy_trees(source: ImageSource, sink: ArtifactSink, roots: Sequence[Descriptor]) -> None:
-    """Copy manifests and indexes with all that they refer to, each once and after what it refers to.
+    """Copy manifests and indexes with all that they refer to. Each is copied once, after what it refers to.
 
-    A document that is not at hand stays away, as in the partial copies that other tools make.
+    A missing document is skipped: other tools make partial copies of images.
 
     Raises:
-        SourceError, IntegrityError: something cannot be read or written, or is not what its descriptor says.
+        SourceError, IntegrityError: something cannot be read or written, or does not match its descriptor.
     """
     seen: set[Digest] = set()
-    # A stack, not recursion: how deep indexes are nested is up to whoever made the image.
+    # A stack, not recursion: an image may nest indexes as deep as its maker likes.
     todo: list[tuple[Descriptor, bytes | None]] = []
     todo.extend((root, None) for root in reversed(roots))
     while todo:
@@ -39,7 +39,7 @@ def copy_trees(source: ImageSource, sink: ArtifactSink, roots: Sequence[Descript
 
 
 def copy_blobs_of(source: ImageSource, sink: ArtifactSink, manifest: ImageManifest) -> None:
-    """Copy an image's config and layers; a layer that lies elsewhere stays there."""
+    """Copy an image's config and layers. A foreign layer that the source does not have is skipped."""
     for blob in (manifest.config, *(manifest.layers or ())):
         may_lie_elsewhere = bool(blob.urls) or media_types.is_foreign(blob.media_type)
         if sink.has_blob(blob) or (may_lie_elsewhere and not source.has_blob(blob)):

@@ -1,4 +1,4 @@
-"""The documents of an image, fetched: its root, and the image manifests for each platform."""
+"""The documents of an image: its root, and the image manifest of each platform."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from soci.places.ports import ImageSource
 
 
 class Platforms(Enum):
-    """Which platforms are meant when none is named."""
+    """Which platforms to take when none is named."""
 
     ALL = "all"
     HOST = "host"
-    """That of this machine, as the format's owner does; if the image has none for it, all."""
+    """The platform of this machine, as the format's owner does. If the image does not have it, all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformImage:
-    """One platform's image within what a reference names."""
+    """The image of one platform."""
 
     platform: Platform
     descriptor: Descriptor
@@ -37,41 +37,41 @@ class PlatformImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What a reference names: a single image, or an index of images and whatever else lies beside them."""
+    """An image that a reference names: one image manifest, or an index of images and other entries."""
 
     root: Descriptor
     index: ImageIndex | None
     """None for a single image."""
     images: tuple[PlatformImage, ...]
-    """The image manifests that are at hand, in the index's order."""
+    """The image manifests that could be fetched, in the index's order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of an image is fetched at most."""
+    """The most that is fetched of an image."""
 
     manifests: int
-    """Entries of an index that may be images, each counted."""
+    """Entries of an index that may be images. Each is counted."""
     size_bytes: int
-    """Of their manifests, each content once."""
+    """The sum of their manifests, each content once."""
 
 
 class TooManyManifests(InvalidDocument):
-    """An index lists more than is fetched; nothing of it was."""
+    """An index lists more than the limits allow. None of its manifests was fetched."""
 
 
 def fetch_image(
     source: ImageSource, root: Descriptor | None = None, *, limits: Limits | None = None
 ) -> Image:
-    """Fetch the root and all image manifests; a root that is given is taken for what the reference means.
+    """Fetch the root and all image manifests. If `root` is given, it is not looked up.
 
-    An entry whose manifest is not at hand (a partial copy) is passed over, as are attestations, SOCI indexes and
-    other artifacts: they are no images.
+    Attestations, SOCI indexes and other artifacts are skipped, and so are entries whose manifest is missing, as in a
+    partial copy of an image.
 
     Raises:
-        InvalidDocument, DigestMismatch, SizeMismatch: a document is not what its descriptor says.
-        TooManyManifests: there is more than the limits allow.
-        SourceError: the place cannot be read.
+        InvalidDocument, DigestMismatch, SizeMismatch: a document does not match its descriptor.
+        TooManyManifests: the index lists more than the limits allow.
+        SourceError: the source cannot be read.
     """
     root = root or source.fetch_root()
     data = source.fetch_manifest(root)
@@ -145,10 +145,10 @@ def _fetch_if_there(source: ImageSource, entry: Descriptor) -> ImageManifest | N
 def choose_images(image: Image, wanted: Sequence[Platform] | Platforms) -> tuple[PlatformImage, ...]:
     """Return the images for the wanted platforms, in the order asked for, each once.
 
-    The result's `platform` is the one asked for; for all platforms, the one the image names.
+    The `platform` of a result is the one asked for. If none was named, it is the one that the image names.
 
     Raises:
-        NotInImage: the image lacks a platform; the message lists those it has.
+        NotInImage: the image lacks a platform; the message lists the platforms that it has.
     """
     if isinstance(wanted, Platforms):
         host = host_platform()
@@ -168,7 +168,7 @@ def choose_images(image: Image, wanted: Sequence[Platform] | Platforms) -> tuple
 
 
 def host_platform() -> Platform:
-    """Return the platform that containers on this machine have."""
+    """Return the platform of containers on this machine."""
     return Platform(os="linux", architecture=machine.machine()).normalized()
 
 

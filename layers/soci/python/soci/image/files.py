@@ -1,4 +1,4 @@
-"""The files of a layer and their content: through its zTOC, or, without one, by reading the whole layer."""
+"""The files of a layer and their content, through its zTOC, or without one by reading the whole layer."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ class LayerFiles(Protocol):
 
     @property
     def entries(self) -> Sequence[FileEntry]:
-        """All entries, or those before the first one that cannot be read."""
+        """All entries, or the entries before the first one that cannot be read."""
 
     @property
     def left_out(self) -> LeftOut | None:
-        """Why entries are missing, if they are."""
+        """Why entries are missing; None if all are there."""
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         """Yield the content of an entry of type reg, in pieces of bounded size."""
 
 
 class ImageFiles:
-    """The merged files of an image; `tree` finds them, `read` gives their content."""
+    """The merged files of an image. `tree` finds them, `read` returns their content."""
 
     def __init__(self, layers: Sequence[LayerFiles]) -> None:
         self._layers = layers
         self.tree = FileSystem.of([layer.entries for layer in layers])
         self.left_out = {number: layer.left_out for number, layer in enumerate(layers) if layer.left_out}
-        """By the layer's index: why some of its files are not seen."""
+        """Why some files of a layer are missing, by the layer's number."""
 
     def read(self, node: Node) -> Iterator[bytes]:
         """Yield a file's content.
 
         Raises:
-            NotInImage: the node is no file, or a hard link that leads nowhere.
+            NotInImage: the node is no file, or a hard link without a target.
             IntegrityError, DamagedLayer, SourceError: the content could not be read.
         """
         if node.data is None or node.type != "reg":
@@ -59,14 +59,14 @@ class ImageFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerContents:
-    """What a layer without zTOC holds, and the reason if its entries could be read only in part."""
+    """The entries of a layer without a zTOC, and the reason if only some could be read."""
 
     entries: tuple[FileEntry, ...]
     left_out: LeftOut | None
 
 
 def open_image_files(source: ImageSource, image: IndexedImage) -> ImageFiles:
-    """Open the files of an image; a layer without zTOC is read whole. Raises as `open_layer_files` does."""
+    """Open the files of an image. A layer without a zTOC is read whole. Raises as `open_layer_files` does."""
     return ImageFiles([open_layer_files(source, layer) for layer in image.layers])
 
 
@@ -84,12 +84,12 @@ def open_layer_files(source: ImageSource, layer: ImageLayer) -> LayerFiles:
 
 
 def entries_of_layer(source: ImageSource, layer: Descriptor) -> tuple[FileEntry, ...]:
-    """Read a whole layer for its entries alone, as far as they can be read; see `contents_of_layer`."""
+    """Read a whole layer for its entries, as far as they can be read. See `contents_of_layer`."""
     return contents_of_layer(source, layer).entries
 
 
 def contents_of_layer(source: ImageSource, layer: Descriptor) -> LayerContents:
-    """Read a whole layer for its entries; size and digest are checked. Raises as `open_layer_files` does."""
+    """Read a whole layer for its entries. Size and digest are checked. Raises as `open_layer_files` does."""
     tar = TarReader()
     entries: list[FileEntry] = []
     end = 0
@@ -115,18 +115,18 @@ class _IndexedFiles:
 
 
 class _NoFiles:
-    """A layer that is not at hand: nobody sees its files, here or through a lazy reader."""
+    """A foreign layer that is missing: its files cannot be read, here or through a lazy reader."""
 
     def __init__(self, left_out: LeftOut) -> None:
         self.entries: tuple[FileEntry, ...] = ()
         self.left_out = left_out
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
-        raise NotInImage(f"{entry.name!r}: its layer is not at hand")
+        raise NotInImage(f"{entry.name!r}: its layer is missing")
 
 
 class _StreamedFiles:
-    """A layer that is read from its beginning, for its entries and for each file again."""
+    """A layer that is read from its beginning: once for its entries, and again for each file."""
 
     def __init__(self, source: ImageSource, layer: Descriptor) -> None:
         self._source = source

@@ -1,9 +1,9 @@
 """The files of an image: its layers laid over each other, as a container sees them.
 
-Each layer is a tree of its own, put over the ones below (OCI image spec, layer.md): `.wh.NAME` deletes NAME
-from lower layers, `.wh..wh..opq` all that lower layers have in its directory; neither touches its own layer.
-Of several entries with one path the last counts. A directory over a directory adds to it, anything else
-replaces what was there. Links are resolved inside the image: `..` cannot leave its root.
+Each layer is a tree that is laid over the layers below (OCI image spec, layer.md): `.wh.NAME` deletes NAME from
+lower layers, and `.wh..wh..opq` deletes all that lower layers have in its directory. Neither affects its own layer.
+If several entries have one path, the last one counts. A directory over a directory adds to it; anything else replaces
+what was there. Links are resolved inside the image: `..` cannot leave its root.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from soci.ztoc.model import FileEntry
 from soci.ztoc.paths import clean_path
 
 MAX_PATH_BYTES = 4096
-"""No program on Linux could open a longer one (PATH_MAX), so such an entry is not shown."""
+"""Linux cannot open a longer path (PATH_MAX), so such an entry is not shown."""
 
 MAX_LINK_HOPS = 40
-"""Linux follows as many symbolic links before it gives up (path_resolution(7))."""
+"""Linux gives up after as many symbolic links (path_resolution(7))."""
 
 MAX_IMPLIED_DIRECTORIES = 500_000
-"""Builders list directories; a few kilobytes of deep paths without them could otherwise fill the memory."""
+"""Builders list directories. Without this limit, a few kilobytes of deep paths could fill the memory."""
 
 _WHITEOUT = b".wh."
 _MARKER = b".wh..wh."
@@ -35,18 +35,18 @@ class Node:
     """A file, directory or link of the image. A directory that only its content implies has no entry."""
 
     path: bytes
-    """Absolute and without links, but for the last component: /etc/ssl."""
+    """Absolute and without links, except for the last component: /etc/ssl."""
     layer: int
-    """Index of the layer that the entry comes from."""
+    """Number of the layer that the entry comes from."""
     entry: FileEntry | None
     data_layer: int
     data: FileEntry | None
-    """The entry that has the content: a hard link's target, for all others the entry itself; None for a hard
-    link that leads nowhere."""
+    """The entry with the content: of a hard link its target, else the entry itself; None for a hard link without a
+    target."""
 
     @property
     def type(self) -> str:
-        """Type as in the zTOC; that of its target for a hard link."""
+        """The type as in the zTOC. A hard link has that of its target."""
         found = self.data or self.entry
         return found.type if found else "dir"
 
@@ -55,14 +55,14 @@ class Node:
 
 
 class FileSystem:
-    """The merged view of an image. Paths are bytes, absolute or not: both begin at the root."""
+    """The merged view of an image. Paths are bytes and begin at the root, with or without a slash."""
 
     def __init__(self, root: _Inode) -> None:
         self._root = root
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[FileEntry]]) -> FileSystem:
-        """Lay the layers' entries over each other, from the bottom layer to the top one."""
+        """Lay the entries of layers over each other, from the bottom layer to the top one."""
         merged = _Inode(layer=0, children={})
         for number, entries in enumerate(layers):
             tree = _LayerTree(number, merged)
@@ -73,7 +73,7 @@ class FileSystem:
         return cls(merged)
 
     def lookup(self, path: bytes, *, follow: bool = True) -> Node:
-        """Find what a path means; links on the way are followed, one at its end only with `follow`.
+        """Find the node at a path. Links on the way are followed, and a link at the end if `follow` is set.
 
         Raises:
             NotInImage: there is no such path, or its links lead in a circle.
@@ -81,64 +81,64 @@ class FileSystem:
         return _node(*self._resolve(path, follow=follow))
 
     def list(self, path: bytes) -> tuple[Node, ...]:
-        """List a directory's nodes, sorted; anything else is listed as itself. Raises NotInImage."""
-        place, inode = self._resolve(path, follow=True)
+        """List a directory's nodes, sorted. Anything else is listed as itself. Raises NotInImage."""
+        path, inode = self._resolve(path, follow=True)
         if inode.children is None:
-            return (_node(place, inode),)
-        return tuple(_node(_join(place, name), child) for name, child in sorted(inode.children.items()))
+            return (_node(path, inode),)
+        return tuple(_node(_join(path, name), child) for name, child in sorted(inode.children.items()))
 
     def walk(self) -> Iterator[Node]:
-        """Yield every node but the root, each directory before what is in it, sorted."""
+        """Yield every node but the root, sorted, each directory before its content."""
         todo = [(b"/", self._root)]
         while todo:
-            place, inode = todo.pop()
+            path, inode = todo.pop()
             if inode is not self._root:
-                yield _node(place, inode)
+                yield _node(path, inode)
             children = sorted((inode.children or {}).items(), reverse=True)
-            todo.extend((_join(place, name), child) for name, child in children)
+            todo.extend((_join(path, name), child) for name, child in children)
 
     def glob(self, pattern: bytes) -> tuple[Node, ...]:
         """Find the nodes that match, sorted: `*`, `?` and `[...]` within a name, `**` across directories.
 
-        Links to directories are followed where the pattern goes on behind them, but not by `**`; a link at
-        the end of a path is given as it is.
+        Links to directories are followed where the pattern continues after them, but not by `**`. A link at the end of
+        a path is returned as it is.
         """
         parts = [part for part in clean_path(pattern).split(b"/") if part]
         found: dict[bytes, _Inode] = {}
         seen: set[tuple[bytes, int]] = set()
         todo = [(b"/", self._root, 0)]
         while todo:
-            place, inode, at = todo.pop()
-            if (place, at) in seen:
+            path, inode, at = todo.pop()
+            if (path, at) in seen:
                 continue
-            seen.add((place, at))
+            seen.add((path, at))
             if at == len(parts):
-                found[place] = inode
+                found[path] = inode
             else:
-                todo.extend(self._match(place, inode, parts, at))
-        places = sorted(found, key=lambda place: place.split(b"/"))
-        return tuple(_node(place, found[place]) for place in places)
+                todo.extend(self._match(path, inode, parts, at))
+        paths = sorted(found, key=lambda path: path.split(b"/"))
+        return tuple(_node(path, found[path]) for path in paths)
 
     def _match(
-        self, place: bytes, inode: _Inode, parts: Sequence[bytes], at: int
+        self, path: bytes, inode: _Inode, parts: Sequence[bytes], at: int
     ) -> Iterator[tuple[bytes, _Inode, int]]:
-        """Yield where a pattern goes on from a node, with how many of its parts are used up."""
+        """Yield the nodes where a pattern continues, each with the number of parts matched so far."""
         if inode.is_symlink:
             try:
-                place, inode = self._resolve(place, follow=True)
+                path, inode = self._resolve(path, follow=True)
             except NotInImage:
                 return
         children = inode.children or {}
         if parts[at] == b"**":
-            yield place, inode, at + 1
+            yield path, inode, at + 1
             for name, child in children.items():
                 if child.children is not None:
-                    yield _join(place, name), child, at
+                    yield _join(path, name), child, at
                 elif at + 1 == len(parts):
-                    yield _join(place, name), child, at + 1
+                    yield _join(path, name), child, at + 1
             return
         for name in fnmatch.filter(children, parts[at]):
-            yield _join(place, name), children[name], at + 1
+            yield _join(path, name), children[name], at + 1
 
     def _resolve(self, path: bytes, *, follow: bool) -> tuple[bytes, _Inode]:
         rest = path.split(b"/")[::-1]
@@ -146,19 +146,19 @@ class FileSystem:
         hops = 0
         while rest:
             name = rest.pop()
-            place, inode = trail[-1]
+            here, inode = trail[-1]
             if name in (b"", b"."):
                 continue
             if inode.children is None:
-                raise NotInImage(f"{shown(place)} is no directory, so there is no {shown(path)} in the image")
+                raise NotInImage(f"{shown(here)} is no directory, so there is no {shown(path)} in the image")
             if name == b"..":
                 del trail[max(1, len(trail) - 1) :]
                 continue
             child = inode.children.get(name)
             if child is None:
-                raise NotInImage(f"{shown(path)}: the image has no {shown(_join(place, name))}")
+                raise NotInImage(f"{shown(path)}: the image has no {shown(_join(here, name))}")
             if not child.is_symlink or not (rest or follow):
-                trail.append((_join(place, name), child))
+                trail.append((_join(here, name), child))
                 continue
             hops += 1
             if hops > MAX_LINK_HOPS:
@@ -171,13 +171,13 @@ class FileSystem:
 
 
 def shown(path: bytes) -> str:
-    """Return a path for a message or a table; what is no UTF-8 appears as escapes."""
+    """Return a path for a message or a table. Bytes that are no UTF-8 appear as escapes."""
     return path.decode("utf-8", "backslashreplace")
 
 
 @dataclass(slots=True, kw_only=True)
 class _Inode:
-    """A node while the layers are put together; of a directory, also what it hides of lower layers."""
+    """A node while layers are merged. A directory also holds what it hides of lower layers."""
 
     layer: int
     entry: FileEntry | None = None
@@ -197,7 +197,7 @@ class _Inode:
 
 
 class _LayerTree:
-    """One layer's own tree; `lower` is what lies below it, for hard links that lead there."""
+    """The tree of one layer. Hard links may lead to `lower`, the merged layers below."""
 
     def __init__(self, layer: int, lower: _Inode) -> None:
         self._top: dict[bytes, _Inode] = {}
@@ -207,13 +207,13 @@ class _LayerTree:
         self._implied = 0
 
     def add(self, entry: FileEntry) -> None:
-        """Take in the next entry of the layer."""
+        """Add the next entry of the layer."""
         path = clean_path(entry.name)
         if len(path) > MAX_PATH_BYTES:
             return
         *folders, name = path[1:].split(b"/")
         if any(folder.startswith(_MARKER) for folder in folders):
-            return  # the book-keeping of aufs, which some old layers carry
+            return  # metadata of aufs, which some old layers contain
         directory, children = self._directory(folders)
         if name == OPAQUE_MARKER:
             directory.is_opaque = True
@@ -243,7 +243,7 @@ class _LayerTree:
         children[name] = inode
 
     def _directory(self, folders: Sequence[bytes]) -> tuple[_Inode, dict[bytes, _Inode]]:
-        """Return a directory of the layer and its children, made where there is none."""
+        """Return a directory of the layer and its children. A missing directory is made."""
         inode, children = self.root, self._top
         for folder in folders:
             child = children.get(folder)
@@ -262,7 +262,7 @@ class _LayerTree:
 
 
 def _find(root: _Inode, name: bytes) -> _Inode | None:
-    """Find what is no directory by its path, without following links."""
+    """Find anything but a directory by its path, without following links."""
     inode: _Inode | None = root
     for part in clean_path(name)[1:].split(b"/"):
         inode = (inode.children or {}).get(part) if inode else None
@@ -270,7 +270,7 @@ def _find(root: _Inode, name: bytes) -> _Inode | None:
 
 
 def _lay_over(lower: _Inode, upper: _Inode) -> None:
-    """Let a layer's tree grow by what lower layers have and it does not hide."""
+    """Add to a layer's tree what lower layers have and the layer does not hide."""
     todo = [(lower, upper)]
     while todo:
         lower, upper = todo.pop()
@@ -292,5 +292,5 @@ def _node(path: bytes, inode: _Inode) -> Node:
     return Node(path=path, layer=inode.layer, entry=inode.entry, data_layer=inode.data_layer, data=inode.data)
 
 
-def _join(place: bytes, name: bytes) -> bytes:
-    return place.rstrip(b"/") + b"/" + name
+def _join(path: bytes, name: bytes) -> bytes:
+    return path.rstrip(b"/") + b"/" + name

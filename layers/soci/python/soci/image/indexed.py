@@ -1,4 +1,4 @@
-"""An image opened for reading: which of its layers has a zTOC, found the way a lazy reader finds it.
+"""An image with its SOCI index and its layers' zTOCs, found as a lazy reader finds them.
 
     image manifest ─┬─ annotation index-digest (version 2) ──┐
                     └─ referrers of the manifest (version 1) ┴─> SOCI index ─ image-layer-digest ─> zTOCs
@@ -35,14 +35,14 @@ class ImageLayer:
 
     @property
     def span_size_bytes(self) -> int | None:
-        """The span size as the SOCI index gives it; older ones do not."""
+        """The span size that the SOCI index gives. Older indexes give none."""
         text = self.ztoc.annotations.get(SOCI_SPAN_SIZE, "") if self.ztoc else ""
         return int(text) if text.isdecimal() and text.isascii() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedImage:
-    """One platform's image with its SOCI index, if it has one; layers from the bottom up."""
+    """One platform's image with its SOCI index, if it has one. Layers are listed from the bottom up."""
 
     image: PlatformImage
     soci_index: Descriptor | None
@@ -52,11 +52,11 @@ class IndexedImage:
 def open_image(source: ImageSource, platform: Platform | None = None) -> IndexedImage:
     """Find an image, its SOCI index and its layers' zTOCs.
 
-    Without a platform, that of this machine is taken, or the only one there is.
+    The default platform is that of this machine, or the only one of the image.
 
     Raises:
         NotInImage: the image lacks the platform, or has several and none is that of this machine.
-        IntegrityError, SourceError: a document is not at hand or broken.
+        IntegrityError, SourceError: a document is missing or corrupt.
     """
     image = fetch_image(source)
     chosen = choose_images(image, Platforms.HOST if platform is None else [platform])
@@ -73,11 +73,11 @@ def open_image(source: ImageSource, platform: Platform | None = None) -> Indexed
 
 
 def find_soci_index(source: ImageSource, image: Image, one: PlatformImage) -> Descriptor | None:
-    """Describe the SOCI index of an image: the one its manifest names, else the first that refers to it.
+    """Describe the SOCI index of an image: the one that its manifest names, else the first that refers to it.
 
     Raises:
-        BlobMissing: the manifest names an index that is not there.
-        InvalidDocument: what it names is no digest.
+        BlobMissing: the manifest names an index that is missing.
+        InvalidDocument: the name is no digest.
     """
     named = one.manifest.annotations.get(SOCI_INDEX_DIGEST)
     if named:
@@ -88,7 +88,7 @@ def find_soci_index(source: ImageSource, image: Image, one: PlatformImage) -> De
 
 
 def ztocs_of(soci_index: ImageManifest) -> Mapping[Digest, Descriptor]:
-    """Return the zTOCs of a SOCI index by the layer they are for; of several for one layer the last counts.
+    """Return the zTOCs of a SOCI index by layer. If a layer has several, the last one counts.
 
     Raises:
         InvalidDocument: a layer's digest is missing or malformed.
@@ -101,8 +101,8 @@ def fetch_ztoc(source: ImageSource, ztoc: Descriptor) -> bytes:
     """Return a zTOC's bytes, checked against its descriptor.
 
     Raises:
-        InvalidZtoc: it is larger than any zTOC can be.
-        SourceError, DigestMismatch, SizeMismatch: it is not at hand, or not what it should be.
+        InvalidZtoc: the zTOC is larger than any zTOC can be.
+        SourceError, DigestMismatch, SizeMismatch: the zTOC is missing, or does not match its descriptor.
     """
     if ztoc.size > MAX_ZTOC_BYTES:
         raise InvalidZtoc(f"zTOC {ztoc.digest} has {ztoc.size} bytes, the limit is {MAX_ZTOC_BYTES}")

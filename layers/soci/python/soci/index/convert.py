@@ -1,8 +1,8 @@
-"""The SOCI-enabled image of index version 2: the same layers under new documents (formats.md 6).
+"""The converted image of index version 2: the same layers under new documents (formats.md 6).
 
-Each image manifest says which SOCI index is its own, each SOCI index becomes an entry of the image index, bound to
-its manifest by an annotation. Nobody's manifest but an image's is rewritten: attestations and other artifacts keep
-their bytes, and what speaks of an old image manifest follows it to the new one (docs/adr/0003, 0004).
+Each image manifest names its SOCI index in an annotation. Each SOCI index becomes an entry of the image index, and
+names its image manifest in an annotation. Only image manifests are rewritten: attestations and other artifacts keep
+their bytes, and their entries follow the image manifest that they name (docs/adr/0003, 0004).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from soci.oci.platform import Platform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformIndex:
-    """The SOCI index made for one image manifest, and the platform it was asked for by."""
+    """The SOCI index made for one image manifest, and the platform that was asked for."""
 
     image_manifest: Digest
     platform: Platform
@@ -31,7 +31,7 @@ class PlatformIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedImage:
-    """The documents of a SOCI-enabled image: rewritten image manifests, then the index, which is its root."""
+    """The documents of a converted image: rewritten image manifests, then the index, which is its root."""
 
     manifests: tuple[Document, ...]
     root: Document
@@ -40,12 +40,12 @@ class ConvertedImage:
 def convert_image(
     image: ImageIndex, manifests: Mapping[Digest, ImageManifest], indexes: Sequence[PlatformIndex]
 ) -> ConvertedImage:
-    """Return the documents of the SOCI-enabled image.
+    """Return the documents of the converted image.
 
     Args:
         image: the image index; for a single image one with one entry (`index_of_single`).
-        manifests: the image manifests among its entries that are at hand.
-        indexes: what was indexed, in the order of the platforms asked for.
+        manifests: the fetched image manifests among its entries.
+        indexes: the new SOCI indexes, in the order of the platforms asked for.
     """
     index_digests = {made.image_manifest: str(made.index.descriptor.digest) for made in indexes}
     rewritten: dict[Digest, Document] = {}
@@ -98,7 +98,7 @@ def _rewrite(manifest: ImageManifest, index_digest: str | None) -> tuple[Documen
 
 
 def follow_manifests(entry: Descriptor, new_digests: Mapping[str, str]) -> Descriptor:
-    """Let an entry that speaks of an image manifest (an attestation, an older SOCI index) speak of the new one."""
+    """Return an entry (an attestation, an earlier SOCI index) that names the new image manifest instead of the old."""
     annotations = dict(entry.annotations)
     for key in (DOCKER_REFERENCE_DIGEST, SOCI_IMAGE_MANIFEST_DIGEST):
         if annotations.get(key) in new_digests:

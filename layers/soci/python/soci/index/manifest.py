@@ -37,7 +37,7 @@ EMPTY_CONFIG = document_of(media_types.OCI_EMPTY, b"{}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerZtoc:
-    """A layer and its zTOC, as far as the index manifest speaks of them."""
+    """A layer and its zTOC, as the index manifest describes them."""
 
     layer: Descriptor
     ztoc: Descriptor

@@ -3,7 +3,7 @@
     {"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":3},...]}       both ends inclusive
 
 Patterns are matched against the merged file system, as the container will see it: `./` names, links, whiteouts and
-replaced files come out right. Which spans hold a file follows the format's owner, so the bytes are equal.
+replaced files are handled. The spans of a file are those that the format's owner takes, so the bytes are equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from soci.oci.fields import Fields
 from soci.ztoc.model import FileEntry, Span
 
 PREFETCH_LIMIT_BYTES = 4 << 20
-"""Some hundred thousand ranges; a real one has a handful."""
+"""Room for some hundred thousand ranges. A real artifact has a handful."""
 
 _VERSION = "1.0"
 
@@ -45,10 +45,10 @@ class PrefetchPlan:
 def plan_prefetch(
     patterns: Sequence[str], files: FileSystem, spans: Sequence[Sequence[Span] | None]
 ) -> PrefetchPlan:
-    """Find the files that the patterns mean and the spans that hold them.
+    """Find the files that match the patterns, and the spans that hold them.
 
     Args:
-        patterns: paths or globs; a directory stands for all files below it.
+        patterns: paths or globs; a directory means all files below it.
         files: the merged view of all layers.
         spans: per layer the spans of its zTOC, or None for a layer without one, which has nothing to prefetch.
     """
@@ -68,7 +68,7 @@ def plan_prefetch(
 
 
 def merge_ranges(ranges: Iterable[SpanRange]) -> Iterator[SpanRange]:
-    """Yield ranges in order, with those that overlap or touch joined."""
+    """Yield ranges in order. Ranges that overlap or touch are joined."""
     current: SpanRange | None = None
     for part in sorted(ranges):
         if current is not None and part.start <= current.end + 1:
@@ -111,9 +111,9 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
 
 
 def _expand(pattern: str, files: FileSystem) -> Iterator[Node]:
-    """Yield the nodes that a pattern means, links followed and directories opened.
+    """Yield the nodes that match a pattern. Links are followed, and a directory gives the files below it.
 
-    A path that exists as it is written is no pattern: some programs call their files `[id].js`.
+    A path that exists is taken as it is: some programs name their files `[id].js`.
     """
     written = pattern.encode("utf-8", "surrogateescape")
     try:
@@ -132,7 +132,7 @@ def _expand(pattern: str, files: FileSystem) -> Iterator[Node]:
 
 
 def _spans_of(file: FileEntry, spans: Sequence[Span]) -> SpanRange:
-    # The end is the first byte behind the file: one on a boundary costs a span more than it needs, as with the owner.
+    # The end is the first byte after the file, as with the format's owner. On a boundary it costs one span too many.
     start, end = (
         max(bisect.bisect_right(spans, offset, key=_uncompressed_start) - 1, 0)
         for offset in (file.uncompressed_offset, file.uncompressed_offset + file.uncompressed_size)

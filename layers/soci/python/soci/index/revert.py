@@ -1,4 +1,4 @@
-"""The documents of a SOCI-enabled image without its index: the reverse of the conversion. Pure."""
+"""The reverse of the conversion: the documents of a converted image without its index. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from soci.oci.manifest import ImageManifest
 
 
 def strip_index(image: Image) -> tuple[Document, ...]:
-    """Return the documents that a SOCI-enabled image has without its index: image manifests, then the root.
+    """Return the documents of a converted image without its index: image manifests, then the root.
 
-    Manifests that name no index keep their bytes and are not among them.
+    Manifests that name no index keep their bytes and are not returned.
     """
     stripped = {
         one.descriptor.digest: _without_index(one.manifest)

@@ -1,4 +1,4 @@
-"""A service of AWS that the work goes on without, when it cannot be had."""
+"""Clients of AWS services that the work can do without."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from functools import cached_property
 from typing import Any
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 1.0, 2.0, 2
-"""What is asked here answers in milliseconds, or else it is not worth waiting for."""
+"""These services answer in milliseconds. Longer waits are not worth it."""
 
-REST_SECONDS = 60.0
-"""What did not answer is left alone for so long: the next layers are not kept waiting as well."""
+PAUSE_SECONDS = 60.0
+"""After a failure, the service is not asked for so long, so the next layers do not wait as well."""
 
 _log = logging.getLogger(__name__)
 
 
-class MayBeAway:
-    """A client of a service; `what` of it is used stands in the one line of the log that says that it is away.
+class OptionalService:
+    """A client of a service that may be unavailable: out of reach, throttled or refused. Shared by threads.
 
-    Away is what cannot be reached, is throttled or refuses. Shared by threads.
+    `what` names the table or key that is used, for the line of the log.
     """
 
     def __init__(
@@ -34,24 +34,24 @@ class MayBeAway:
         self._what = what
         self._make_client = make_client or (lambda: _boto3_client(service))
         self._now = now
-        self._rests_until = 0.0
+        self._paused_until = 0.0
 
     @property
-    def is_away(self) -> bool:
-        """Whether it did not answer lately, and is left alone."""
-        return self._now() < self._rests_until
+    def is_unavailable(self) -> bool:
+        """Whether the service failed lately and is not asked."""
+        return self._now() < self._paused_until
 
     def ask(self, call: Callable[[Any], Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """Return what a call of the client answers; None while it is away."""
+        """Return the answer to a call of the client; None while it is unavailable. A failure is logged."""
         import botocore.exceptions  # noqa: PLC0415 - slow to import, and there only with the extra `aws`
 
-        if self.is_away:
+        if self.is_unavailable:
             return None
         try:
             return call(self._client)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            self._rests_until = self._now() + REST_SECONDS
-            _log.warning("%s does not answer, so zTOCs are made that may be there: %s", self._what, error)
+            self._paused_until = self._now() + PAUSE_SECONDS
+            _log.warning("%s does not answer, so zTOCs may be built again: %s", self._what, error)
             return None
 
     @cached_property
@@ -60,7 +60,7 @@ class MayBeAway:
 
 
 def _boto3_client(service: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
-    import boto3  # noqa: PLC0415 - see `MayBeAway.ask`
+    import boto3  # noqa: PLC0415 - see `OptionalService.ask`
     import botocore.config  # noqa: PLC0415
 
     config = botocore.config.Config(

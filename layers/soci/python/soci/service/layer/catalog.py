@@ -1,11 +1,11 @@
-"""The table of zTOCs that were made: a `ZtocCatalog` in DynamoDB, which may be away without harm.
+"""A `ZtocCatalog` in DynamoDB. Layers are indexed without it while it is unavailable.
 
 layer           partition key: the layer's digest
-settings        sort key: all else that decides a zTOC's bytes, readable
+settings        sort key: all else that decides a zTOC's bytes, as readable text
 ztoc, size, copy        the entry
-mac             over all of these: a builder of this stack wrote them, having read the whole layer
-repositories    where to look; not under the MAC, since what is found there has to have the digests above
-expires_at      seconds since 1970: DynamoDB deletes rows that nobody has used for long
+mac             over all of these. It proves that a builder of this stack wrote them after reading the whole layer
+repositories    where to look; not under the MAC, because what is found there must match the digests above
+expires_at      seconds since 1970; DynamoDB then deletes the row
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.fields import Fields
-from soci.service.layer.best_effort import MayBeAway
+from soci.service.layer.best_effort import OptionalService
 from soci.service.layer.entry import Entry
 from soci.service.layer.row_mac import KmsMac, RowMac
 
 ROW_LIFE_SECONDS = 90 * 24 * 3600
-"""Counted from the last use. A row less costs the building of one zTOC."""
+"""Counted from the last use. A deleted row costs one rebuild."""
 
 
 class DynamoDbCatalog:
     """A table with partition key `layer` and sort key `settings`. Shared by threads.
 
-    A table that cannot be reached, is throttled or refuses is a table without rows: one line in the log says so. So it
-    is when the MACs of rows cannot be made or checked.
+    A table that cannot be reached, is throttled or refuses counts as empty, and one line in the log says so. A missing
+    MAC key has the same effect.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DynamoDbCatalog:
         self._table = table
         self._mac = mac
         self._now = now
-        self._dynamodb = MayBeAway("dynamodb", f"table {table}", make_client=make_client, now=now)
+        self._dynamodb = OptionalService("dynamodb", f"table {table}", make_client=make_client, now=now)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> DynamoDbCatalog | None:
@@ -54,7 +54,7 @@ class DynamoDbCatalog:
         return cls(table, KmsMac(mac_key)) if table and mac_key else None
 
     def find(self, key: ReuseKey) -> Entry | None:
-        """Return what is known. See `ZtocCatalog`."""
+        """Return the entry of a key. See `ZtocCatalog`."""
         answer = self._dynamodb.ask(lambda client: client.get_item(TableName=self._table, Key=_row_key(key)))
         item = answer and answer.get("Item")
         if not item:
@@ -69,13 +69,13 @@ class DynamoDbCatalog:
         return entry if is_right else None
 
     def record(self, key: ReuseKey, entry: Entry) -> None:
-        """Write a row, or write it anew; without its MAC it would be of no use. See `ZtocCatalog`."""
-        mac = None if self._dynamodb.is_away else self._mac.make(facts_of(key, entry))
+        """Write a row, unless its MAC cannot be made. See `ZtocCatalog`."""
+        mac = None if self._dynamodb.is_unavailable else self._mac.make(facts_of(key, entry))
         if mac is not None:
             self._update(key, {"copy": None, **entry.to_document(), "mac": mac})
 
     def also_in(self, key: ReuseKey, entry: Entry, repository: str) -> None:
-        """Write where to look, and that the row was used, if it still is that row. See `ZtocCatalog`."""
+        """Add a repository and renew the row, if it still has this entry. See `ZtocCatalog`."""
         repositories = entry.also_in(repository).to_document()["repositories"]
         self._update(key, {"repositories": repositories}, still=entry)
 
@@ -100,7 +100,7 @@ class DynamoDbCatalog:
 
 
 def facts_of(key: ReuseKey, entry: Entry) -> bytes:
-    """Return what a row's MAC is made of: a digest of all that the row says, so that no two rows have the same."""
+    """Return the message of a row's MAC: a digest over all that the row says. No two rows have the same."""
     gzip = entry.recompressed
     copy = None if gzip is None else [str(gzip.digest), gzip.size]
     facts = ["zTOC row", str(key.layer), key.settings, str(entry.ztoc), entry.size, copy]
@@ -111,7 +111,7 @@ def _updated(client: Any, request: Mapping[str, Any]) -> Mapping[str, Any]:  # n
     try:
         answer: Mapping[str, Any] = client.update_item(**request)
     except client.exceptions.ConditionalCheckFailedException:
-        return {}  # it was deleted or written anew since it was read, which is as good
+        return {}  # the row was deleted or replaced since it was read, which is fine
     return answer
 
 

@@ -1,4 +1,4 @@
-"""What tells a row that a builder of this stack wrote from any other: a MAC, made with a key that never leaves KMS."""
+"""The MAC of a row, made with a key that never leaves KMS. It proves that a builder of this stack wrote the row."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from soci.service.layer.best_effort import MayBeAway
+from soci.service.layer.best_effort import OptionalService
 
 ALGORITHM = "HMAC_SHA_256"
 MAC_BYTES = 32
 
 
 class RowMac(Protocol):
-    """Makes MACs and checks them. It may be away."""
+    """Makes and checks MACs. It may be unavailable."""
 
     def make(self, message: bytes) -> str | None:
-        """Return the MAC of a message as text; None when it cannot be had."""
+        """Return the MAC of a message as text; None while unavailable."""
 
     def is_right(self, message: bytes, mac: str) -> bool | None:
-        """Tell whether a MAC was made of this message; None when nobody can tell."""
+        """Tell whether a MAC is that of a message; None while unavailable."""
 
 
 class KmsMac:
@@ -36,7 +36,7 @@ class KmsMac:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
-        self._kms = MayBeAway("kms", f"key {key}", make_client=make_client, now=now)
+        self._kms = OptionalService("kms", f"key {key}", make_client=make_client, now=now)
 
     def make(self, message: bytes) -> str | None:
         """See `RowMac`."""
@@ -52,7 +52,7 @@ class KmsMac:
         except ValueError:
             return False
         if len(data) != MAC_BYTES:
-            return False  # KMS would call it a bad request, which is no answer about the row
+            return False  # KMS would refuse the request, and seem to be unavailable
         answer = self._kms.ask(lambda client: self._verify(client, message, data))
         return None if answer is None else answer["MacValid"] is True
 
