@@ -51,7 +51,7 @@ def test_without_an_image_the_rules_on_names_are_asked(soci_index):
 def test_a_reason_is_explained(soci_index):
     result = soci_index("decide", EVENTS / "push-soci-index-v2.json")
 
-    assert " would be skipped\n  own-artifact: This is what indexing made" in result.stdout
+    assert " would be skipped\n  own-artifact: Indexing made this" in result.stdout
 
 
 def test_the_image_named_is_decided_on_as_if_the_event_spoke_of_it(soci_index, image, settings):

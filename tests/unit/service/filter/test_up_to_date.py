@@ -14,6 +14,7 @@ from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
+from soci.oci.platform import Platform
 from soci.service.filter.platforms import PlannedImage
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.settings.configuration import Configuration
@@ -176,6 +177,17 @@ def test_version_1_does_not_wait_for_zstd_layers(layouts):
 
 
 @VERSIONS
+def test_platforms_that_share_a_config_are_compared_each_with_its_own_conversion(place):
+    tar = tar_of(file("app", text(100_000, "app")))
+    fast, small = (image_of(gzip_of(tar, level=level), platform="linux/amd64") for level in (1, 9))
+    arm = replace(small, root=replace(small.root, platform=Platform.parse("linux/arm64")))
+    settings = configuration()
+
+    indexed(place, multi_platform(fast, arm), settings)
+
+    assert is_there(place, settings)
+
+
 def test_an_index_for_some_platforms_only_is_not_that_of_the_image(layouts, version):
     settings = configuration(index={"version": version})
     indexed(layouts, multi_platform(AMD, ARM), settings)

@@ -608,6 +608,45 @@ def test_an_image_whose_tag_could_move_misses_its_index_although_its_digest_name
     assert listed(memory, settings, only_missing=True) == ["app:1"]
 
 
+def test_an_image_whose_tag_could_move_misses_its_index_even_if_an_untagged_image_is_found_by_its_digest(
+    memory,
+):
+    settings = configuration(rules={"untagged_images": "index"})
+    memory.put("app", small("first"), "1")
+    index(memory, by_hand("app", "1"), settings)
+    memory.registry.repository("app").tags["1-soci"] = memory.registry.repository("app").tags["1"]
+    memory.put("app", small("untagged"))
+
+    assert "app:1" in listed(memory, settings, only_missing=True)
+
+
+@pytest.mark.parametrize("is_converted", [False, True])
+def test_behind_a_corrupt_image_whose_tag_cannot_move_only_a_converted_image_has_its_index(is_converted):
+    settings = configuration()
+    with in_memory(Behaviour(immutable_tags=True, rates={})) as place, as_aws(place.registry):
+        place.put("app", small("ours"), "1")
+        if is_converted:
+            index(place, by_hand("app", "1"), configuration(tagging={"policy": "digest-only"}))
+        corrupt = bare("corrupt", config={**CONFIG, "size": -1})
+        place.registry.repository("app").put_manifest(corrupt, tag="1-soci")
+
+        found = listed(place, settings, only_missing=True)
+
+    assert ("app:1" in found) is not is_converted
+
+
+def test_an_image_misses_a_tag_that_could_be_set_although_its_digest_names_a_converted_image():
+    settings = configuration()
+    with in_memory(Behaviour(immutable_tags=True, rates={})) as place, as_aws(place.registry):
+        place.put("app", small("ours"), "1")
+        index(place, by_hand("app", "1"), settings)
+        before = listed(place, settings, only_missing=True)
+        del place.registry.repository("app").tags["1-soci"]
+        after = listed(place, settings, only_missing=True)
+
+    assert (before, after) == ([], ["app:1"])
+
+
 def test_an_image_with_a_tag_for_want_of_an_index_misses_one_as_soon_as_the_rules_take_it_in(memory):
     memory.put("app", small("small"), "1", "1-soci")
 

@@ -149,7 +149,7 @@ class Evaluator:
     def _has_v2(self, candidate: Candidate, image: Image, converted: frozenset[Digest]) -> bool:
         configs, tag = config_digests(image), self.configuration.output_tag(candidate.tag)
         # Where the tag stays, publishing again would change nothing.
-        is_converted = self._tag_stays(candidate) and bool(configs) and configs <= converted
+        is_converted = self._tag_stays(candidate) and configs <= converted
         if tag is None or tag == candidate.tag:
             return is_converted
         output = self.open_image(candidate.repository, tag)
