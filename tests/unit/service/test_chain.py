@@ -79,7 +79,7 @@ def chain(place: ImageOpener, configuration: Configuration, request: ImageReques
 @pytest.mark.parametrize("zstd", ["leave-out", "recompress"])
 @pytest.mark.parametrize("version", ["v1", "v2", "both"])
 @pytest.mark.parametrize("policy", ["suffix", "replace"])
-def test_an_image_is_indexed_once_and_known_to_be(place, version, policy, zstd):
+def test_an_image_is_indexed_once_and_then_up_to_date(place, version, policy, zstd):
     if (version, zstd) == ("v1", "recompress"):
         with pytest.raises(SociError, match="zstd_layers"):
             configured(version=version, zstd_layers=zstd)
@@ -105,7 +105,7 @@ def test_an_image_is_indexed_once_and_known_to_be(place, version, policy, zstd):
 
 
 @pytest.mark.parametrize("policy", ["suffix", "replace"])
-def test_the_push_of_what_was_made_is_passed_over(place, policy):
+def test_the_push_of_a_converted_image_is_skipped(place, policy):
     configuration = of_any_size(configured(version="both", tagging={"policy": policy}))
     push(place, IMAGE)
     published = chain(place, configuration, event(place, "1.0"))
@@ -125,7 +125,7 @@ def test_the_push_of_what_was_made_is_passed_over(place, policy):
     assert index.reason is ImageReason.OWN_ARTIFACT
 
 
-def test_a_tag_that_was_set_for_want_of_an_index_is_passed_over_as_well(place):
+def test_the_push_of_a_promised_tag_is_skipped(place):
     configuration = of_any_size(configured())
     push(place, ODD)
 
@@ -138,7 +138,7 @@ def test_a_tag_that_was_set_for_want_of_an_index_is_passed_over_as_well(place):
     assert copy.reason is ImageReason.OWN_ARTIFACT
 
 
-def test_an_image_that_is_too_small_has_the_promised_tag_all_the_same(place):
+def test_an_image_that_is_too_small_gets_the_promised_tag(place):
     push(place, IMAGE)
 
     tagged = chain(place, configured(), event(place, "1.0"))
@@ -148,7 +148,7 @@ def test_an_image_that_is_too_small_has_the_promised_tag_all_the_same(place):
     assert place("app", "1.0-soci").fetch_root().digest == IMAGE.root.digest
 
 
-def test_a_converted_image_is_made_anew_by_hand_when_the_settings_differ(place):
+def test_a_converted_image_is_made_again_by_hand_when_the_settings_differ(place):
     replacing = {"policy": "replace"}
     push(place, IMAGE)
     old = chain(place, of_any_size(configured(tagging=replacing)), event(place, "1.0"))

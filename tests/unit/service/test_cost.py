@@ -37,7 +37,7 @@ def test_work_is_read_back_as_it_was_written():
     assert Work.from_fields(Fields(work.to_document(), "work")) == work
 
 
-def test_sizes_are_read_and_what_is_wrong_is_named():
+def test_sizes_are_read_and_a_wrong_one_is_named():
     document = {
         "architecture": "arm64",
         "image_filter": 512,

@@ -19,7 +19,7 @@ def silent():
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_registry_that_is_silent_is_an_error_that_may_be_tried_again_before_time_is_up(silent):
+def test_a_silent_registry_is_a_retryable_error_before_the_deadline(silent):
     place = connect(silent, logins=NoLogins())
     began = time.monotonic()
 
@@ -30,7 +30,7 @@ def test_a_registry_that_is_silent_is_an_error_that_may_be_tried_again_before_ti
     assert time.monotonic() - began < 1
 
 
-def test_waits_between_attempts_end_as_well():
+def test_the_deadline_ends_waits_between_attempts():
     with pytest.raises(RegistryUnavailable, match="did not answer within 0 seconds"), in_time(200):
         cancellable_sleep(60)
 

@@ -115,14 +115,14 @@ def test_requests_are_those_that_a_registry_counts(memory: InMemory, layers, pla
     ("tagging", "puts"),
     [({"policy": "suffix"}, 4), ({"policy": "replace"}, 4), ({"policy": "digest-only"}, 3)],
 )
-def test_without_a_tag_one_manifest_less_is_put(memory: InMemory, tagging, puts):
+def test_without_a_tag_one_manifest_less_is_pushed(memory: InMemory, tagging, puts):
     memory.put("app", image(1), "1")
     settings = configuration(tagging=tagging)
 
     assert estimated(decide(by_hand("app", "1"), settings, memory), settings).put_image == puts
 
 
-def test_of_network_and_processor_the_slower_counts():
+def test_the_slower_of_network_and_processor_counts():
     fast_network = replace(MEASURED, network_mb_per_second=10_000)
 
     assert layer_seconds(item(GB), DEFAULT_SIZES, MEASURED) == pytest.approx(0.5 + 1000 / 75)
@@ -139,7 +139,7 @@ def test_more_memory_helps_until_one_thread_is_the_limit():
     assert seconds == pytest.approx([0.5 + 7.2 * 1_769 / 885, 0.5 + 7.2, 0.5 + 5.4, 0.5 + 5.4])
 
 
-def test_a_zstd_layer_costs_the_processor_and_the_storage_of_its_copy():
+def test_a_zstd_layer_costs_the_processor_and_the_storage_of_its_recompressed_layer():
     gzip, zstd = (
         estimated(decision(item(GB, compression))) for compression in (Compression.GZIP, Compression.ZSTD)
     )
@@ -148,20 +148,20 @@ def test_a_zstd_layer_costs_the_processor_and_the_storage_of_its_copy():
     assert zstd.storage_bytes - gzip.storage_bytes == pytest.approx(1.1 * GB)
 
 
-def test_what_is_used_again_is_not_read():
+def test_layers_with_a_cached_ztoc_are_not_read():
     half = replace(MEASURED, reused_share=0.5)
 
     assert layer_seconds(item(GB), DEFAULT_SIZES, half) == pytest.approx(0.5 + 500 / 75)
 
 
-def test_an_image_that_is_skipped_costs_next_to_nothing():
+def test_a_skipped_image_costs_next_to_nothing():
     skipped = estimated(decision(action=Action.SKIP))
 
     assert (skipped.put_image, skipped.storage_bytes, skipped.layers) == (0, 0, 0)
     assert 0 < skipped.total_usd < 0.000_1
 
 
-def test_dollars_are_those_of_the_recorded_outcome_but_for_table_and_logs():
+def test_dollars_are_those_of_the_recorded_outcome_except_table_and_logs():
     made = estimated(decision(item(GB), item(2 * GB)))
     layers = [layer_seconds(item(size), DEFAULT_SIZES, MEASURED) for size in (GB, 2 * GB)]
     work = Work(layers=2, layer_seconds=sum(layers), publish_seconds=1.2)

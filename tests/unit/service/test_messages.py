@@ -75,11 +75,11 @@ def through_json(document: object):
 
 
 @pytest.mark.parametrize("decision", [DECISION, SKIPPED], ids=["index", "skip"])
-def test_a_decision_comes_out_of_its_json_again(decision):
+def test_a_decision_is_read_as_it_was_written(decision):
     assert Decision.from_document(through_json(decision.to_document())) == decision
 
 
-def test_a_decision_has_the_fields_that_the_states_look_at():
+def test_a_decision_has_the_fields_that_the_states_use():
     document = DECISION.to_document()
 
     assert list(document) == [
@@ -100,13 +100,13 @@ def test_a_decision_has_the_fields_that_the_states_look_at():
     }
 
 
-def test_only_a_skipped_image_has_its_outcome_at_once():
+def test_only_the_decision_to_skip_has_an_outcome():
     assert SKIPPED.to_document()["outcome"] == "skipped"
     assert SKIPPED.to_document()["reason"] == "untagged"
     assert DECISION.to_document()["outcome"] is None
 
 
-def test_a_layer_job_is_what_the_map_over_layers_makes_of_an_item():
+def test_a_layer_job_is_read_from_an_item_of_the_map_over_layers():
     document = {
         "image": {"repository": "team/app", "digest": str(digest("root"))},
         "layer": LAYERS[0].to_document(),
@@ -119,7 +119,7 @@ def test_a_layer_job_is_what_the_map_over_layers_makes_of_an_item():
     assert job.to_document() == document
 
 
-def test_a_layer_job_of_an_execution_that_began_before_there_was_force_is_not_forced():
+def test_a_layer_job_without_force_is_not_forced():
     image = {"repository": "team/app", "digest": str(digest("root"))}
 
     assert not LayerJob.from_document({"image": image, "layer": LAYERS[0].to_document()}).force
@@ -136,7 +136,7 @@ def test_a_publish_job_is_a_decision_with_outcomes_in_place_of_its_layers():
     assert PublishJob.from_document(job.to_document()) == job
 
 
-def test_what_a_layer_does_not_need_is_not_written():
+def test_members_that_a_layer_does_not_need_are_omitted():
     plain = LayerOutcome(layer=digest("a"), ztoc=digest("ztoc"), size=7, seconds=12.3456)
 
     assert plain.to_document() == {
@@ -161,14 +161,14 @@ def test_what_a_layer_does_not_need_is_not_written():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_state_that_is_not_ours_is_refused_by_its_path(change, problem):
+def test_an_invalid_publish_job_is_refused_with_the_path(change, problem):
     state = DECISION.to_document() | {"layers": [outcome.to_document() for outcome in OUTCOMES]} | change
 
     with pytest.raises(InvalidDocument, match=f"^publish job: {problem}"):
         PublishJob.from_document(state)
 
 
-def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
+def test_the_output_of_an_execution_has_outcome_reason_and_image():
     published = Published(
         outcome=Outcome.INDEXED,
         request=REQUEST,
@@ -218,7 +218,7 @@ def test_the_output_of_an_execution_has_outcome_reason_and_image_at_its_top():
     }
 
 
-def test_details_are_bounded_whatever_led_to_them():
+def test_details_are_bounded():
     outcome = LayerOutcome(layer=digest("a"), left_out=LeftOut(reason=Reason.SPARSE_FILE, detail="x" * 5_000))
 
     assert len(str(outcome.to_document()["detail"])) == DETAIL_BYTES
@@ -226,7 +226,7 @@ def test_details_are_bounded_whatever_led_to_them():
 
 
 @pytest.mark.parametrize("letter", ["x", "\x00", '"', "\\", "ü", "層", "😀"])
-def test_a_detail_is_bounded_by_what_it_takes_in_json(letter):
+def test_a_detail_is_bounded_by_its_bytes_in_json(letter):
     for length in (10, 40, 159, 160, 161, 1_000):
         detail = bounded(letter * length)
 

@@ -164,7 +164,7 @@ def test_the_size_that_counts_is_that_of_one_platform(layouts):
     assert one_more.reason is ImageReason.IMAGE_TOO_SMALL
 
 
-def test_an_image_by_digest_is_indexed_on_request_though_untagged_pushes_are_left_out(place):
+def test_an_image_by_digest_is_indexed_on_request_even_if_untagged_pushes_are_left_out(place):
     root = place.put("app", AMD)
 
     by_event = decide(pushed("app", root), SETTINGS, place)
@@ -174,7 +174,7 @@ def test_an_image_by_digest_is_indexed_on_request_though_untagged_pushes_are_lef
     assert asked_for.action is Action.INDEX
 
 
-def test_untagged_pushes_are_indexed_where_the_rules_say_so(layouts):
+def test_untagged_pushes_are_indexed_if_the_rules_say_so(layouts):
     root = layouts.put("app", AMD)
 
     decision = decide(pushed("app", root), configuration(rules={"untagged_images": "index"}), layouts)
@@ -198,7 +198,7 @@ def test_a_push_whose_tag_has_moved_on_is_superseded(place):
 
 @pytest.mark.parametrize("tag", ["1.4", ""], ids=["by tag", "by digest"])
 @pytest.mark.parametrize("repository", ["app", "other"], ids=["image", "repository"])
-def test_an_image_that_is_gone_is_skipped(place, tag, repository):
+def test_a_deleted_image_is_skipped(place, tag, repository):
     place.put("app", OTHER, "latest")
 
     decision = decide(
@@ -210,7 +210,7 @@ def test_an_image_that_is_gone_is_skipped(place, tag, repository):
 
 @pytest.mark.parametrize("reference", ["1.5", str(AMD.root.digest)], ids=["tag", "digest"])
 @pytest.mark.parametrize("repository", ["app", "other"], ids=["image", "repository"])
-def test_a_name_that_a_person_mistyped_is_an_error_that_gives_it(place, repository, reference):
+def test_an_image_by_hand_that_does_not_exist_is_an_error(place, repository, reference):
     place.put("app", OTHER, "latest")
 
     with pytest.raises(NotInImage, match=reference):
@@ -220,7 +220,7 @@ def test_a_name_that_a_person_mistyped_is_an_error_that_gives_it(place, reposito
     assert decide(listed, SETTINGS, place).reason is ImageReason.IMAGE_GONE
 
 
-def test_an_image_whose_config_is_gone_is_gone(layouts):
+def test_an_image_without_its_config_counts_as_deleted(layouts):
     config = ImageManifest.parse(AMD.document).config.digest
     root = layouts.put("app", AMD.damaged(config, None), "1.4")
 
@@ -230,7 +230,7 @@ def test_an_image_whose_config_is_gone_is_gone(layouts):
     assert str(config) in decision.detail
 
 
-def test_an_index_of_which_no_image_is_at_hand_is_skipped(layouts):
+def test_an_index_without_any_of_its_images_is_skipped(layouts):
     root = layouts.put("app", multi_platform(AMD).damaged(AMD.root.digest, None), "1.4")
 
     decision = decide(pushed("app", root, "1.4"), SETTINGS, layouts)
@@ -239,7 +239,7 @@ def test_an_index_of_which_no_image_is_at_hand_is_skipped(layouts):
     assert decision.detail == "an index without an image that is at hand"
 
 
-def test_a_registry_that_does_not_answer_is_an_error_that_may_be_tried_again(memory):
+def test_a_registry_that_does_not_answer_is_a_retryable_error(memory):
     root = memory.put("app", AMD, "1.4")
     memory.registry.fail(Answer(503), times=None)
 
@@ -249,7 +249,7 @@ def test_a_registry_that_does_not_answer_is_an_error_that_may_be_tried_again(mem
     assert failure.value.retryable
 
 
-def test_a_document_that_is_damaged_is_an_error(layouts):
+def test_a_corrupt_document_is_an_error(layouts):
     damaged = multi_platform(AMD, ARM).damaged(ARM.root.digest, ARM.document[:-1] + b" ")
     root = layouts.put("app", multi_platform(AMD), "1.4")
     damaged_root = multi_platform(AMD, ARM)
@@ -280,7 +280,7 @@ NOT_IMAGES = {
 
 
 @pytest.mark.parametrize("what", NOT_IMAGES.values(), ids=NOT_IMAGES)
-def test_what_is_no_image_is_skipped_and_gets_no_tag(place, what):
+def test_other_artifacts_are_skipped_and_get_no_tag(place, what):
     root = place.put("app", what, "1.4")
 
     for request in (pushed("app", root, "1.4"), by_hand("app", "1.4", force=True)):
@@ -289,7 +289,7 @@ def test_what_is_no_image_is_skipped_and_gets_no_tag(place, what):
         assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.NOT_AN_IMAGE)
 
 
-def test_an_index_of_artifacts_alone_is_no_image(layouts):
+def test_an_index_of_artifacts_is_not_an_image(layouts):
     chart = NOT_IMAGES["chart"]
     root = layouts.put("app", multi_platform(chart), "1.4")
 
@@ -297,7 +297,7 @@ def test_an_index_of_artifacts_alone_is_no_image(layouts):
     assert root.digest != chart.root.digest
 
 
-def test_a_module_beside_an_image_is_not_indexed_and_does_not_hinder_it(layouts):
+def test_a_module_beside_an_image_is_left_out_and_the_image_is_indexed(layouts):
     module = NOT_IMAGES["wasm under an image's config"]
     wasi = replace(module.root, platform=Platform(os="wasip1", architecture="wasm"))
     root = layouts.put("app", multi_platform(AMD, replace(module, root=wasi)), "1.4")
@@ -308,7 +308,7 @@ def test_a_module_beside_an_image_is_not_indexed_and_does_not_hinder_it(layouts)
     assert [one.reason for one in decision.platforms] == [None, ImageReason.NOT_AN_IMAGE]
 
 
-def test_a_kind_of_manifest_that_nobody_indexes_is_skipped(memory):
+def test_a_manifest_of_an_unknown_type_is_skipped(memory):
     document = b'{"schemaVersion": 1, "name": "app", "fsLayers": []}'
     memory.registry.repository("app").put_manifest(document, tag="old")
 
@@ -371,7 +371,7 @@ def test_an_image_that_falsely_claims_a_soci_index_is_indexed_once(memory, kind,
     assert set(reasons) == {ImageReason.OWN_ARTIFACT}
 
 
-def test_an_image_whose_soci_index_is_not_there_is_an_image_like_others(memory):
+def test_an_image_without_the_soci_index_that_it_names_is_indexed(memory):
     root = memory.put("app", imitation("typed entry", AMD, ARM), "1.4")
 
     assert decide(pushed("app", root, "1.4"), SETTINGS, memory).action is Action.INDEX
@@ -389,7 +389,7 @@ def test_more_claims_of_an_index_than_are_looked_at_are_believed(layouts):
     assert decide(pushed("app", fewer, "1.5"), SETTINGS, layouts).action is Action.INDEX
 
 
-def test_whether_an_index_is_there_is_not_guessed_when_the_registry_does_not_say(memory):
+def test_no_decision_is_made_when_the_registry_does_not_tell_if_an_index_exists(memory):
     image = with_soci_index(AMD)
     root = memory.put("app", image, "1.4")
     soci_index = str((ImageIndex.parse(image.document).manifests or ())[-1].digest)
@@ -414,7 +414,7 @@ def promoted(place, tag: str) -> Image:
 
 @pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
 @pytest.mark.parametrize("span_size", [65_536, 131_072], ids=["same settings", "others"])
-def test_an_image_whose_index_was_left_behind_on_its_way_is_indexed_once(memory, policy, span_size):
+def test_an_image_that_was_copied_without_its_index_is_indexed_once(memory, policy, span_size):
     settings = configuration(tagging={"policy": policy}, index={"span_size_bytes": span_size})
     image = promoted(memory, "1.4")
     request = pushed("there", image.root, "1.4")
@@ -437,7 +437,7 @@ def test_an_image_whose_index_was_left_behind_on_its_way_is_indexed_once(memory,
 @pytest.mark.parametrize("version", ["v1", "v2", "both"])
 @pytest.mark.parametrize("policy", ["suffix", "replace", "digest-only"])
 @pytest.mark.parametrize("tag", ["1.4", ""], ids=["tagged", "untagged"])
-def test_no_push_of_an_indexing_run_leads_to_work(memory, tag, policy, version):
+def test_no_push_of_an_indexing_run_starts_another(memory, tag, policy, version):
     settings = configuration(
         tagging={"policy": policy}, index={"version": version}, rules={"untagged_images": "index"}
     )
@@ -452,7 +452,7 @@ def test_no_push_of_an_indexing_run_leads_to_work(memory, tag, policy, version):
     assert set(reasons) <= {ImageReason.OWN_ARTIFACT}
 
 
-def test_a_person_may_have_a_soci_enabled_image_made_anew_under_its_own_tag(place):
+def test_a_person_may_index_a_soci_enabled_image_again_under_its_own_tag(place):
     settings = configuration(tagging={"policy": "replace"})
     place.put("app", AMD, "1.4")
     index(place, by_hand("app", "1.4"), settings)
@@ -463,7 +463,7 @@ def test_a_person_may_have_a_soci_enabled_image_made_anew_under_its_own_tag(plac
     assert decide(by_hand("app", "1.4"), other, place).action is Action.INDEX
 
 
-def test_a_tag_with_the_suffix_that_is_ours_stays_ours_even_by_force(place):
+def test_our_own_tag_with_the_suffix_is_skipped_even_by_force(place):
     place.put("app", AMD, "1.4")
     index(place, by_hand("app", "1.4"), SETTINGS)
 
@@ -472,7 +472,7 @@ def test_a_tag_with_the_suffix_that_is_ours_stays_ours_even_by_force(place):
     assert decision.reason is ImageReason.OWN_ARTIFACT
 
 
-def test_a_stranger_s_image_under_a_tag_with_the_suffix_is_an_image_like_others(layouts):
+def test_an_image_that_is_not_ours_under_a_tag_with_the_suffix_is_indexed(layouts):
     root = layouts.put("app", AMD, "1.4-soci")
 
     assert decide(pushed("app", root, "1.4-soci"), SETTINGS, layouts).action is Action.INDEX
@@ -485,7 +485,7 @@ def too_small(**sections) -> Configuration:
     return configuration(rules=TOO_LARGE_A_MINIMUM, **sections)
 
 
-def test_an_image_of_which_nothing_is_indexed_gets_the_promised_tag_all_the_same(place):
+def test_an_image_of_which_nothing_is_indexed_gets_the_promised_tag(place):
     root = place.put("app", AMD, "1.4")
 
     decision = decide(pushed("app", root, "1.4"), too_small(), place)
@@ -514,14 +514,14 @@ def test_no_tag_is_promised_by_other_settings(layouts, sections):
     assert (decision.action, decision.reason) == (Action.SKIP, ImageReason.IMAGE_TOO_SMALL)
 
 
-def test_an_image_without_a_tag_is_promised_none(layouts):
+def test_an_image_without_a_tag_is_promised_no_tag(layouts):
     root = layouts.put("app", AMD)
 
     assert decide(by_hand("app", str(root.digest)), too_small(), layouts).action is Action.SKIP
 
 
 @pytest.mark.parametrize("tag", ["1.4-soci", "1-soci-2", "1.4-soci-soci"])
-def test_a_tag_that_has_the_suffix_already_gets_no_copy_and_is_told_why(layouts, tag):
+def test_a_tag_with_the_suffix_is_promised_no_tag_and_the_detail_says_why(layouts, tag):
     root = layouts.put("app", AMD, tag)
 
     decision = decide(pushed("app", root, tag), too_small(), layouts)
@@ -530,7 +530,7 @@ def test_a_tag_that_has_the_suffix_already_gets_no_copy_and_is_told_why(layouts,
     assert decision.detail.endswith(f"; no further tag, since {tag} has -soci")
 
 
-def test_letters_of_the_suffix_within_a_word_are_none(layouts):
+def test_letters_of_the_suffix_within_a_word_are_not_the_suffix(layouts):
     root = layouts.put("app", AMD, "feature-social-login")
 
     decision = decide(pushed("app", root, "feature-social-login"), too_small(), layouts)
@@ -538,7 +538,7 @@ def test_letters_of_the_suffix_within_a_word_are_none(layouts):
     assert (decision.action, decision.reason) == (Action.TAG, ImageReason.IMAGE_TOO_SMALL)
 
 
-def test_a_promised_tag_that_is_set_already_is_left_as_it_is(layouts):
+def test_a_promised_tag_that_is_set_is_not_set_again(layouts):
     root = layouts.put("app", AMD, "1.4", "1.4-soci")
 
     decision = decide(pushed("app", root, "1.4"), too_small(), layouts)
@@ -555,14 +555,14 @@ def test_a_promised_tag_follows_from_an_older_image(layouts):
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, too_small()], ids=["large enough", "too small"])
-def test_a_copy_under_the_promised_tag_is_ours(place, settings):
+def test_an_image_under_its_promised_tag_is_ours(place, settings):
     root = place.put("app", AMD, "1.4", "1.4-soci")
 
     for request in (pushed("app", root, "1.4-soci"), by_hand("app", "1.4-soci", force=True)):
         assert decide(request, settings, place).reason is ImageReason.OWN_ARTIFACT
 
 
-def test_a_copy_whose_original_has_moved_on_leads_to_no_further_copy(layouts):
+def test_an_image_whose_original_tag_has_moved_is_promised_no_further_tag(layouts):
     root = layouts.put("app", AMD, "1.4", "1.4-soci")
     layouts.put("app", OTHER, "1.4")
 
@@ -598,7 +598,7 @@ def test_the_reason_for_leaving_an_image_out_is_given_with_the_promised_tag(layo
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "both"])
-def test_an_image_with_an_index_of_the_same_settings_is_left_alone(place, version):
+def test_an_image_with_an_index_of_the_same_settings_is_skipped(place, version):
     settings = configuration(index={"version": version})
     root = place.put("app", attested(AMD, ARM), "1.4")
     index(place, by_hand("app", "1.4"), settings)
@@ -610,7 +610,7 @@ def test_an_image_with_an_index_of_the_same_settings_is_left_alone(place, versio
     assert forced.action is Action.INDEX
 
 
-def test_both_versions_have_to_be_there_if_both_are_wanted(layouts):
+def test_both_versions_must_exist_if_the_settings_ask_for_both(layouts):
     layouts.put("app", AMD, "1.4")
     both = configuration(index={"version": "both"})
 
@@ -621,7 +621,7 @@ def test_both_versions_have_to_be_there_if_both_are_wanted(layouts):
     assert decide(by_hand("app", "1.4"), both, layouts).reason is ImageReason.ALREADY_INDEXED
 
 
-def test_an_index_that_has_no_tag_cannot_be_found_and_is_made_again(layouts):
+def test_an_index_without_a_tag_is_not_found_and_made_again(layouts):
     settings = configuration(tagging={"policy": "digest-only"})
     layouts.put("app", AMD, "1.4")
     index(layouts, by_hand("app", "1.4"), settings)
@@ -629,7 +629,7 @@ def test_an_index_that_has_no_tag_cannot_be_found_and_is_made_again(layouts):
     assert decide(by_hand("app", "1.4"), settings, layouts).action is Action.INDEX
 
 
-def test_a_newer_image_under_the_same_tag_is_indexed_though_an_index_of_the_older_one_is_there(place):
+def test_a_newer_image_under_the_same_tag_is_indexed_although_the_older_one_has_an_index(place):
     place.put("app", AMD, "1.4")
     index(place, by_hand("app", "1.4"), SETTINGS)
     newer = place.put("app", OTHER, "1.4")
@@ -682,7 +682,7 @@ def on_platforms(image: Image, count: int) -> Image:
 @pytest.mark.parametrize(
     "image", [on_platforms(AMD, 2_000), image_with(1_000, "linux/amd64")], ids=["platforms", "layers"]
 )
-def test_a_plan_that_no_state_could_hold_is_not_begun(layouts, image):
+def test_a_plan_too_large_for_a_state_is_rejected(layouts, image):
     root = layouts.put("app", image, "1.4")
 
     decision = decide(pushed("app", root, "1.4"), configuration(index={"zstd_layers": "recompress"}), layouts)
@@ -691,7 +691,7 @@ def test_a_plan_that_no_state_could_hold_is_not_begun(layouts, image):
     assert len(json.dumps(decision.to_document())) < 1_000
 
 
-def test_of_too_many_manifests_none_is_fetched(memory):
+def test_an_image_of_too_many_manifests_is_rejected_before_they_are_fetched(memory):
     images = [image_with(1, f"linux/amd64/x{number}") for number in range(LIMITS.manifests + 1)]
     root = memory.put("app", multi_platform(*images), "1.4")
 
@@ -702,7 +702,7 @@ def test_of_too_many_manifests_none_is_fetched(memory):
     assert len([seen for seen in memory.registry.requests if "/manifests/" in seen.path]) <= 3
 
 
-def test_of_too_large_manifests_none_is_fetched(memory):
+def test_an_image_of_too_large_manifests_is_rejected_before_they_are_fetched(memory):
     one, count = 3 << 20, 1 + LIMITS.size_bytes // (3 << 20)
     padded = [replace(image_with(1, f"linux/amd64/x{n}").root, size=one) for n in range(count)]
     root = memory.put("app", multi_platform(extra=tuple(padded)), "1.4")
@@ -712,7 +712,7 @@ def test_of_too_large_manifests_none_is_fetched(memory):
     assert (decision.action, decision.reason) == (Action.TAG, ImageReason.PLAN_TOO_LARGE)
 
 
-def test_reasons_for_many_platforms_have_to_fit_as_well(layouts):
+def test_reasons_of_too_many_platforms_are_left_out(layouts):
     root = layouts.put("app", on_platforms(AMD, 2_000), "1.4")
 
     decision = decide(pushed("app", root, "1.4"), too_small(), layouts)

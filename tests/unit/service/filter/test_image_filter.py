@@ -65,7 +65,7 @@ def started_by(request: Any) -> dict[str, Any]:
     return {"request": request, "execution": "nightly-7"}
 
 
-def test_a_push_gets_an_answer_and_leaves_one_line_in_the_log(function, log):
+def test_a_push_gets_a_decision_and_logs_one_line(function, log):
     answer = function.handler(started_by(push_event()), Context())
 
     assert (answer["action"], answer["repository"], answer["tag"]) == ("index", "team/app", "1.4")
@@ -75,7 +75,7 @@ def test_a_push_gets_an_answer_and_leaves_one_line_in_the_log(function, log):
     assert (line["repository"], line["layers"], line["platforms"]) == ("team/app", 1, 1)
 
 
-def test_an_image_by_hand_gets_the_same_answer_but_for_its_origin(function):
+def test_an_image_by_hand_gets_the_same_decision_except_its_origin(function):
     asked_for = function.handler(started_by({"repository": "team/app", "tag": "1.4"}), Context())
     pushed = function.handler(started_by(push_event()), Context())
 
@@ -83,7 +83,7 @@ def test_an_image_by_hand_gets_the_same_answer_but_for_its_origin(function):
     assert asked_for | {"origin": "push", **of_the_event} == pushed
 
 
-def test_what_a_push_starts_is_known_by_the_id_of_its_event_all_else_by_the_execution(function, log):
+def test_the_correlation_id_is_that_of_the_event_or_the_name_of_the_execution(function, log):
     pushed = function.handler(started_by(push_event()), Context())
     asked_for = function.handler(started_by({"repository": "team/app", "tag": "1.4"}), Context())
 
@@ -91,7 +91,7 @@ def test_what_a_push_starts_is_known_by_the_id_of_its_event_all_else_by_the_exec
     assert [line["correlation_id"] for line in log()] == [push_event()["id"], "nightly-7"]
 
 
-def test_a_skipped_image_has_its_reason_in_answer_and_log(function, log):
+def test_a_skipped_image_has_its_reason_in_the_decision_and_the_log(function, log):
     answer = function.handler(started_by(event("push-empty-tag")), Context())
 
     assert (answer["outcome"], answer["reason"]) == ("skipped", "untagged")
@@ -105,7 +105,7 @@ def test_a_warm_function_does_not_log_in_again(function, registry):
     assert [one.aws_action for one in registry.requests if one.aws_action] == ["GetAuthorizationToken"]
 
 
-def test_what_is_no_request_is_an_error_that_names_the_field_and_leaves_a_line(function, log):
+def test_an_invalid_request_is_an_error_that_names_the_field_and_is_logged(function, log):
     with pytest.raises(InvalidRequest, match="repository: got nothing") as raised:
         function.handler(started_by({"tag": "1.4"}), Context())
 
@@ -114,7 +114,7 @@ def test_what_is_no_request_is_an_error_that_names_the_field_and_leaves_a_line(f
     assert line["correlation_id"] == "nightly-7"
 
 
-def test_a_registry_that_hangs_is_an_error_before_lambda_ends_the_process(function, registry, log):
+def test_a_registry_that_hangs_is_an_error_before_the_function_times_out(function, registry, log):
     registry.fail(Harm.HANG, where=lambda seen: "/manifests/" in seen.path, times=None)
 
     with pytest.raises(RegistryUnavailable):
@@ -123,7 +123,7 @@ def test_a_registry_that_hangs_is_an_error_before_lambda_ends_the_process(functi
     assert [line["error"] for line in log()] == ["RegistryUnavailable"]
 
 
-def test_a_registry_that_refuses_is_an_error_in_log_and_workflow(function, registry, log):
+def test_a_registry_that_refuses_is_an_error_in_the_log_and_the_workflow(function, registry, log):
     registry.fail(Answer(403), where=lambda seen: "/manifests/" in seen.path, times=None)
 
     with pytest.raises(RegistryError):

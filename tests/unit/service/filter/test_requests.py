@@ -37,12 +37,12 @@ REFUSED = {
 }
 
 
-def test_every_event_is_taken_or_refused_here():
+def test_every_event_file_is_tested_here():
     assert {path.stem for path in EVENTS.glob("*.json")} == TAKEN.keys() | REFUSED.keys()
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_an_event_about_an_image_that_arrived_is_taken(name):
+def test_an_event_about_an_image_that_arrived_is_accepted(name):
     request = parse_request(event(name))
 
     assert (request.repository, request.tag, request.origin) == TAKEN[name]
@@ -53,12 +53,12 @@ def test_an_event_about_an_image_that_arrived_is_taken(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_another_event_is_refused_with_the_field_that_tells(name):
+def test_another_event_is_refused_by_the_field_that_differs(name):
     with pytest.raises(InvalidRequest, match=f"^request: {REFUSED[name]}"):
         parse_request(event(name))
 
 
-def test_types_of_an_event_are_kept_where_it_gives_them():
+def test_media_types_of_an_event_are_kept():
     given_types = parse_request(event("push-soci-index-v1"))
 
     assert given_types.artifact_type == "application/vnd.amazon.soci.index.v1+json"
@@ -141,7 +141,7 @@ def test_a_request_by_hand_names_a_repository_and_a_tag_or_a_digest(document, re
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_request_that_cannot_be_met_says_which_field_is_wrong(document, problem):
+def test_an_invalid_request_names_the_wrong_field(document, problem):
     with pytest.raises(InvalidRequest) as failure:
         parse_request(document)
 
@@ -168,7 +168,7 @@ def test_every_bad_field_of_an_event_is_named_at_once():
 
 
 @pytest.mark.parametrize("time", [None, ""], ids=["none", "empty"])
-def test_an_event_need_not_tell_its_time(time):
+def test_an_event_may_lack_its_time(time):
     assert parse_request(event("push") | {"time": time}).pushed_at is None
 
 
@@ -198,7 +198,7 @@ def outcome_of(document: object) -> ImageRequest | str:
 
 
 @given(document=JUNK)
-def test_junk_is_a_request_or_refused_with_the_documented_error(document):
+def test_junk_is_parsed_or_refused_with_the_documented_error(document):
     outcome = outcome_of(document)
 
     if isinstance(outcome, str):
@@ -209,7 +209,7 @@ def test_junk_is_a_request_or_refused_with_the_documented_error(document):
 
 
 @given(change=st.dictionaries(DETAILS, TEXTS | JSON, max_size=3), name=st.sampled_from(sorted(TAKEN)))
-def test_an_event_with_anything_in_its_fields_is_taken_or_refused(change, name):
+def test_an_event_with_junk_in_its_fields_is_parsed_or_refused(change, name):
     document = event(name)
     document["detail"] |= change
 

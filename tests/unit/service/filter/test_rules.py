@@ -38,7 +38,7 @@ def settings(**sections) -> Configuration:
         (["a", "b*"], ["bb"], ["a", "b", "bc"], ["bb", "c"]),
     ],
 )
-def test_a_name_is_taken_by_one_pattern_and_by_none_of_those_to_exclude(include, exclude, taken, left_out):
+def test_a_name_matches_a_pattern_to_include_and_none_to_exclude(include, exclude, taken, left_out):
     patterns = NamePatterns(include=tuple(include), exclude=tuple(exclude))
 
     assert [name for name in taken + left_out if matches(name, patterns)] == taken
@@ -67,13 +67,13 @@ def test_a_name_is_taken_by_one_pattern_and_by_none_of_those_to_exclude(include,
     ],
     ids=lambda value: str(value) if isinstance(value, ImageReason) else "",
 )
-def test_names_alone_decide_on_some_images(asked, rules, reason):
+def test_some_images_are_rejected_by_their_names(asked, rules, reason):
     verdict = evaluate_names(asked, settings(rules=rules))
 
     assert (verdict.reason if verdict else None) is reason
 
 
-def test_a_long_tag_is_no_trouble_where_it_stays_as_it_is():
+def test_a_long_tag_is_accepted_if_it_gets_no_suffix():
     assert evaluate_names(request(tag="x" * 128), settings(tagging={"policy": "replace"})) is None
     assert evaluate_names(request(tag="x" * 128), settings(index={"version": "v1"})) is None
 
@@ -105,7 +105,7 @@ def image(platform: str, *sizes: int) -> PlatformImage:
     ],
     ids=lambda value: "" if isinstance(value, PlatformImage) else str(value),
 )
-def test_system_architecture_and_size_decide_on_a_platform(one, reason):
+def test_a_platform_is_rejected_by_its_system_architecture_or_size(one, reason):
     rules = Rules(min_image_size_bytes=100, max_image_size_bytes=200)
 
     verdict = evaluate_platform(one, rules)

@@ -76,7 +76,7 @@ VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
 @VERSIONS
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
-def test_what_was_made_with_the_same_settings_is_found(place, image, version):
+def test_an_index_made_with_the_same_settings_is_up_to_date(place, image, version):
     settings = configuration(index={"version": version, "min_layer_size_bytes": 500})
 
     indexed(place, image, settings)
@@ -96,7 +96,7 @@ def test_what_was_made_with_the_same_settings_is_found(place, image, version):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_was_made_with_other_settings_is_not(layouts, change, version):
+def test_an_index_made_with_other_settings_is_out_of_date(layouts, change, version):
     ours, others = (
         configuration(index={"version": version}),
         configuration(index={"version": version} | change),
@@ -109,7 +109,7 @@ def test_what_was_made_with_other_settings_is_not(layouts, change, version):
 
 
 @VERSIONS
-def test_xattr_annotations_are_wanted_where_the_settings_ask_for_them(layouts, version):
+def test_xattr_annotations_must_be_as_the_settings_say(layouts, version):
     with_them = configuration(index={"version": version, "optimizations": ["xattr"]})
     indexed(layouts, AMD, with_them)
 
@@ -118,7 +118,7 @@ def test_xattr_annotations_are_wanted_where_the_settings_ask_for_them(layouts, v
 
 
 @VERSIONS
-def test_files_to_prefetch_do_not_show_so_such_an_index_is_made_again(layouts, version):
+def test_an_index_with_files_to_prefetch_is_out_of_date(layouts, version):
     settings = configuration(index={"version": version, "prefetch_files": ["/app"]})
     indexed(layouts, AMD, settings)
 
@@ -144,14 +144,14 @@ def test_files_to_prefetch_do_not_show_so_such_an_index_is_made_again(layouts, v
         "no index",
     ],
 )
-def test_only_the_conversion_of_this_very_image_counts(place, converted, is_found):
+def test_only_the_conversion_of_this_image_is_up_to_date(place, converted, is_found):
     place.put("app", AMD, "1.4")
     place.put("app", converted, "1.4-soci")
 
     assert is_there(place, configuration(index=THE_BUILDERS)) is is_found
 
 
-def test_a_zstd_layer_is_compared_by_its_gzip_copy(place):
+def test_a_zstd_layer_is_compared_by_its_recompressed_layer(place):
     settings = configuration(index={"zstd_layers": "recompress"})
     indexed(place, image_of(BASE, ZSTD), settings)
 
@@ -159,14 +159,14 @@ def test_a_zstd_layer_is_compared_by_its_gzip_copy(place):
     assert not is_there(place, configuration())
 
 
-def test_an_index_without_gzip_copies_is_made_again_when_copies_are_wanted(layouts):
+def test_an_index_without_recompressed_layers_is_out_of_date_if_they_are_wanted(layouts):
     indexed(layouts, image_of(BASE, ZSTD), configuration())
 
     assert is_there(layouts, configuration())
     assert not is_there(layouts, configuration(index={"zstd_layers": "recompress"}))
 
 
-def test_version_1_does_not_wait_for_zstd_layers(layouts):
+def test_version_1_is_up_to_date_without_zstd_layers(layouts):
     indexed(layouts, image_of(BASE, ZSTD), configuration(index={"version": "v1"}))
     source = layouts("app", "1.4")
     [one] = fetch_image(source).images
@@ -176,7 +176,6 @@ def test_version_1_does_not_wait_for_zstd_layers(layouts):
     assert has_v1(source, [planned], recompressing)
 
 
-@VERSIONS
 def test_platforms_that_share_a_config_are_compared_each_with_its_own_conversion(place):
     tar = tar_of(file("app", text(100_000, "app")))
     fast, small = (image_of(gzip_of(tar, level=level), platform="linux/amd64") for level in (1, 9))
@@ -188,7 +187,8 @@ def test_platforms_that_share_a_config_are_compared_each_with_its_own_conversion
     assert is_there(place, settings)
 
 
-def test_an_index_for_some_platforms_only_is_not_that_of_the_image(layouts, version):
+@VERSIONS
+def test_an_index_of_only_some_platforms_is_out_of_date(layouts, version):
     settings = configuration(index={"version": version})
     indexed(layouts, multi_platform(AMD, ARM), settings)
     layouts.put("app", multi_platform(AMD, ARM, image_of(APP, platform="linux/s390x")), "1.4")
@@ -196,7 +196,7 @@ def test_an_index_for_some_platforms_only_is_not_that_of_the_image(layouts, vers
     assert not is_there(layouts, settings)
 
 
-def test_one_referrer_of_several_will_do(layouts):
+def test_one_referrer_of_several_is_enough(layouts):
     theirs = with_soci_v1_index(AMD, span_size_bytes=131_072)
     layouts.put("app", theirs, "1.4")
     settings = configuration(index={"version": "v1"})
@@ -219,14 +219,14 @@ def broken_index(how: str) -> Image:
 
 
 @pytest.mark.parametrize("how", ["missing", "not JSON", "no digests"])
-def test_a_broken_index_counts_as_none(layouts, how):
+def test_a_corrupt_index_is_out_of_date(layouts, how):
     layouts.put("app", AMD, "1.4")
     layouts.put("app", broken_index(how), "1.4-soci")
 
     assert not is_there(layouts, configuration(index=THE_BUILDERS))
 
 
-def test_an_annotation_that_is_no_digest_counts_as_no_index(layouts):
+def test_an_image_whose_annotation_is_not_a_digest_is_out_of_date(layouts):
     annotated = replace(ImageManifest.parse(AMD.document), annotations={keys.SOCI_INDEX_DIGEST: "nonsense"})
     data = annotated.encode()
     root = describe(data, media_types.OCI_MANIFEST, platform=AMD.root.platform)
@@ -236,7 +236,7 @@ def test_an_annotation_that_is_no_digest_counts_as_no_index(layouts):
     assert not is_there(layouts, configuration())
 
 
-def test_a_soci_index_that_the_image_does_not_list_counts_as_none(layouts):
+def test_a_soci_index_that_the_image_does_not_list_is_out_of_date(layouts):
     converted = with_soci_index(AMD)
     annotated = (ImageIndex.parse(converted.document).manifests or ())[0]
     alone = replace(converted, root=replace(annotated, platform=AMD.root.platform))
@@ -257,7 +257,7 @@ def test_an_image_with_other_layers_under_the_same_config_is_another(layouts):
     assert not is_there(layouts, configuration(index=THE_BUILDERS))
 
 
-def test_a_referrer_that_is_broken_or_gone_does_not_count_and_hides_none(memory):
+def test_a_corrupt_or_missing_referrer_is_passed_over(memory):
     settings = configuration(index={"version": "v1"})
     root = memory.put("app", AMD, "1.4")
     subject = {"mediaType": root.media_type, "digest": str(root.digest), "size": root.size}
@@ -273,7 +273,7 @@ def test_a_referrer_that_is_broken_or_gone_does_not_count_and_hides_none(memory)
     assert is_there(memory, settings)
 
 
-def test_a_place_that_knows_no_referrers_has_no_index_of_version_1():
+def test_a_place_without_referrers_has_no_index_of_version_1():
     source = MemorySource(AMD)
     [one] = fetch_image(source).images
     settings = configuration().index.settings
@@ -283,7 +283,7 @@ def test_a_place_that_knows_no_referrers_has_no_index_of_version_1():
     assert has_v1(source, [PlannedImage(image=one, layers=())], settings)
 
 
-def test_a_tag_that_is_not_there_is_no_index(place):
+def test_an_image_without_the_output_tag_is_out_of_date(place):
     place.put("app", AMD, "1.4")
 
     assert not is_there(place, configuration())

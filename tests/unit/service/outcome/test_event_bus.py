@@ -96,7 +96,7 @@ class Bus:
 
 
 @each_outcome
-def test_every_event_is_as_the_manual_promises(told):
+def test_every_event_fits_the_schema_in_the_manual(told):
     bus = Bus()
 
     bus.put(told)
@@ -107,7 +107,7 @@ def test_every_event_is_as_the_manual_promises(told):
     assert "EventBusName" not in entry  # the default one
 
 
-def test_the_schema_is_one_and_would_notice_what_is_not_promised():
+def test_the_schema_is_valid_and_refuses_other_events():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     record = parse_record(result(PUBLISHED))
     entry = {
@@ -134,7 +134,7 @@ def test_the_schema_is_one_and_would_notice_what_is_not_promised():
         (Outcome.FAILED, "SOCI Index Failed"),
     ],
 )
-def test_an_event_is_named_by_what_it_means_for_a_deployment(outcome, name):
+def test_the_detail_type_of_an_event_says_what_it_means_for_a_deployment(outcome, name):
     assert detail_type(outcome) == name
 
 
@@ -174,7 +174,7 @@ def test_the_largest_image_still_fits_into_an_event():
         ("ValidationException", 400, EventRefused),
     ],
 )
-def test_a_refusal_says_whether_trying_again_is_of_use(code, status, kind):
+def test_a_refusal_is_retryable_or_not(code, status, kind):
     bus = Bus()
     bus.stub.add_client_error("put_events", code, "for a reason", http_status_code=status)
 
@@ -193,7 +193,7 @@ def test_a_refusal_says_whether_trying_again_is_of_use(code, status, kind):
         ("NotAuthorized", EventRefused),
     ],
 )
-def test_an_entry_that_is_refused_in_an_answer_that_is_none_is_an_error_too(code, kind):
+def test_an_entry_that_is_refused_in_a_successful_response_is_an_error(code, kind):
     failed = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": code, "ErrorMessage": "no"}]}
 
     with pytest.raises(kind, match=f"{code}: no"):
@@ -209,7 +209,7 @@ def test_an_entry_that_is_refused_in_an_answer_that_is_none_is_an_error_too(code
     ],
     ids=["no connection", "time-out", "no credentials"],
 )
-def test_no_answer_may_come_later_no_credentials_do_not(error, kind):
+def test_no_response_is_retryable_and_no_credentials_are_not(error, kind):
     class Away:
         def put_events(self, **_):
             raise error
@@ -220,7 +220,7 @@ def test_no_answer_may_come_later_no_credentials_do_not(error, kind):
     assert type(caught.value) is kind
 
 
-def test_the_example_in_the_manual_is_one():
+def test_the_example_in_the_manual_fits_the_schema():
     text = (DOCS / "events.md").read_text()
     example = text.partition("```json\n")[2].partition("```")[0].replace("...", "0" * 60)
     document = json.loads(example)
@@ -232,7 +232,7 @@ def test_the_example_in_the_manual_is_one():
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
-def test_the_rule_in_the_manual_takes_what_can_be_deployed_and_nothing_else():
+def test_the_rule_in_the_manual_matches_only_events_that_can_be_deployed():
     pattern = (DOCS / "events.md").read_text().split("```json\n")[2].partition("```")[0]
     taken = set()
     for name, told in TOLD.items():

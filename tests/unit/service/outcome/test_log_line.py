@@ -42,7 +42,7 @@ def told_metrics(document: Any) -> dict[Any, Any]:
     return found
 
 
-def test_a_line_tells_of_an_indexed_image_all_there_is():
+def test_the_line_of_an_indexed_image_has_all_its_details():
     document = line(result(PUBLISHED))
 
     assert (document["outcome"], document["repository"], document["tag"]) == ("indexed", "team/app", "1.4")
@@ -56,7 +56,7 @@ def test_a_line_tells_of_an_indexed_image_all_there_is():
     assert json.loads(json.dumps(document)) == document
 
 
-def test_its_metrics_are_counted_for_the_stack_and_its_outcome():
+def test_metrics_are_counted_by_stack_and_outcome():
     assert told_metrics(line(result(PUBLISHED))) == {
         ("Images", "soci-prod"): 1,
         ("Images", "soci-prod", "indexed"): 1,
@@ -68,7 +68,7 @@ def test_its_metrics_are_counted_for_the_stack_and_its_outcome():
     }
 
 
-def test_a_skipped_image_counts_by_its_reason_and_not_in_the_time_to_index():
+def test_a_skipped_image_is_counted_by_its_reason_and_has_no_time_to_index():
     counted = told_metrics(line(result(SKIPPED)))
 
     assert counted["Images", "soci-prod", "skipped", "image-too-small"] == 1
@@ -76,11 +76,11 @@ def test_a_skipped_image_counts_by_its_reason_and_not_in_the_time_to_index():
     assert counted["BytesStreamed", "soci-prod"] == 0
 
 
-def test_the_line_of_a_failure_claims_no_bytes_and_no_cost():
+def test_the_line_of_a_failure_has_no_bytes_and_no_cost():
     assert not {"layer_bytes", "streamed_bytes", "cost_usd", "work"} & line(CAUGHT).keys()
 
 
-def test_a_failure_counts_by_the_name_of_the_error_and_says_nothing_of_bytes():
+def test_a_failure_is_counted_by_the_name_of_the_error_without_bytes():
     counted = told_metrics(line(status_change(event("push"))))
 
     assert counted == {
@@ -91,12 +91,12 @@ def test_a_failure_counts_by_the_name_of_the_error_and_says_nothing_of_bytes():
     }
 
 
-def test_an_image_by_hand_is_no_push():
+def test_an_image_by_hand_is_not_counted_as_a_push():
     assert ("ImagesPushed", "soci-prod") not in told_metrics(line(CAUGHT))
     assert len(EVENT_KINDS) == 3
 
 
-def test_a_reason_that_is_on_no_list_does_not_become_a_metric_of_its_own():
+def test_an_unknown_reason_is_counted_as_other():
     document = line(status_change(BY_HAND, error="whatever a person wrote"))
 
     assert document["reason"] == OTHER
@@ -104,7 +104,7 @@ def test_a_reason_that_is_on_no_list_does_not_become_a_metric_of_its_own():
     assert ("Images", "soci-prod", "failed", OTHER) in told_metrics(document)
 
 
-def test_reasons_are_all_that_there_are_of_ours_and_the_usual_ones_of_aws():
+def test_the_known_reasons_are_all_of_ours_and_the_usual_ones_of_aws():
     reasons = known_reasons()
 
     assert {*map(str, ImageReason)} < reasons
@@ -112,7 +112,7 @@ def test_reasons_are_all_that_there_are_of_ours_and_the_usual_ones_of_aws():
     assert len(reasons) < 100, "each is a metric that is paid for"
 
 
-def test_a_request_that_nobody_could_read_still_counts():
+def test_a_request_that_cannot_be_read_is_counted():
     counted = told_metrics(line(status_change("", error="InvalidRequest", cause="")))
 
     assert counted["Images", "soci-prod", "failed", "InvalidRequest"] == 1
@@ -136,7 +136,7 @@ def test_declared_metrics_have_names_of_their_own_and_bounded_dimensions():
         assert "repository" not in {str(one) for chosen in metric.dimensions for one in chosen}
 
 
-def test_a_set_of_dimensions_of_which_one_is_absent_is_not_told():
+def test_a_set_of_dimensions_with_an_absent_one_is_not_published():
     told = embedded({metrics.IMAGES: 1}, {Dimension.STACK: "s"}, timestamp_ms=1)
 
     assert told_metrics(told) == {("Images", "s"): 1}

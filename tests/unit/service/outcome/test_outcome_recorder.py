@@ -60,7 +60,7 @@ def takes(bus):
     ],
     ids=["published", "caught", "from outside"],
 )
-def test_an_outcome_is_told_and_leaves_one_line_with_its_metrics(function, takes, log, told, expected):
+def test_an_outcome_gives_an_event_and_one_line_with_its_metrics(function, takes, log, told, expected):
     name, correlation_id = expected
     takes()
 
@@ -73,9 +73,7 @@ def test_an_outcome_is_told_and_leaves_one_line_with_its_metrics(function, takes
     assert line["_aws"]["CloudWatchMetrics"]
 
 
-def test_an_outcome_that_cannot_be_told_is_not_counted_and_fails_by_a_name_that_is_retried(
-    function, bus, log
-):
+def test_an_outcome_whose_event_cannot_be_sent_is_not_counted_and_is_retried(function, bus, log):
     bus.add_client_error("put_events", "ThrottlingException", "slow down")
 
     with pytest.raises(EventBusUnavailable):
@@ -86,7 +84,7 @@ def test_an_outcome_that_cannot_be_told_is_not_counted_and_fails_by_a_name_that_
     assert "_aws" not in line
 
 
-def test_what_is_no_outcome_is_an_error_in_a_line(function, log):
+def test_an_invalid_outcome_is_an_error_and_is_logged(function, log):
     with pytest.raises(InvalidDocument, match="execution"):
         function.handler({}, CONTEXT)
 

@@ -25,7 +25,7 @@ from tests.unit.service.example_outcomes import (
 from tests.unit.service.places import event
 
 
-def test_what_was_published_is_recorded_with_all_that_can_be_deployed():
+def test_a_published_image_is_recorded_with_its_tag_and_digests():
     record = parse_record(result(PUBLISHED))
 
     assert (record.outcome, record.reason, record.image) == (Outcome.INDEXED, None, REQUEST)
@@ -67,7 +67,7 @@ def test_a_failure_that_a_reindex_caught_is_recorded_with_error_and_message():
     assert record.correlation_id == "a-name"
 
 
-def test_an_image_that_is_tried_again_is_recorded_although_its_request_tells_of_the_first_failure():
+def test_a_retried_image_is_recorded_although_its_request_has_the_first_failure():
     again = BY_HAND | {"outcome": "failed", "reason": "GzipError", "detail": "The cause stands elsewhere"}
 
     record = parse_record(CAUGHT | {"request": again})
@@ -76,7 +76,7 @@ def test_an_image_that_is_tried_again_is_recorded_although_its_request_tells_of_
     assert record.image.repository == "team/app"
 
 
-def test_an_execution_that_failed_is_recorded_by_what_it_was_started_with():
+def test_a_failed_execution_is_recorded_by_its_input():
     push = event("push")
 
     record = parse_record(status_change(push))
@@ -99,19 +99,19 @@ def test_an_execution_that_failed_is_recorded_by_what_it_was_started_with():
     ],
     ids=["caught, empty", "caught, none", "from outside, empty"],
 )
-def test_an_error_without_a_name_is_a_reason_all_the_same(told):
+def test_an_error_without_a_name_has_a_reason(told):
     record = parse_record(told)
 
     assert (record.outcome, record.reason) == (Outcome.FAILED, "FAILED")
     assert record.reason in known_reasons()
 
 
-def test_what_the_registry_told_and_what_the_chain_passes_on_are_known_by_the_same_id():
+def test_a_failure_and_a_result_of_one_event_have_the_same_correlation_id():
     assert parse_record(result(PUBLISHED)).correlation_id == PUSH_ID
 
 
 @pytest.mark.parametrize("status", ["TIMED_OUT", "ABORTED"])
-def test_an_end_without_an_error_has_its_status_for_a_reason(status):
+def test_a_failed_execution_without_an_error_has_its_status_as_reason(status):
     record = parse_record(status_change(BY_HAND, status=status, error=None, cause=None))
 
     assert (record.outcome, record.reason, record.detail) == (Outcome.FAILED, status, "")
@@ -122,7 +122,7 @@ def test_an_end_without_an_error_has_its_status_for_a_reason(status):
     ["", "no JSON", "[]", "null", {"repository": "APP"}, {"detail-type": "ECR Image Scan"}, "[" * 100_000],
     ids=["nothing", "text", "list", "null", "wrong name", "wrong event", "deep"],
 )
-def test_a_request_that_cannot_be_read_fails_and_is_recorded_all_the_same(started_with):
+def test_an_execution_that_failed_by_an_invalid_request_is_recorded(started_with):
     record = parse_record(status_change(started_with))
 
     assert (record.outcome, record.image, record.correlation_id) == (Outcome.FAILED, None, "a-name")
@@ -138,7 +138,7 @@ def test_a_request_that_cannot_be_read_fails_and_is_recorded_all_the_same(starte
     ],
     ids=["text", "no message", "nothing", "long"],
 )
-def test_a_cause_is_shortened_to_what_it_says(cause, detail):
+def test_a_cause_is_shortened_to_its_message(cause, detail):
     assert parse_record(status_change(BY_HAND, cause=cause)).detail == detail
 
 
@@ -146,7 +146,7 @@ def test_a_reason_is_bounded():
     assert len(parse_record(status_change(BY_HAND, error="E" * 300)).reason or "") == 80
 
 
-def test_a_time_of_push_that_is_none_is_not_counted_from():
+def test_an_invalid_time_of_push_gives_no_time_to_index():
     request = replace(REQUEST, pushed_at="yesterday")
 
     assert parse_record(result(replace(PUBLISHED, request=request))).seconds_since_push is None
@@ -166,6 +166,6 @@ def test_a_time_of_push_that_is_none_is_not_counted_from():
     ],
     ids=["list", "nothing", "no time", "no result", "no outcome", "other event", "running", "not ended"],
 )
-def test_what_is_no_outcome_is_named(document, message):
+def test_an_invalid_outcome_names_the_path(document, message):
     with pytest.raises(InvalidDocument, match=message):
         parse_record(document)

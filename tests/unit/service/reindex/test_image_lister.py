@@ -94,7 +94,7 @@ def test_a_warm_process_asks_for_one_login_and_keeps_it(registry, handler):
     assert asked.count("GetAuthorizationToken") == 1
 
 
-def test_each_call_leaves_one_line_that_says_what_was_done(registry, handler, log):
+def test_each_call_logs_one_line(registry, handler, log):
     stock(registry, "app", 3)
     handler({"request": {"repositories": ["app"]}})
 
@@ -109,7 +109,7 @@ def test_each_call_leaves_one_line_that_says_what_was_done(registry, handler, lo
     }
 
 
-def test_an_error_goes_through_and_is_told_of(handler, log):
+def test_an_error_is_logged_and_raised(handler, log):
     with pytest.raises(InvalidRequest, match="there is no repository none"):
         handler({"request": {"repositories": ["none"]}})
 
@@ -126,7 +126,7 @@ def run_to_the_end(handler, request, *outcomes):
         state = handler(state)
 
 
-def test_the_schedule_is_told_once_how_many_images_were_missed(registry, handler, log):
+def test_a_scheduled_reindex_counts_the_missed_images_once(registry, handler, log):
     stock(registry, "app", 4)
     request = {"repositories": ["*"], "scheduled": True}
     run_to_the_end(handler, request, "indexed", "tagged", "skipped", "indexed")
@@ -138,7 +138,7 @@ def test_the_schedule_is_told_once_how_many_images_were_missed(registry, handler
     assert (directive["Dimensions"], lines[-1]["stack"]) == ([["stack"]], "soci-index-builder")
 
 
-def test_an_image_that_fails_each_day_does_not_hide_those_that_were_missed(registry, handler, log):
+def test_an_image_that_fails_every_day_does_not_hide_the_missed_ones(registry, handler, log):
     stock(registry, "app", 51)
     state = handler({"request": {"repositories": ["*"], "scheduled": True}})
     bad, *others = state["images"]
@@ -160,13 +160,13 @@ def missed(log):
     return [json.loads(line).get("ImagesMissed") for line in log.getvalue().splitlines()]
 
 
-def test_a_schedule_that_finds_nothing_missing_says_so(handler, log):
+def test_a_scheduled_reindex_that_misses_nothing_counts_zero(handler, log):
     handler({"request": {"repositories": ["*"], "scheduled": True}})
 
     assert json.loads(log.getvalue())["ImagesMissed"] == 0
 
 
-def test_what_is_missing_when_somebody_asks_by_hand_is_no_metric(registry, handler, log):
+def test_a_reindex_by_hand_counts_no_missed_images(registry, handler, log):
     stock(registry, "app", 1)
     run_to_the_end(handler, {"repositories": ["*"]}, "indexed")
 

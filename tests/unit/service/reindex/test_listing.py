@@ -150,7 +150,7 @@ def test_a_page_of_the_longest_names_has_fewer_images(memory):
     assert found[0].images[0]["repository"] == name
 
 
-def test_cursors_hold_when_images_come_and_go(memory):
+def test_a_cursor_holds_when_images_come_and_go(memory):
     app = memory.registry.repository("app")
     for number in range(500):
         app.put_manifest(bare(number), tag=f"t{number}")
@@ -172,7 +172,7 @@ def test_cursors_hold_when_images_come_and_go(memory):
     assert set(there) - gone <= set(names)
 
 
-def test_cursors_within_a_page_of_the_api_hold_when_others_move_up(memory):
+def test_a_cursor_within_a_page_of_the_api_holds_when_images_move_up(memory):
     app = memory.registry.repository("app")
     digests = sorted(app.put_manifest(bare(number)) for number in range(300))
     app.tags.update(
@@ -191,7 +191,7 @@ def test_cursors_within_a_page_of_the_api_hold_when_others_move_up(memory):
     assert set(rest) == {f"t{n:03}-{c}" for n in range(99, 300) for c in (1, 2)}
 
 
-def test_cursors_hold_when_repositories_come_and_go(memory):
+def test_a_cursor_holds_when_repositories_come_and_go(memory):
     for name in ("ab", "bb", "db"):
         app = memory.registry.repository(name)
         for number in range(150):
@@ -208,7 +208,7 @@ def test_cursors_hold_when_repositories_come_and_go(memory):
     assert counts == {"ab": 150, "bb": 50, "cb": 1, "db": 150}
 
 
-def test_a_mark_that_the_api_has_forgotten_begins_the_repository_anew(memory):
+def test_a_page_token_that_the_api_has_forgotten_begins_the_repository_again(memory):
     app = memory.registry.repository("app")
     for number in range(250):
         app.put_manifest(bare(number), tag=f"t{number}")
@@ -219,7 +219,7 @@ def test_a_mark_that_the_api_has_forgotten_begins_the_repository_anew(memory):
     assert Counter(found) == Counter(app.tags.keys())
 
 
-def test_a_mark_that_is_refused_again_and_again_is_an_error(memory):
+def test_a_page_token_that_is_refused_twice_is_an_error(memory):
     memory.registry.repository("app")
     old = Cursor(repository="app", page_token="of yesterday", is_second_try=True)
 
@@ -227,7 +227,7 @@ def test_a_mark_that_is_refused_again_and_again_is_an_error(memory):
         next(pages(lister(memory), old))
 
 
-def test_a_call_gives_up_after_a_while_and_goes_on_from_there(memory, monkeypatch):
+def test_a_call_reads_a_limited_number_of_lists_and_the_next_goes_on(memory, monkeypatch):
     monkeypatch.setattr(listing, "MAX_LISTS", 10)
     for number in range(25):
         memory.registry.repository(f"app-{number:02}").put_manifest(bare(number), tag="1")
@@ -238,7 +238,7 @@ def test_a_call_gives_up_after_a_while_and_goes_on_from_there(memory, monkeypatc
     assert found == [[], [], ["app-24:wanted"]]
 
 
-def test_a_call_looks_at_so_many_images_and_no_more(memory, monkeypatch):
+def test_a_call_reads_the_content_of_a_limited_number_of_images(memory, monkeypatch):
     monkeypatch.setattr(listing, "MAX_LOOKS", 64)
     for number in range(150):
         memory.put("app", small(f"{number}"), f"t{number}")
@@ -285,13 +285,13 @@ ALL = ("a/x:1", "a/x:2", "a/y:v1", "bb:1", "lambda/z:1")
     ],
     ids=str,
 )
-def test_a_request_chooses_by_globs_of_names(memory, request_, expected):
+def test_a_request_selects_by_globs_of_names(memory, request_, expected):
     stock(memory, *ALL)
 
     assert sorted(listed(memory, **request_)) == expected
 
 
-def test_the_rules_of_the_deployment_hold_besides(memory):
+def test_the_rules_of_the_deployment_apply_too(memory):
     stock(memory, *ALL)
     rules = configuration(
         rules={
@@ -303,7 +303,7 @@ def test_the_rules_of_the_deployment_hold_besides(memory):
     assert listed(memory, rules) == ["a/x:1", "a/y:v1"]
 
 
-def test_repositories_that_are_named_have_to_be_there_and_within_the_rules(memory):
+def test_named_repositories_must_exist_and_be_within_the_rules(memory):
     stock(memory, *ALL)
     rules = configuration(rules={"repositories": {"exclude": ["bb"]}})
 
@@ -315,7 +315,7 @@ def test_repositories_that_are_named_have_to_be_there_and_within_the_rules(memor
     )
 
 
-def test_a_repository_that_goes_while_it_is_listed_is_no_error(memory):
+def test_a_repository_that_is_deleted_while_it_is_listed_is_no_error(memory):
     stock(memory, *ALL)
 
     found = [page.images for page in pages(lister(memory), Cursor(repository="gone"), repositories=["gone"])]
@@ -346,7 +346,7 @@ def test_images_that_were_pushed_before_are_left_out(memory, since, expected):
     assert sorted(listed(memory, pushed_since=since)) == expected
 
 
-def test_images_that_may_still_be_worked_on_can_be_left_out(memory):
+def test_images_pushed_lately_can_be_left_out(memory):
     app = memory.registry.repository("app")
     for tag, time in [("old", "2026-01-27"), ("done", "2026-01-30"), ("new", "2026-01-31T03:00")]:
         at = datetime.fromisoformat(f"{time}+00:00" if "T" in time else f"{time}T00:00+00:00")
@@ -367,7 +367,7 @@ def test_each_request_says_whether_it_is_forced(memory):
 # --- content -------------------------------------------------------------------------------------------------
 
 
-def test_artifacts_are_left_out_as_the_list_names_them(memory):
+def test_artifacts_are_left_out_by_their_types_in_the_list(memory):
     memory.put("app", with_soci_v1_index(small("1")), "1")
     app = memory.registry.repository("app")
     for config_type in ("application/vnd.cncf.helm.config.v1+json", "application/vnd.wasm.config.v0+json"):
@@ -380,7 +380,7 @@ def test_artifacts_are_left_out_as_the_list_names_them(memory):
     assert actions(memory) == {"DescribeRepositories": 1, "DescribeImages": 1}
 
 
-def test_signatures_that_pretend_to_be_images_are_looked_at(memory):
+def test_signatures_with_the_types_of_images_are_found_by_their_content(memory):
     memory.put("app", small("1"), "1")
     signature = {
         "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
@@ -395,7 +395,7 @@ def test_signatures_that_pretend_to_be_images_are_looked_at(memory):
     assert sorted(listed(memory)) == ["app:1", f"app:{tag}"]
 
 
-def test_types_that_the_list_does_not_tell_are_looked_up(memory, monkeypatch):
+def test_types_that_the_list_does_not_have_are_read(memory, monkeypatch):
     memory.put("app", small("1"), "1")
     artifact = {**CONFIG, "mediaType": "application/vnd.cncf.helm.config.v1+json"}
     memory.registry.repository("app").put_manifest(bare("chart", config=artifact), tag="chart")
@@ -404,7 +404,7 @@ def test_types_that_the_list_does_not_tell_are_looked_up(memory, monkeypatch):
     assert listed(memory) == ["app:1"]
 
 
-def test_what_indexing_made_is_left_out_under_the_policy_suffix(memory):
+def test_what_indexing_made_is_left_out_with_the_policy_suffix(memory):
     settings = configuration()
     memory.put("app", small("1"), "1")
     index(memory, by_hand("app", "1"), settings)
@@ -424,13 +424,13 @@ def test_a_soci_enabled_image_under_its_own_tag_is_listed_unless_only_what_is_mi
 
 
 @pytest.mark.parametrize("kind", ["annotation", "annotated entry", "typed entry"])
-def test_an_image_that_only_says_that_it_has_a_soci_index_misses_it(memory, kind):
+def test_an_image_that_falsely_claims_a_soci_index_misses_one(memory, kind):
     memory.put("app", imitation(kind, small("1"), small("2", platform="linux/arm64")), "1")
 
     assert listed(memory, only_missing=True) == ["app:1"]
 
 
-def test_an_image_that_is_gone_by_the_time_it_is_looked_at_is_left_out(memory):
+def test_an_image_that_is_deleted_before_it_is_read_is_left_out(memory):
     root = memory.put("app", small("1"), "1")
     there = memory.registry.repository("app")
     place = connect(memory.registry.host, is_ecr=True)
@@ -444,7 +444,7 @@ def test_an_image_that_is_gone_by_the_time_it_is_looked_at_is_left_out(memory):
     assert [page.images for page in pages(late, only_missing=True)] == [()]
 
 
-def test_a_broken_image_is_listed_so_that_its_failure_is_seen(memory):
+def test_a_corrupt_image_is_listed_so_that_its_failure_is_seen(memory):
     app = memory.registry.repository("app")
     app.put_manifest(bare("broken", config={**CONFIG, "size": -1}), tag="1")
 
@@ -467,7 +467,7 @@ def test_a_broken_image_is_listed_so_that_its_failure_is_seen(memory):
     ],
     ids=str,
 )
-def test_only_images_without_the_index_that_the_settings_ask_for(memory, wanted, made, expected):
+def test_only_missing_lists_images_without_an_index_that_the_settings_ask_for(memory, wanted, made, expected):
     memory.put("app", multi_platform(small("a"), small("b", platform="linux/arm64")), "1")
     for version in made:
         index(memory, by_hand("app", "1"), configuration(index={"version": version}))
@@ -478,7 +478,7 @@ def test_only_images_without_the_index_that_the_settings_ask_for(memory, wanted,
 
 @pytest.mark.parametrize("policy", ["digest-only", "suffix", "replace"])
 @pytest.mark.parametrize("tags", [["1"], []], ids=["tagged", "untagged"])
-def test_a_soci_enabled_image_without_a_tag_is_found_by_what_it_is_made_of(memory, tags, policy):
+def test_a_soci_enabled_image_without_a_tag_is_found_by_its_configs(memory, tags, policy):
     settings = configuration(tagging={"policy": policy}, rules={"untagged_images": "index"})
     image = multi_platform(small("a"), small("b", platform="linux/arm64"))
     root = memory.put("app", image, *tags)
@@ -491,7 +491,7 @@ def test_a_soci_enabled_image_without_a_tag_is_found_by_what_it_is_made_of(memor
     assert listed(memory, settings, only_missing=True) == ["app:2"]
 
 
-def test_indexes_are_looked_through_once_for_what_no_tag_leads_to(memory, monkeypatch):
+def test_indexes_are_read_once_to_find_untagged_converted_images(memory, monkeypatch):
     settings = configuration(tagging={"policy": "digest-only"})
     for number in range(5):
         memory.put("app", multi_platform(small(f"{number}")), f"{number}")
@@ -511,7 +511,7 @@ def test_indexes_are_looked_through_once_for_what_no_tag_leads_to(memory, monkey
     assert len(looked_through) == 10
 
 
-def test_an_image_whose_index_was_left_behind_misses_it(memory):
+def test_an_image_that_was_copied_without_its_index_misses_it(memory):
     annotations = {"com.amazon.soci.index-digest": digest_of(b"left behind")}
     image = small("a")
     document = json.loads(image.document) | {"annotations": annotations}
@@ -533,7 +533,7 @@ def test_an_untagged_converted_image_whose_index_is_gone_does_not_count(memory):
     assert listed(memory, settings, only_missing=True) == ["app:1"]
 
 
-def test_the_soci_enabled_image_of_what_the_tag_named_before_does_not_count(memory):
+def test_the_soci_enabled_image_of_an_older_image_of_the_tag_does_not_count(memory):
     settings = configuration()
     memory.put("app", small("old"), "1")
     index(memory, by_hand("app", "1"), settings)
@@ -551,7 +551,7 @@ def test_the_soci_enabled_image_of_what_the_tag_named_before_does_not_count(memo
     ],
     ids=["its tag is promised", "its tag is there", "no tag is promised"],
 )
-def test_an_image_that_the_rules_leave_out_misses_no_index_but_maybe_its_tag(memory, tags, promise, expected):
+def test_an_image_that_the_rules_leave_out_may_miss_only_its_promised_tag(memory, tags, promise, expected):
     memory.put("app", small("small"), *tags)
     settings = configuration(
         rules={"min_image_size_bytes": 1 << 20}, tagging={"when_nothing_to_index": promise}
@@ -562,7 +562,7 @@ def test_an_image_that_the_rules_leave_out_misses_no_index_but_maybe_its_tag(mem
 
 
 @pytest.mark.parametrize("length", [123, 124, 128])
-def test_an_image_whose_tag_is_too_long_for_a_suffix_misses_no_index_and_hides_no_other(memory, length):
+def test_an_image_whose_tag_is_too_long_for_a_suffix_misses_no_index(memory, length):
     memory.put("app", small("long"), "a" * length)
     memory.put("zzz", small("other"), "1")
 
@@ -572,7 +572,7 @@ def test_an_image_whose_tag_is_too_long_for_a_suffix_misses_no_index_and_hides_n
 
 
 @pytest.mark.parametrize(("tags", "expected"), [(["1"], ["app:1"]), (["1", "1-soci"], [])])
-def test_an_image_of_more_manifests_than_are_fetched_misses_nothing_but_its_tag(memory, tags, expected):
+def test_an_image_of_too_many_manifests_may_miss_only_its_promised_tag(memory, tags, expected):
     app = memory.registry.repository("app")
     part = bare("part")
     entry = {"mediaType": media_types.OCI_MANIFEST, "digest": app.put_manifest(part), "size": len(part)}
@@ -647,13 +647,13 @@ def test_an_image_misses_a_tag_that_could_be_set_although_its_digest_names_a_con
     assert (before, after) == ([], ["app:1"])
 
 
-def test_an_image_with_a_tag_for_want_of_an_index_misses_one_as_soon_as_the_rules_take_it_in(memory):
+def test_an_image_with_its_promised_tag_misses_an_index_once_the_rules_include_it(memory):
     memory.put("app", small("small"), "1", "1-soci")
 
     assert listed(memory, configuration(), only_missing=True) == ["app:1"]
 
 
-def test_platforms_that_the_rules_leave_out_need_no_index_of_version_1(memory):
+def test_platforms_that_the_rules_leave_out_miss_no_index_of_version_1(memory):
     meant = small("a")
     memory.put("app", with_soci_v1_index(meant))
     memory.put("app", multi_platform(meant, small("b", platform="linux/riscv64")), "1")
@@ -679,7 +679,7 @@ def test_untagged_images_are_left_out_unless_the_rules_say_otherwise(memory):
     assert listed(memory, UNTAGGED, tags=["v*"]) == []
 
 
-def test_parts_of_images_and_artifacts_are_no_untagged_images(memory):
+def test_parts_of_images_and_artifacts_are_not_untagged_images(memory):
     parts = multi_platform(small("a"), small("b", platform="linux/arm64"), attestation("of whole"))
     whole = memory.put("app", parts)
     alone = memory.put("app", small("alone"))
@@ -728,7 +728,7 @@ def test_short_pages_of_the_api_change_nothing(monkeypatch):
             )
 
 
-def test_a_broken_image_index_has_no_parts_and_is_listed_so_that_its_failure_is_seen(memory):
+def test_a_corrupt_image_index_has_no_parts_and_is_listed(memory):
     app = memory.registry.repository("app")
     broken = app.put_manifest(
         b'{"schemaVersion": 2, "manifests": [{"digest": "none"}]}', media_types.OCI_INDEX

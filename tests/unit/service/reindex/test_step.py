@@ -137,7 +137,7 @@ def test_nothing_to_list_is_an_empty_summary():
     }
 
 
-def test_failures_are_tried_once_more_at_the_end_and_counted_by_what_then_comes_of_them():
+def test_failures_are_retried_once_at_the_end_and_counted_by_the_retry():
     workflow = Workflow(Repository(250), failing_once(every=50))
 
     summary = workflow.run()
@@ -147,7 +147,7 @@ def test_failures_are_tried_once_more_at_the_end_and_counted_by_what_then_comes_
     assert [one["tag"] for one in workflow.retried] == ["t00000", "t00050", "t00100", "t00150", "t00200"]
 
 
-def test_a_failure_is_kept_as_a_request_that_can_be_sent_again():
+def test_a_failure_is_kept_as_a_request():
     images = [{"repository": "app", "tag": "1", "force": True}, {"repository": "app", "digest": DIGEST}]
     results = [outcome(image, "failed Throttled") for image in images]
     ended = {"place": None, "has_ended": True, "is_retry": False}
@@ -163,7 +163,7 @@ def test_a_failure_is_kept_as_a_request_that_can_be_sent_again():
     assert [parse_request(one).force for one in answer["failed"]] == [True, False]
 
 
-def test_after_many_failures_no_more_images_are_listed_and_the_summary_says_so():
+def test_after_many_failures_the_listing_stops_and_the_summary_says_so():
     repository = Repository(1_000)
     workflow = Workflow(repository, failing_once(), goes_on_after_retry=False)
 
@@ -174,7 +174,7 @@ def test_after_many_failures_no_more_images_are_listed_and_the_summary_says_so()
     assert summary["outcomes"] == {"indexed": MAX_FAILED}
 
 
-def test_when_the_failures_are_mended_the_list_goes_on_where_it_stopped():
+def test_when_the_failures_are_mended_the_listing_goes_on():
     repository = Repository(1_000)
 
     summary = Workflow(repository, failing_once()).run()
@@ -197,7 +197,7 @@ def test_the_state_stays_within_what_a_workflow_takes():
     assert workflow.largest_bytes < STATE_LIMIT_BYTES * 0.9
 
 
-def test_what_fails_twice_does_not_keep_others_from_their_retry_and_is_counted_in_the_error():
+def test_images_that_fail_twice_are_counted_in_the_error_after_all_retries():
     once = failing_once()
     workflow = Workflow(
         Repository(90), lambda image: "failed Bad" if image["tag"] < "t00040" else once(image)
@@ -216,7 +216,7 @@ def test_what_fails_twice_does_not_keep_others_from_their_retry_and_is_counted_i
     }
 
 
-def test_a_redrive_tries_again_what_failed_twice_and_only_once():
+def test_a_redrive_retries_once_the_images_that_failed_twice():
     bad = iter(["failed Bad"] * 6)
     workflow = Workflow(Repository(2), lambda _: next(bad, "indexed"))
     workflow.redrives = 1
@@ -231,7 +231,7 @@ def test_a_redrive_tries_again_what_failed_twice_and_only_once():
     assert len(workflow.retried) == 4
 
 
-def test_when_many_failed_and_few_heal_the_list_stops_until_a_redrive():
+def test_when_most_failures_remain_the_listing_stops_until_a_redrive():
     workflow = Workflow(Repository(1_000), by_turns("failed Bad"))
 
     with pytest.raises(ImagesFailed) as caught:
@@ -259,7 +259,7 @@ def test_an_image_without_a_result_has_failed():
         assert again["summary"]["outcomes"] == {"indexed": 2, "failed": 1}
 
 
-def test_a_list_that_the_history_of_an_execution_cannot_hold_ends_before_and_says_how_to_go_on(monkeypatch):
+def test_a_listing_too_long_for_an_execution_stops_and_says_how_to_go_on(monkeypatch):
     monkeypatch.setattr(reindex, "MAX_CALLS", 3)
 
     summary = Workflow(Repository(1_000), failing_once(every=100)).run()
@@ -284,7 +284,7 @@ def test_a_call_that_lists_nothing_yet_is_not_the_end():
     assert (answer["images"], answer["done"]) == ([], False)
 
 
-def test_a_step_that_is_taken_twice_gives_the_same():
+def test_a_step_that_is_repeated_gives_the_same_state():
     repository = Repository(250)
     first = next_step({"request": REQUEST}, repository.fetch_page)
     state = {
@@ -345,7 +345,7 @@ def test_a_step_that_is_taken_twice_gives_the_same():
     ],
     ids=str,
 )
-def test_a_request_that_is_wrong_is_refused_before_anything_is_listed(request_, problem):
+def test_an_invalid_request_is_refused_before_images_are_listed(request_, problem):
     repository = Repository(1)
 
     with pytest.raises(InvalidRequest) as caught:
@@ -377,7 +377,7 @@ def test_every_bad_field_of_a_request_is_named():
     ],
     ids=str,
 )
-def test_a_state_that_is_wrong_is_refused_with_the_path(state, path):
+def test_an_invalid_state_is_refused_with_the_path(state, path):
     with pytest.raises(InvalidDocument) as caught:
         next_step({"request": REQUEST, **state}, Repository(0).fetch_page)
 

@@ -42,7 +42,7 @@ def test_the_defaults_are_those_that_cdk_json_writes_out():
 
 
 @pytest.mark.parametrize("document", [{}, OTHERS], ids=["defaults", "everything else"])
-def test_settings_come_out_of_their_own_document_again(document):
+def test_settings_are_read_as_they_were_written(document):
     configuration = Configuration.from_document(document)
 
     compact = json.dumps(configuration.to_document(), separators=(",", ":"))
@@ -51,7 +51,7 @@ def test_settings_come_out_of_their_own_document_again(document):
     assert document in ({}, configuration.to_document())
 
 
-def test_no_default_is_left_in_the_document_in_which_all_is_different():
+def test_the_document_of_changed_settings_changes_every_default():
     defaults = {row.name: row.default for row in describe(Configuration)}
     others = Configuration.from_document(OTHERS).to_document()
     value: Any
@@ -125,7 +125,7 @@ def test_by_default_layers_of_several_gzip_members_are_left_out_and_the_rest_is_
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_setting_that_cannot_be_is_named_by_its_path(document, problem):
+def test_an_invalid_setting_is_named_by_its_path(document, problem):
     with pytest.raises(InvalidOption, match=f"^{problem}"):
         Configuration.from_document(document)
 

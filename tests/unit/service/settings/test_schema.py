@@ -64,7 +64,7 @@ def test_absent_fields_have_their_defaults_and_given_ones_their_values():
     assert shop.box.width == 2
 
 
-def test_a_section_comes_out_of_its_own_document_again():
+def test_a_section_is_read_as_it_was_written():
     shop = Shop(colours=(Colour.BLUE,), is_open=False, box=Box(width=9, height=9, labels=("a", "b")))
 
     document = shop.to_document()
@@ -103,7 +103,7 @@ def test_a_section_comes_out_of_its_own_document_again():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_bad_field_is_named_with_what_was_got_and_what_is_wanted(document, problem):
+def test_a_bad_field_is_named_with_its_value_and_what_is_wanted(document, problem):
     assert problems_of(document) == [problem]
 
 
@@ -132,7 +132,7 @@ def test_a_long_value_is_shortened_in_the_message():
     [({"width": 0}, "width: got 0"), ({"height": 1}, "height: got 1"), ({"labels": ("A",)}, r"labels\[0\]")],
     ids=["range", "conflict", "item"],
 )
-def test_a_section_made_in_code_is_checked_as_well(fields, problem):
+def test_a_section_made_in_code_is_checked(fields, problem):
     with pytest.raises(InvalidOption, match=f"^{problem}"):
         Box(**fields)
 
