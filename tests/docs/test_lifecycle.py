@@ -1,4 +1,4 @@
-"""The advice on lifecycle policies: each policy of the page, night after night, on what the builder really pushes."""
+"""The page on lifecycle policies: each policy runs every night, on what the builder really pushes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def small(text, platform="linux/amd64"):
 
 
 def image(number):
-    """Every third one has two platforms."""
+    """Make an image. Every third one has two platforms."""
     one = small(f"{number}")
     return multi_platform(one, small(f"{number} arm", "linux/arm64")) if number % 3 == 0 else one
 
@@ -61,7 +61,7 @@ def tag(number):
 
 @functools.cache
 def history(way):
-    """What the builder makes of a version each day: the states that a repository would have without a policy.
+    """Push and index a version each day; return the states of the repository without a policy.
 
     Each is a pair: what is stored, and for each version the digests that a lazy start needs.
     """
@@ -103,7 +103,7 @@ def _stored(repository, pushed):
 
 
 def nights(policy, way, *, counts_parts):
-    """Yield what is left after each night, beside what lazy starts need."""
+    """Yield after each night the manifests that are left, and those that lazy starts need."""
     gone = set()
     for day, (stored, needed) in enumerate(history(way), 1):
         there = [one for one in stored if one.digest not in gone]
@@ -113,7 +113,7 @@ def nights(policy, way, *, counts_parts):
 
 
 def problems(left, needed):
-    """What does not start lazily any more although its image is there."""
+    """Yield the images that exist and no longer start lazily."""
     digests = {one.digest for one in left}
     tags = {name for one in left for name in one.tags}
     for one in left:
@@ -125,7 +125,7 @@ def problems(left, needed):
 
 
 def left_over(left):
-    """What nothing leads to: no tag, no list, no subject."""
+    """Return the manifests without a tag, a list or a subject."""
     parts = {part for one in left for part in one.parts}
     return [one for one in left if not one.tags and one.digest not in parts and one.subject is None]
 
@@ -135,14 +135,14 @@ CASES = [(heading, way) for heading, ways in SAFE.items() for way in ways]
 
 @either_way_of_counting
 @pytest.mark.parametrize(("heading", "way"), CASES, ids=[f"{heading}, {way}" for heading, way in CASES])
-def test_a_policy_that_is_called_safe_takes_no_index_from_an_image_that_stays(heading, way, counts_parts):
+def test_a_safe_policy_expires_no_index_of_an_image_that_stays(heading, way, counts_parts):
     for left, needed in nights(POLICIES[heading], way, counts_parts=counts_parts):
         assert list(problems(left, needed)) == []
 
 
 @either_way_of_counting
 @pytest.mark.parametrize(("heading", "way"), NOT_SAFE, ids=[f"{heading}, {way}" for heading, way in NOT_SAFE])
-def test_a_policy_that_is_called_unsafe_breaks_what_the_page_says(heading, way, counts_parts):
+def test_an_unsafe_policy_breaks_the_image_that_the_page_names(heading, way, counts_parts):
     found = [
         problem
         for left, needed in nights(POLICIES[heading], way, counts_parts=counts_parts)
@@ -274,7 +274,7 @@ def test_parts_stay_as_long_as_their_list_and_referrers_as_long_as_their_subject
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_what_ecr_refuses_is_refused_here(rules, problem):
+def test_the_model_refuses_what_ecr_refuses(rules, problem):
     with pytest.raises(InvalidPolicy, match=problem):
         check({"rules": rules})
 
@@ -285,7 +285,7 @@ def test_every_policy_of_the_page_is_tried():
     assert tried == POLICIES.keys()
 
 
-def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     result = {"imageTags": ["1.4"], "imageDigest": "sha256:0"}
