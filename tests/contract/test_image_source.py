@@ -98,21 +98,21 @@ def read_whole(source: ImageSource, descriptor: Descriptor) -> bytes:
 ABSENT = Descriptor(media_type=media_types.OCI_LAYER, digest=digest_of(b"absent"), size=6)
 
 
-def test_the_root_describes_a_manifest_that_is_there(source):
+def test_the_root_describes_an_existing_manifest(source):
     root = source.fetch_root()
 
     assert root.media_type == media_types.OCI_MANIFEST
     check_content(root, source.fetch_manifest(root))
 
 
-def test_the_config_says_platform_and_layers(source, manifest):
+def test_the_config_has_platform_and_layers(source, manifest):
     config = ImageConfig.parse(source.fetch_manifest(manifest.config))
 
     assert str(config.platform.normalized()) == "linux/arm64"
     assert len(config.diff_ids) == len(manifest.layers) > 0
 
 
-def test_every_layer_streams_whole_and_is_the_one_the_config_names(source, manifest):
+def test_every_layer_streams_whole_and_matches_the_config(source, manifest):
     config = ImageConfig.parse(source.fetch_manifest(manifest.config))
 
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
@@ -147,17 +147,17 @@ def test_a_range_is_the_same_part_of_the_blob(source, manifest):
         assert source.fetch_range(layer, start, end) == content[start:end]
 
 
-def test_two_readers_of_one_blob_do_not_disturb_each_other(source, manifest):
+def test_two_readers_of_one_blob_are_independent(source, manifest):
     layer = manifest.layers[0]
     with source.open_blob(layer) as first, source.open_blob(layer) as second:
         assert next(first) == next(second) == source.fetch_range(layer, 0, CHUNK_BYTES)
 
 
-def test_what_the_manifest_names_is_at_hand(source, manifest):
+def test_all_content_of_the_manifest_exists(source, manifest):
     assert all(source.has_blob(blob) for blob in (manifest.config, *manifest.layers))
 
 
-def test_what_is_not_there_is_missing(source):
+def test_missing_content_is_an_error(source):
     assert not source.has_blob(ABSENT)
     with pytest.raises(BlobMissing, match=str(ABSENT.digest)), source.open_blob(ABSENT):
         pass
@@ -194,7 +194,7 @@ def test_without_a_tag_the_only_image_is_meant(reference, source):
     assert open_source(parse_reference(f"{transport}:{path}")).fetch_root() == source.fetch_root()
 
 
-def test_an_unknown_tag_is_refused_with_the_tags_there_are(reference):
+def test_an_unknown_tag_is_refused_with_a_list_of_tags(reference):
     transport, path, *tag = reference.split(":")
 
     with pytest.raises(NotInImage, match=f"found none; .*: .*{':'.join(tag)}"):

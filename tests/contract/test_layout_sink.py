@@ -51,7 +51,7 @@ def tags_of(layout: Path) -> list[str | None]:
     "image",
     ["oci-index-two-platforms", "oci-index-with-attestation", "oci-single-arm64", "only-small-layers"],
 )
-def test_skopeo_copies_what_we_wrote_and_checks_every_digest(tmp_path, image):
+def test_skopeo_copies_our_layout_and_checks_every_digest(tmp_path, image):
     root = copy_image(f"oci:{GOLDEN_IMAGES / image}", f"oci:{tmp_path / 'ours'}", "v1")
 
     skopeo("copy", "--all", "--preserve-digests", f"oci:{tmp_path / 'ours'}:v1", f"dir:{tmp_path / 'theirs'}")
@@ -87,7 +87,7 @@ def test_we_and_skopeo_write_to_one_layout_in_turn(tmp_path):
         assert json.loads(skopeo("inspect", "--raw", f"oci:{layout}:{tag}"))["schemaVersion"] == 2
 
 
-def test_a_tag_that_moved_shows_the_new_image_to_skopeo(tmp_path):
+def test_skopeo_sees_the_new_image_under_a_moved_tag(tmp_path):
     layout = tmp_path / "ours"
     copy_image(f"oci:{GOLDEN_IMAGES / 'oci-single-arm64'}", f"oci:{layout}", "v1")
     root = copy_image(f"oci:{GOLDEN_IMAGES / 'only-small-layers'}", f"oci:{layout}", "v1")
@@ -96,7 +96,7 @@ def test_a_tag_that_moved_shows_the_new_image_to_skopeo(tmp_path):
     assert skopeo("inspect", "--raw", f"oci:{layout}:v1").encode() == OciLayout(layout).fetch_manifest(root)
 
 
-def test_an_untagged_artifact_beside_an_image_leaves_its_tag_to_skopeo(tmp_path):
+def test_skopeo_still_finds_an_image_beside_an_untagged_artifact(tmp_path):
     image = Image(layers=(tar_of({"a": b"1"}),))
     layout = OciLayout(tmp_path / "ours")
     for blob in image.blobs:

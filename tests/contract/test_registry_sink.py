@@ -64,7 +64,7 @@ def raw(reference: str) -> bytes:
     "image",
     ["oci-single-arm64", "oci-index-two-platforms", "oci-index-with-attestation", "docker-manifest-list"],
 )
-def test_an_image_that_we_copied_is_copied_on_by_skopeo_with_every_digest(host, tmp_path, image):
+def test_skopeo_copies_an_image_that_we_copied_with_every_digest(host, tmp_path, image):
     source = OciLayout(GOLDEN_IMAGES / image)
     sink = open_sink(parse_reference(f"{host}/copied/{image}"))
     root = source.fetch_root()
@@ -92,7 +92,7 @@ def test_a_converted_image_is_the_same_as_in_a_layout_and_skopeo_copies_it(name,
     assert {entry.digest for entry in entries_in(layout)} <= copied
 
 
-def test_a_converted_image_passes_every_check_where_it_lies(name):
+def test_a_converted_image_in_a_registry_passes_every_check(name):
     place = open_store(parse_reference(f"{name}:1.0"))
     run(convert, place, place)
 
@@ -125,7 +125,7 @@ def test_a_second_run_changes_nothing(name):
     assert roots[0] == roots[1]
 
 
-def test_an_image_is_converted_from_a_layout_into_a_registry_and_back(host, layout, tmp_path):
+def test_an_image_is_converted_from_a_layout_to_a_registry_and_back(host, layout, tmp_path):
     source = OciLayout(layout, tag="latest")
     there = open_sink(parse_reference(f"{host}/from-layout/app"))
     result = run(convert, source, there)
@@ -136,7 +136,7 @@ def test_an_image_is_converted_from_a_layout_into_a_registry_and_back(host, layo
     assert verify_image(OciLayout(tmp_path / "back", tag=CONVERTED)).findings == ()
 
 
-def test_an_image_is_converted_from_one_repository_into_another(name, host):
+def test_an_image_is_converted_from_one_repository_to_another(name, host):
     source = open_source(parse_reference(f"{name}:1.0"))
     result = run(convert, source, open_sink(parse_reference(f"{host}/elsewhere/app")))
 
@@ -166,7 +166,7 @@ def test_a_tag_whose_source_moves_meanwhile_is_left_alone(name, tmp_path):
     assert json.loads(raw(f"{name}@{result.root.digest}"))["manifests"]
 
 
-def test_an_output_tag_that_may_not_move_is_left_alone_and_the_image_is_there_by_its_digest(tmp_path):
+def test_an_immutable_output_tag_stays_and_the_image_exists_by_digest(tmp_path):
     other = OciLayout(layout_of(tmp_path / "other", MOVED))
     with Registry(Behaviour(rates={}, immutable_tags=True)) as registry:
         name = f"{registry.host}/app"
@@ -186,7 +186,7 @@ def test_an_output_tag_that_may_not_move_is_left_alone_and_the_image_is_there_by
     assert tagged == str(other.fetch_root().digest)
 
 
-def test_a_large_blob_in_parts_is_the_same_when_it_is_read(host):
+def test_a_large_blob_sent_in_parts_is_read_back_unchanged(host):
     content = noise(25 << 20, "large")
     blob = describe(content, media_types.OCI_LAYER)
     repository = open_repository(RegistryRef(host=host, repository="large"))
@@ -196,7 +196,7 @@ def test_a_large_blob_in_parts_is_the_same_when_it_is_read(host):
         assert b"".join(chunks) == content
 
 
-def test_manifests_tags_and_referrers_are_taken_away(name):
+def test_manifests_tags_and_referrers_are_deleted(name):
     place = open_repository(
         RegistryRef(host=name.partition("/")[0], repository=name.partition("/")[2], tag="1.0")
     )

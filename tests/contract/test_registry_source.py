@@ -119,7 +119,7 @@ def test_an_image_is_found_by_its_digest_as_well(pushed):
     assert open_source(parse_reference(f"{name}@{root.digest}")).fetch_root().digest == root.digest
 
 
-def test_what_is_not_there_is_missing(pushed, source):
+def test_missing_content_is_an_error(pushed, source):
     absent = Descriptor(media_type=media_types.OCI_LAYER, digest=digest_of(b"absent"), size=6)
     name = pushed[1].rpartition(":")[0]
 
@@ -133,7 +133,7 @@ def test_what_is_not_there_is_missing(pushed, source):
             open_source(parse_reference(reference)).fetch_root()
 
 
-def test_a_large_layer_comes_in_order_by_ranges_on_several_connections(big):
+def test_a_large_layer_is_read_in_order_by_parallel_ranges(big):
     repository = open_repository(big, streaming=SMALL_RANGES)
     layer = layer_of(repository)
 

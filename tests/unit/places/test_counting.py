@@ -31,7 +31,7 @@ def read_all(source: ImageSource) -> int:
     ],
     ids=["root", "manifest", "range", "range over the end", "has", "whole"],
 )
-def test_a_read_is_one_request_of_as_many_bytes_as_came(read, size_bytes):
+def test_a_read_counts_one_request_and_its_bytes(read, size_bytes):
     source = CountingSource(MemorySource(IMAGE))
 
     read(source)
@@ -39,7 +39,7 @@ def test_a_read_is_one_request_of_as_many_bytes_as_came(read, size_bytes):
     assert (source.requests, source.bytes_read) == (1, size_bytes)
 
 
-def test_what_is_not_read_to_its_end_counts_as_far_as_it_came():
+def test_an_unfinished_read_counts_the_bytes_read():
     source = CountingSource(MemorySource(IMAGE))
 
     with source.open_blob(LAYER):
@@ -48,7 +48,7 @@ def test_what_is_not_read_to_its_end_counts_as_far_as_it_came():
     assert source.bytes_read == 0
 
 
-def test_everything_is_passed_on(tmp_path):
+def test_all_reads_reach_the_source(tmp_path):
     layout = OciLayout(layout_of(tmp_path, IMAGE), tag="latest")
     source = CountingSource(layout)
     [referrer] = layout.fetch_referrers(IMAGE.root.digest, media_types.SOCI_INDEX_V1)
@@ -60,7 +60,7 @@ def test_everything_is_passed_on(tmp_path):
     assert source.fetch_descriptor(referrer.digest).size == referrer.size
 
 
-def test_a_source_that_can_do_less_can_do_less_when_it_is_counted():
+def test_a_source_without_optional_ports_has_none_when_counted():
     source = CountingSource(MemorySource(IMAGE))
 
     assert isinstance(source, DescriptorSource)

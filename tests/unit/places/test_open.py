@@ -38,12 +38,12 @@ def test_tag_and_digest_select_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive"])
-def test_a_path_where_nothing_is_is_refused(tmp_path, transport):
+def test_a_missing_path_is_refused(tmp_path, transport):
     with pytest.raises(StorageError, match="absent: No such file or directory"):
         open_source(parse_reference(f"{transport}:{tmp_path}/absent:1"))
 
 
-def test_a_layout_can_be_written_to_and_is_not_made_before(tmp_path):
+def test_a_layout_is_created_by_the_first_push(tmp_path):
     sink = open_sink(parse_reference(f"oci:{tmp_path}/new:t"))
 
     assert not (tmp_path / "new").exists()

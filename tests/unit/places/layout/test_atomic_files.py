@@ -9,7 +9,7 @@ from soci.errors import StorageError
 from soci.places.layout.atomic_files import fsync_directory, locked_directory, write_atomically
 
 
-def test_a_file_appears_whole_and_replaces_an_older_one(tmp_path):
+def test_a_file_replaces_an_older_one_atomically(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"old")
 
@@ -34,7 +34,7 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_is_not_there_is_a_storage_error(tmp_path):
+def test_a_missing_directory_is_a_storage_error(tmp_path):
     absent = tmp_path / "absent"
 
     with pytest.raises(StorageError, match="No such file or directory"):

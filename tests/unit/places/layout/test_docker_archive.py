@@ -44,7 +44,7 @@ def write(tmp_path: Path, files: dict[str, bytes | str]) -> Path:
     return path
 
 
-def test_the_manifest_that_is_made_up_describes_config_and_layers_as_they_are(tmp_path):
+def test_the_generated_manifest_describes_config_and_layers(tmp_path):
     source = open_docker_archive(write(tmp_path, old_files(IMAGE, "app:1.0")))
 
     assert isinstance(source, DockerArchive)
@@ -53,7 +53,7 @@ def test_the_manifest_that_is_made_up_describes_config_and_layers_as_they_are(tm
     assert source.fetch_manifest(describe(IMAGE.config, media_types.OCI_CONFIG)) == IMAGE.config
 
 
-def test_the_same_image_gets_the_same_manifest_wherever_it_lies(tmp_path):
+def test_the_same_image_gets_the_same_manifest_in_every_archive(tmp_path):
     files = old_files(IMAGE, "app:1.0")
     names = {name: f"elsewhere/{number}" for number, name in enumerate(files)}
     moved = {names[name]: content for name, content in files.items() if name != "manifest.json"}
@@ -64,7 +64,7 @@ def test_the_same_image_gets_the_same_manifest_wherever_it_lies(tmp_path):
     assert open_docker_archive(write(tmp_path, moved)).fetch_root() == IMAGE.root
 
 
-def test_a_layer_that_is_a_link_is_found_where_it_points(tmp_path):
+def test_a_layer_that_is_a_link_is_found(tmp_path):
     files = old_files(IMAGE)
     layer = f"{digest_of(LAYERS[1]).hex}/layer.tar"
     files |= {layer: "../shared/layer.tar", "shared/layer.tar": LAYERS[1]}
@@ -101,7 +101,7 @@ def test_a_compressed_layer_is_described_by_its_own_bytes(tmp_path, compress, me
         assert b"".join(checked(layer, chunks)) == compressed
 
 
-def test_a_layer_that_is_not_what_the_config_says_is_noticed_by_whoever_streams_it(tmp_path):
+def test_a_layer_with_another_diff_id_fails_the_check_of_its_reader(tmp_path):
     files = old_files(OTHER) | {f"{digest_of(LAYERS[0]).hex}/layer.tar": LAYERS[1]}
     source = open_docker_archive(write(tmp_path, files))
     (layer,) = ImageManifest.parse(source.fetch_manifest(source.fetch_root())).layers or ()
@@ -125,11 +125,11 @@ def two_images(request, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["app", "app:1.0", "docker.io/library/app:1.0", "docker.io/app:latest"])
-def test_an_image_is_chosen_by_any_spelling_of_its_name(two_images, name):
+def test_an_image_is_found_by_any_spelling_of_its_name(two_images, name):
     assert open_docker_archive(two_images, name).fetch_root().digest == IMAGE.root.digest
 
 
-def test_a_name_that_docker_would_not_take_is_no_hindrance(tmp_path):
+def test_a_name_that_docker_refuses_does_no_harm(tmp_path):
     source = open_docker_archive(write(tmp_path, old_files(IMAGE, "<none>:<none>", "app:1.0")), "app:1.0")
 
     assert source.fetch_root() == IMAGE.root
@@ -140,12 +140,12 @@ def test_an_image_is_chosen_among_several(two_images):
 
 
 @pytest.mark.parametrize("name", ["web:2", "h.io/team/web", None])
-def test_an_unknown_or_missing_name_is_refused_with_the_names_there_are(two_images, name):
+def test_an_unknown_or_missing_name_is_refused_with_a_list_of_names(two_images, name):
     with pytest.raises(NotInImage, match=r"app:1\.0, .*app:latest, h\.io/team/web:2$"):
         open_docker_archive(two_images, name).fetch_root()
 
 
-def test_what_docker_writes_since_version_25_is_read_as_the_layout_it_is(tmp_path):
+def test_an_archive_of_docker_25_is_read_as_a_layout(tmp_path):
     entry = entry_of(IMAGE, name="docker.io/library/app:1.0", tag="1.0")
     item = {
         "Config": f"blobs/sha256/{digest_of(IMAGE.config).hex}",

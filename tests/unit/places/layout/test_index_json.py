@@ -85,7 +85,7 @@ def test_dockers_full_name_is_found_in_any_spelling():
         ),
     ],
 )
-def test_what_is_not_exactly_one_image_is_refused_with_the_tags_there_are(entries, tag, problem):
+def test_none_or_several_images_are_refused_with_a_list_of_tags(entries, tag, problem):
     with pytest.raises(NotInImage, match=f"^place: .*{problem}"):
         choose(*entries, tag=tag)
 
@@ -145,12 +145,12 @@ def test_an_untagged_root_is_added_once():
 
 
 @pytest.mark.parametrize("entries", ['"Manifests":[]', '"manifests":null', '"x":1'])
-def test_an_index_whose_list_is_odd_or_missing_is_completed(entries):
+def test_an_index_with_an_odd_or_missing_list_is_completed(entries):
     after = with_root(f'{{"schemaVersion":2,{entries}}}'.encode(), describe(b"a"), "t", "index.json")
 
     assert len(ImageIndex.parse(after).manifests or ()) == 1
 
 
-def test_a_broken_index_is_left_alone():
+def test_a_corrupt_index_is_not_changed():
     with pytest.raises(InvalidDocument, match=r"^index\.json: manifests\[0\]"):
         with_root(index_json({"size": 1}), describe(b"a"), "t", "index.json")

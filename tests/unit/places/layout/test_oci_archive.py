@@ -39,7 +39,7 @@ def test_a_tar_of_something_else_is_refused(tmp_path):
         OciArchive(path).fetch_root()
 
 
-def test_an_archive_cut_after_it_was_opened_is_noticed(tmp_path):
+def test_an_archive_truncated_after_opening_is_an_error(tmp_path):
     path = archive_of(tmp_path)
     source = OciArchive(path)
     layer = describe(IMAGE.layers[0])

@@ -69,7 +69,7 @@ def test_a_digest_that_is_no_manifest_is_refused(tmp_path, content, error, probl
         OciLayout(tmp_path, digest=digest_of(blob)).fetch_root()
 
 
-def test_a_manifest_whose_bytes_are_another_is_refused(tmp_path):
+def test_a_manifest_with_other_bytes_is_refused(tmp_path):
     write_layout(tmp_path, IMAGE)
     (tmp_path / "blobs/sha256" / IMAGE.root.digest.hex).write_bytes(
         IMAGE.manifest.replace(b"layers", b"LAYERS")
@@ -79,7 +79,7 @@ def test_a_manifest_whose_bytes_are_another_is_refused(tmp_path):
         OciLayout(tmp_path).fetch_manifest(IMAGE.root)
 
 
-def test_an_entry_without_a_media_type_is_told_by_its_document(tmp_path):
+def test_an_entry_without_a_media_type_gets_that_of_its_document(tmp_path):
     entry = {name: value for name, value in entry_of(IMAGE, tag="t").items() if name != "mediaType"}
     write_files(tmp_path, layout_files(IMAGE.blobs, [entry]))
 
@@ -108,7 +108,7 @@ def test_an_entry_without_a_media_type_is_told_by_its_document(tmp_path):
         pytest.param({"index.json": b" " * (4 * 1024 * 1024 + 5)}, InvalidDocument, "limit", id="huge index"),
     ],
 )
-def test_what_is_no_layout_is_refused(tmp_path, files, error, problem):
+def test_a_directory_without_a_layout_is_refused(tmp_path, files, error, problem):
     if "index.json" in files:
         write_layout(tmp_path, IMAGE)
     write_files(tmp_path, files)
@@ -126,7 +126,7 @@ def test_blobs_may_be_symbolic_links(tmp_path):
     assert OciLayout(layout).fetch_manifest(IMAGE.root) == IMAGE.manifest
 
 
-def test_a_directory_in_the_place_of_a_blob_is_no_blob(tmp_path):
+def test_a_directory_with_the_name_of_a_blob_is_no_blob(tmp_path):
     layout = write_layout(tmp_path, IMAGE)
     blob = layout / "blobs/sha256" / IMAGE.root.digest.hex
     blob.unlink()
@@ -135,7 +135,7 @@ def test_a_directory_in_the_place_of_a_blob_is_no_blob(tmp_path):
     assert not OciLayout(layout).has_blob(IMAGE.root)
 
 
-def test_what_the_file_system_refuses_is_a_storage_error_with_the_path(tmp_path):
+def test_an_error_of_the_file_system_is_a_storage_error_with_the_path(tmp_path):
     layout = write_layout(tmp_path, IMAGE)
     loop = layout / "blobs/sha256" / IMAGE.root.digest.hex
     loop.unlink()
@@ -145,7 +145,7 @@ def test_what_the_file_system_refuses_is_a_storage_error_with_the_path(tmp_path)
         OciLayout(layout).fetch_manifest(IMAGE.root)
 
 
-def test_an_error_of_whoever_reads_a_blob_is_not_taken_for_one_of_the_layout(tmp_path):
+def test_an_error_of_the_caller_is_not_a_storage_error(tmp_path):
     source = OciLayout(write_layout(tmp_path, IMAGE))
 
     with (
@@ -159,7 +159,7 @@ def test_an_error_of_whoever_reads_a_blob_is_not_taken_for_one_of_the_layout(tmp
 
 
 @pytest.mark.parametrize("state", ["absent", "empty", "below absent directories"])
-def test_a_layout_is_made_where_there_is_nothing(tmp_path, state):
+def test_a_layout_is_created_in_an_empty_or_missing_directory(tmp_path, state):
     path = tmp_path / {"absent": "new", "empty": ".", "below absent directories": "a/b/c"}[state]
 
     push_image(OciLayout(path), IMAGE, "latest")
@@ -180,7 +180,7 @@ def test_a_directory_with_other_files_is_not_written_to(tmp_path):
     assert files_in(tmp_path) == {"mine.txt"}
 
 
-def test_a_file_in_the_place_of_the_layout_is_refused(tmp_path):
+def test_a_file_with_the_name_of_the_layout_is_refused(tmp_path):
     path = tmp_path / "file"
     path.write_text("x")
 
@@ -195,7 +195,7 @@ def test_a_layout_of_another_version_is_not_written_to(tmp_path):
         OciLayout(tmp_path).check_writable()
 
 
-def test_checking_makes_nothing(tmp_path):
+def test_checking_creates_nothing(tmp_path):
     OciLayout(tmp_path / "new").check_writable()
 
     assert not (tmp_path / "new").exists()
@@ -221,7 +221,7 @@ def test_the_source_itself_can_be_written_to(tmp_path):
     assert OciLayout(tmp_path, tag="latest-soci").fetch_root().digest == OTHER.root.digest
 
 
-def test_pushing_the_same_again_changes_nothing(tmp_path):
+def test_pushing_again_changes_nothing(tmp_path):
     layout = OciLayout(tmp_path)
     push_image(layout, IMAGE, "t")
     before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
@@ -246,7 +246,7 @@ def broken_off(error: BaseException):
         pytest.param(broken_off(Interrupted()), Interrupted, id="interrupted"),
     ],
 )
-def test_a_blob_that_does_not_arrive_whole_leaves_nothing(tmp_path, chunks, error):
+def test_an_incomplete_blob_leaves_nothing_behind(tmp_path, chunks, error):
     layout = OciLayout(write_layout(tmp_path, IMAGE))
     before = files_in(tmp_path)
 
@@ -284,7 +284,7 @@ def test_blobs_of_other_algorithms_have_their_own_directory(tmp_path):
     assert (tmp_path / "blobs/sha512" / longer.digest.hex).read_bytes() == b"some"
 
 
-def test_files_are_as_public_as_the_umask_says(tmp_path):
+def test_files_have_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o022)
     try:
         push_image(OciLayout(tmp_path / "new"), IMAGE, "t")
@@ -295,7 +295,7 @@ def test_files_are_as_public_as_the_umask_says(tmp_path):
     assert modes == {0o644}
 
 
-def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing_behind(tmp_path):
     layout = OciLayout(write_layout(tmp_path, IMAGE))
     before = files_in(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -310,7 +310,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path):
     assert files_in(tmp_path) == before
 
 
-def test_writers_at_the_same_time_lose_none_of_each_others_entries(tmp_path):
+def test_concurrent_writers_lose_no_entries(tmp_path):
     images = [Image(layers=(), architecture=f"a{i}") for i in range(16)]
     start = threading.Barrier(len(images))
 

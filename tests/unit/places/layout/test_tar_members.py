@@ -40,7 +40,7 @@ def test_names_are_the_same_with_and_without_a_leading_dot(tmp_path, name, asked
     assert content_of(open_members(tmp_path, tar_of({name: b"1"})), asked) == b"1"
 
 
-def test_of_equal_names_the_last_one_counts(tmp_path):
+def test_the_last_of_equal_names_counts(tmp_path):
     data = tar_of({"a": b"first", "./a": b"second"})
 
     assert content_of(open_members(tmp_path, data), "a") == b"second"
@@ -79,7 +79,7 @@ def test_links_inside_the_archive_are_followed(tmp_path):
         pytest.param({"a": "/etc/passwd"}, id="to an absolute path"),
     ],
 )
-def test_a_link_that_leads_to_no_member_is_no_file(tmp_path, files):
+def test_a_link_without_a_target_is_no_file(tmp_path, files):
     assert open_members(tmp_path, tar_of(files)).find("a") is None
 
 
@@ -98,7 +98,7 @@ def test_a_compressed_archive_is_refused_with_advice(tmp_path, compress, advice)
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"x" * 2000], ids=["empty", "one byte", "no headers"])
-def test_what_is_no_tar_is_refused(tmp_path, data):
+def test_a_file_that_is_no_tar_is_refused(tmp_path, data):
     with pytest.raises(SourceError, match="not a readable tar file"):
         open_members(tmp_path, data)
 
@@ -122,7 +122,7 @@ def with_header(data: bytes, position: int, field: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"g"], ids=["file", "pax", "long name", "global"])
-def test_a_size_that_the_file_does_not_have_is_refused(tmp_path, size, kind):
+def test_a_member_larger_than_the_file_is_refused(tmp_path, size, kind):
     data = with_header(with_header(tar_of({"a": b"1"}), 124, size), 156, kind)
 
     with pytest.raises(SourceError, match="not a readable tar file"):
@@ -154,7 +154,7 @@ def test_a_tar_with_too_many_members_is_refused(tmp_path):
         open_members(tmp_path, member * (tar_members.MAX_MEMBERS + 1))
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path):
+def test_a_path_that_is_no_regular_file_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"/dev/null: not a regular file"):
         TarMembers(Path(os.devnull))
     with pytest.raises(StorageError, match="Is a directory"):

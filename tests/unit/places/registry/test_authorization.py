@@ -38,7 +38,7 @@ def asked(
     return authorize(header, login, PULL, url, server.send)
 
 
-def test_basic_is_answered_with_user_and_password_alone():
+def test_basic_needs_user_and_password_only():
     server = TokenServer()
 
     assert asked('Basic realm="r"', LOGIN, server) == Authorization(header=BASIC, valid_seconds=None)
@@ -52,13 +52,13 @@ def test_basic_without_a_password_cannot_be_answered(login):
     assert asked("Basic", login, TokenServer()) is None
 
 
-def test_an_end_of_the_login_is_the_end_of_the_authorization():
+def test_an_authorization_expires_with_its_login():
     login = Login(username="me", password="secret", valid_seconds=42)
 
     assert asked("Basic", login, TokenServer()) == Authorization(header=BASIC, valid_seconds=42)
 
 
-def test_a_token_is_asked_for_by_service_and_scopes_with_the_password():
+def test_a_token_is_requested_for_service_and_scopes_with_the_password():
     server = TokenServer({"token": "t", "expires_in": 300})
 
     authorization = authorize(BEARER, LOGIN, (*PULL, "repository:other:pull"), REGISTRY, server.send)
@@ -75,7 +75,7 @@ def test_a_token_is_asked_for_by_service_and_scopes_with_the_password():
     assert request.headers == {"Authorization": BASIC}
 
 
-def test_a_token_to_read_what_is_public_needs_no_login():
+def test_a_token_for_a_public_image_needs_no_login():
     server = TokenServer()
 
     assert asked(BEARER, None, server) == Authorization(header="Bearer t", valid_seconds=60)
@@ -126,7 +126,7 @@ def test_a_login_is_not_sent_over_plain_http(header, url):
     assert server.requests == []
 
 
-def test_on_this_machine_plain_http_will_do():
+def test_plain_http_is_allowed_on_this_machine():
     header = 'Bearer realm="http://127.0.0.1:5001/token"'
 
     assert asked(header, LOGIN, TokenServer(), url="http://localhost:5000") is not None
@@ -137,7 +137,7 @@ def test_on_this_machine_plain_http_will_do():
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["127.0.0.1:5001", "localhost", "[::1]"])
-def test_a_registry_elsewhere_names_no_token_server_on_this_machine(host, scheme, login):
+def test_a_remote_registry_may_not_name_a_token_server_on_this_machine(host, scheme, login):
     server = TokenServer()
 
     with pytest.raises(
@@ -170,7 +170,7 @@ def test_a_token_server_that_refuses_is_named(status, error, problem):
     "answer",
     [["secret"], {}, {"token": "sec\r\nret"}, {"token": ["secret"]}, {"token": "", "access_token": ""}],
 )
-def test_an_answer_without_a_token_is_refused_and_not_quoted(answer):
+def test_a_response_without_a_token_is_refused_and_not_quoted(answer):
     with pytest.raises(InvalidResponse, match=REALM) as caught:
         asked(BEARER, LOGIN, TokenServer(answer))
 
@@ -191,5 +191,5 @@ def test_a_challenge_that_cannot_be_met_is_refused(header, problem):
         asked(header, LOGIN, TokenServer())
 
 
-def test_an_authorization_does_not_show_itself():
+def test_an_authorization_does_not_show_its_header():
     assert "secret" not in repr(Authorization(header="Bearer secret", valid_seconds=1))

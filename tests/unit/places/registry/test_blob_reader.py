@@ -73,13 +73,13 @@ def ecr():
 
 @pytest.mark.parametrize("parallel", [1, 2, 3, 16])
 @pytest.mark.parametrize("size", [7 * KIB, 64 * KIB, 499 * KIB, 500 * KIB, 501 * KIB])
-def test_a_blob_comes_whole_and_in_order(ecr, parallel, size):
+def test_a_blob_is_read_whole_and_in_order(ecr, parallel, size):
     assert (
         read(reader_of(ecr.host), StreamSettings(parallel_ranges=parallel, range_size_bytes=size)) == CONTENT
     )
 
 
-def test_a_blob_comes_whole_from_every_registry(registry):
+def test_a_blob_is_read_whole_from_every_registry(registry):
     assert read(reader_of(registry.host)) == CONTENT
     assert read(reader_of(registry.host), AT_ONCE) == CONTENT
 
@@ -91,18 +91,18 @@ def test_an_empty_blob_has_no_bytes(registry):
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (1, 70_000), (70_000, 70_000), (499 * KIB, 500 * KIB)])
-def test_a_range_is_that_part_of_the_blob_from_every_registry(registry, start, end):
+def test_a_range_is_the_same_bytes_from_every_registry(registry, start, end):
     assert b"".join(reader_of(registry.host).fetch(start, end)) == CONTENT[start:end]
 
 
-def test_every_byte_is_asked_for_once_and_the_registry_only_for_the_address(ecr):
+def test_every_byte_is_requested_once_and_the_registry_once_for_the_url(ecr):
     read(reader_of(ecr.host))
 
     assert [seen.status for seen in ecr.requests if seen.origin != OBJECTS] == [307]
     assert sum(seen.sent_bytes for seen in ecr.requests if seen.origin == OBJECTS) == len(CONTENT)
 
 
-def test_without_ranges_the_blob_is_asked_for_once():
+def test_without_ranges_the_blob_is_requested_once():
     with Registry(Behaviour(ranges=False, redirects_blobs=False, rates={})) as registry:
         registry.repository("app").put_blob(CONTENT)
         read(reader_of(registry.host))
@@ -116,13 +116,13 @@ def test_without_ranges_the_blob_is_asked_for_once():
     [Harm.RESET_IN_BODY, Harm.CUT_BODY, Harm.HANG_IN_BODY, Harm.RESET_BEFORE, Answer(503), Answer(429)],
     ids=str,
 )
-def test_a_broken_connection_goes_on_where_it_stopped(registry, settings, fault):
+def test_reading_resumes_where_the_connection_broke(registry, settings, fault):
     registry.fail(fault, where=BLOB_GETS, times=2)
 
     assert read(reader_of(registry.host), settings) == CONTENT
 
 
-def test_a_break_costs_no_more_than_the_chunk_that_was_being_read(ecr):
+def test_a_broken_connection_loses_no_more_than_a_chunk(ecr):
     ecr.fail(Harm.CUT_BODY, where=request_to("GET", origin=OBJECTS))
 
     assert read(reader_of(ecr.host), AT_ONCE) == CONTENT
@@ -144,7 +144,7 @@ def broken_off(size: int, step: int) -> list[bytes]:
     ]
 
 
-def test_breaks_do_not_add_up_while_there_is_progress():
+def test_broken_connections_do_not_add_up_while_there_is_progress():
     answers = broken_off(PROGRESS_BYTES * 7, PROGRESS_BYTES)
     with raw_server(*answers) as server:
         read_on = b"".join(reader_of(server.url.removeprefix("http://")).fetch(0, PROGRESS_BYTES * 7))
@@ -152,7 +152,7 @@ def test_breaks_do_not_add_up_while_there_is_progress():
     assert read_on == CONTENT[: PROGRESS_BYTES * 7]
 
 
-def test_a_few_bytes_between_breaks_are_no_progress():
+def test_a_few_bytes_between_broken_connections_are_no_progress():
     answers = broken_off(1000, 100)
     got: list[bytes] = []
     with (
@@ -164,7 +164,7 @@ def test_a_few_bytes_between_breaks_are_no_progress():
     assert b"".join(got) == CONTENT[:500]
 
 
-def test_a_connection_that_breaks_again_and_again_without_a_byte_is_an_error(ecr):
+def test_connections_that_keep_breaking_without_a_byte_are_an_error(ecr):
     ecr.fail(Harm.RESET_BEFORE, where=request_to("GET", origin=OBJECTS), times=None)
 
     with pytest.raises(RegistryUnavailable, match="after 5 attempts"):
@@ -172,7 +172,7 @@ def test_a_connection_that_breaks_again_and_again_without_a_byte_is_an_error(ecr
     assert sum(seen.origin == OBJECTS for seen in ecr.requests) == 5
 
 
-def test_an_address_that_has_expired_is_asked_for_again(ecr):
+def test_an_expired_url_is_requested_again(ecr):
     reader = reader_of(ecr.host)
     first = b"".join(reader.fetch(0, 10))
     ecr.let_time_pass(3600)
@@ -182,7 +182,7 @@ def test_an_address_that_has_expired_is_asked_for_again(ecr):
     assert [seen.status for seen in ecr.requests] == [307, 206, 403, 307, 206]
 
 
-def test_an_address_that_never_works_is_an_error(ecr):
+def test_a_url_that_never_works_is_an_error(ecr):
     ecr.fail(Answer(403), where=request_to("GET", origin=OBJECTS), times=None)
 
     with pytest.raises(Unauthorized, match=r"status 403, .*after 5 attempts"):
@@ -197,7 +197,7 @@ def test_a_registry_that_refuses_the_blob_itself_is_an_error_at_once(ecr):
     assert len(ecr.requests) == 1
 
 
-def test_a_blob_that_is_not_there_is_missing_before_the_first_byte(registry):
+def test_a_missing_blob_is_an_error_before_the_first_byte(registry):
     absent = Descriptor(media_type="x", digest=digest_of(b"absent"), size=6)
     reader = reader_of(registry.host, absent)
 
@@ -218,7 +218,7 @@ def test_a_blob_of_another_size_is_refused_before_the_first_byte(registry, size)
         pass
 
 
-def test_a_range_behind_the_end_is_a_blob_of_another_size(ecr):
+def test_a_range_after_the_end_means_another_size(ecr):
     other = Descriptor(media_type="x", digest=BLOB.digest, size=2 * len(CONTENT))
 
     with pytest.raises(SizeMismatch, match=f"ends before byte {len(CONTENT) + 5}"):
@@ -229,7 +229,7 @@ def test_a_range_behind_the_end_is_a_blob_of_another_size(ecr):
     "content_range",
     ["", "bytes 1-10/512000", "bytes 0-10/512000", "bytes */512000", "nonsense", "bytes 0-9/1\u0663"],
 )
-def test_another_range_than_asked_for_is_refused(content_range):
+def test_another_range_than_requested_is_refused(content_range):
     with (
         raw_server(http(206, b"0123456789", Content_Range=content_range)) as server,
         pytest.raises((InvalidResponse, SizeMismatch)),
@@ -237,7 +237,7 @@ def test_another_range_than_asked_for_is_refused(content_range):
         list(reader_of(server.url.removeprefix("http://")).fetch(0, 10))
 
 
-def test_a_shorter_range_than_asked_for_is_completed():
+def test_a_shorter_range_than_requested_is_completed():
     answers = [
         http(206, b"01234", Content_Range="bytes 0-4/512000"),
         http(206, b"56789", Content_Range="bytes 5-9/*"),
@@ -250,7 +250,7 @@ def test_a_shorter_range_than_asked_for_is_completed():
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
-def test_a_registry_that_gives_up_ranges_midway_is_read_in_one_stream_from_there(parallel):
+def test_a_registry_that_stops_serving_ranges_is_read_as_one_stream(parallel):
     behaviour = Behaviour(redirects_blobs=False, rates={})
     settings = StreamSettings(parallel_ranges=parallel, range_size_bytes=16 * KIB)
     with Registry(behaviour) as registry:
@@ -265,7 +265,7 @@ def test_a_registry_that_gives_up_ranges_midway_is_read_in_one_stream_from_there
     assert count <= 2 * parallel + 4
 
 
-def test_a_slow_range_does_not_hold_up_the_others(ecr):
+def test_a_slow_range_does_not_delay_the_others(ecr):
     def first_range(exchange):
         return exchange.origin == OBJECTS and exchange.range == "bytes=65536-131071"
 
@@ -276,7 +276,7 @@ def test_a_slow_range_does_not_hold_up_the_others(ecr):
     assert set(order[:4]) == {f"bytes={n << 16}-{(n + 1 << 16) - 1}" for n in range(4)}
 
 
-def test_no_more_is_fetched_than_the_window_holds_while_the_reader_stands_still(ecr):
+def test_a_paused_reader_fetches_no_more_than_the_window(ecr):
     def fetched() -> int:
         return sum(seen.sent_bytes for seen in ecr.requests if seen.origin == OBJECTS)
 
@@ -310,7 +310,7 @@ def patient_reader(host: str) -> BlobReader:
 @pytest.mark.parametrize(
     "fault", [Harm.HANG, Harm.HANG_IN_BODY, Answer(503, retry_after_seconds=60)], ids=str
 )
-def test_ranges_that_hang_or_wait_are_left_at_once_when_the_reader_stops(ecr, fault):
+def test_ranges_that_hang_or_wait_are_cancelled_when_the_reader_stops(ecr, fault):
     def later_range(exchange):
         return exchange.origin == OBJECTS and exchange.range != "bytes=0-65535"
 
@@ -325,7 +325,7 @@ def test_ranges_that_hang_or_wait_are_left_at_once_when_the_reader_stops(ecr, fa
 
 
 @pytest.mark.parametrize("fault", [Harm.HANG, Answer(503, retry_after_seconds=60)], ids=str)
-def test_a_reader_that_waits_for_a_range_is_stopped_with_the_work_it_belongs_to(ecr, fault):
+def test_a_reader_that_waits_for_a_range_can_be_cancelled(ecr, fault):
     def second_range(exchange):
         return exchange.origin == OBJECTS and exchange.range == "bytes=65536-131071"
 
@@ -339,7 +339,7 @@ def test_a_reader_that_waits_for_a_range_is_stopped_with_the_work_it_belongs_to(
     assert 0.2 < time.monotonic() - started < 2
 
 
-def test_an_error_in_a_range_ahead_reaches_the_reader_in_its_place(ecr):
+def test_an_error_in_a_range_ahead_is_raised_when_the_reader_gets_there(ecr):
     def third_range(exchange):
         return exchange.origin == OBJECTS and exchange.range == "bytes=131072-196607"
 
@@ -353,7 +353,7 @@ def test_an_error_in_a_range_ahead_reaches_the_reader_in_its_place(ecr):
 
 @pytest.mark.parametrize("said", [str(digest_of(b"x")), "junk"])
 @pytest.mark.parametrize("settings", [RANGES, AT_ONCE], ids=["ranges", "at once"])
-def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(said, settings):
+def test_a_blob_with_another_digest_in_the_header_is_refused(said, settings):
     with Registry(Behaviour(redirects_blobs=False, rates={})) as registry:
         registry.repository("app").put_blob(CONTENT)
         registry.fail(Lie({"Docker-Content-Digest": said}))
@@ -364,7 +364,7 @@ def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(said, setting
             read(reader_of(registry.host), settings)
 
 
-def test_a_registry_that_lies_about_the_length_is_refused(ecr):
+def test_a_wrong_content_length_is_refused(ecr):
     ecr.fail(Lie({"Content-Length": "10"}), where=request_to("GET", origin=OBJECTS))
 
     with pytest.raises(SizeMismatch, match="has 10 bytes"):

@@ -63,14 +63,14 @@ def test_chunks_of_any_size_become_parts_of_one_size(chunks, parts):
 
 
 @pytest.mark.parametrize("content", [b"", SMALL], ids=["empty", "small"])
-def test_a_small_blob_goes_in_one_request(registry, content):
+def test_a_small_blob_is_sent_in_one_request(registry, content):
     uploads_to(registry.host).push(digest_of(content), [content], part_bytes=PART)
 
     assert blobs_of(registry) == [content]
     assert statuses(registry) == [("POST", 202), ("PUT", 201)]
 
 
-def test_a_large_blob_goes_in_parts_of_the_size_that_registries_take(registry):
+def test_a_large_blob_is_sent_in_parts_that_registries_accept(registry):
     chunks = [LARGE[at : at + 999] for at in range(0, len(LARGE), 999)]
 
     uploads_to(registry.host).push(digest_of(LARGE), chunks, part_bytes=PART)
@@ -79,7 +79,7 @@ def test_a_large_blob_goes_in_parts_of_the_size_that_registries_take(registry):
     assert [method for method, _ in statuses(registry)] == ["POST", *["PATCH"] * 4, "PUT"]
 
 
-def test_a_blob_whose_digest_is_known_at_its_end_is_written_part_by_part(registry):
+def test_a_blob_of_unknown_digest_is_sent_in_parts(registry):
     upload = uploads_to(registry.host).start()
     for part in parts_of([LARGE], PART):
         upload.write(part)
@@ -89,7 +89,7 @@ def test_a_blob_whose_digest_is_known_at_its_end_is_written_part_by_part(registr
     assert blobs_of(registry) == [LARGE]
 
 
-def test_content_of_another_digest_is_not_taken(registry):
+def test_content_with_another_digest_is_refused(registry):
     for content in (SMALL, LARGE):
         with pytest.raises(RegistryError, match="DIGEST_INVALID"):
             uploads_to(registry.host).push(digest_of(b"another"), [content], part_bytes=PART)
@@ -99,7 +99,7 @@ def test_content_of_another_digest_is_not_taken(registry):
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["in one request", "in parts"])
 @pytest.mark.parametrize("fault", LOST, ids=str)
-def test_whatever_is_lost_once_the_blob_is_whole(registry, content, fault):
+def test_the_blob_is_whole_after_any_lost_request(registry, content, fault):
     uploads_to(registry.host).push(digest_of(content), [content], part_bytes=PART)
     count = len(registry.requests)
 
@@ -114,7 +114,7 @@ def test_whatever_is_lost_once_the_blob_is_whole(registry, content, fault):
 @pytest.mark.parametrize(
     ("content", "method"), [(SMALL, "PUT"), (LARGE, "PATCH"), (LARGE, "PUT")], ids=["whole", "part", "end"]
 )
-def test_what_is_sent_once_waits_as_long_as_the_registry_asks(registry, content, method):
+def test_a_retry_waits_as_long_as_the_registry_asks(registry, content, method):
     clock = FakeTime()
     registry.fail(Answer(503, retry_after_seconds=7), where=request_to(method))
 
@@ -125,7 +125,7 @@ def test_what_is_sent_once_waits_as_long_as_the_registry_asks(registry, content,
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["in one request", "in parts"])
-def test_what_does_not_pass_is_an_error_and_leaves_no_blob(registry, content):
+def test_a_lasting_failure_is_an_error_and_leaves_no_blob(registry, content):
     registry.fail(Answer(503), where=request_to("P"), times=None)
     registry.fail(Answer(503), where=request_to("PUT"), times=None)
 
@@ -144,7 +144,7 @@ def test_parts_that_never_arrive_are_an_error(registry):
     assert blobs_of(registry) == []
 
 
-def test_a_blob_is_not_sent_again_when_only_the_answer_was_lost(registry):
+def test_a_blob_is_not_sent_again_when_only_the_response_was_lost(registry):
     registry.fail(Harm.RESET_AFTER, where=request_to("PUT"))
 
     uploads_to(registry.host).push(digest_of(SMALL), [SMALL])
@@ -152,7 +152,7 @@ def test_a_blob_is_not_sent_again_when_only_the_answer_was_lost(registry):
     assert [method for method, _ in statuses(registry)] == ["POST", "PUT", "HEAD"]
 
 
-def test_an_upload_that_the_registry_has_forgotten_begins_anew(registry):
+def test_an_upload_restarts_when_the_registry_lost_its_session(registry):
     uploads = uploads_to(registry.host)
     registry.fail(Answer(404), where=request_to("PUT"))
 
@@ -205,14 +205,14 @@ def test_a_part_refused_as_out_of_order_counts_as_sent_only_after_a_lost_respons
     assert blobs_of(registry) == []
 
 
-def test_an_address_with_a_query_keeps_it():
+def test_a_location_with_a_query_keeps_it():
     with raw_server([http(202, Location="/u?_state=x"), http(201)]) as server:
         uploads_to(server.url.removeprefix("http://")).push(digest_of(SMALL), [SMALL])
 
     assert server.requests[1].startswith(b"PUT /u?_state=x&digest=sha256%3A")
 
 
-def test_an_upload_without_an_address_is_refused():
+def test_a_session_without_a_location_is_refused():
     with raw_server(http(202)) as server, pytest.raises(InvalidResponse, match="no Location for the upload"):
         uploads_to(server.url.removeprefix("http://")).start()
 
@@ -221,7 +221,7 @@ def begun_uploads(registry: Registry) -> int:
     return len(registry.repository("app").uploads)
 
 
-def test_an_upload_that_is_given_up_is_not_left_with_the_registry(registry):
+def test_an_aborted_upload_is_cancelled(registry):
     upload = StreamedUpload(uploads_to(registry.host).start(), part_bytes=PART)
     upload.write(LARGE)
     assert begun_uploads(registry) == 1
@@ -232,7 +232,7 @@ def test_an_upload_that_is_given_up_is_not_left_with_the_registry(registry):
     assert statuses(registry)[-1] == ("DELETE", 204)
 
 
-def test_an_upload_whose_source_breaks_off_is_not_left_with_the_registry(registry):
+def test_an_upload_whose_source_fails_is_cancelled(registry):
     def breaking():
         yield LARGE
         raise ZeroDivisionError
@@ -244,7 +244,7 @@ def test_an_upload_whose_source_breaks_off_is_not_left_with_the_registry(registr
 
 
 @pytest.mark.parametrize("fault", [Answer(405), Answer(503), Harm.RESET_BEFORE], ids=str)
-def test_a_registry_that_keeps_what_is_given_up_is_left_alone(registry, fault):
+def test_a_failed_cancellation_of_an_upload_is_not_retried(registry, fault):
     registry.fail(fault, where=request_to("DELETE"))
     upload = uploads_to(registry.host).start()
 
@@ -253,7 +253,7 @@ def test_a_registry_that_keeps_what_is_given_up_is_left_alone(registry, fault):
     assert [method for method, _ in statuses(registry)] == ["POST", "DELETE"]
 
 
-def test_a_registry_that_hangs_is_not_waited_for_when_an_upload_is_given_up(registry, monkeypatch):
+def test_cancelling_an_upload_does_not_wait_for_a_registry_that_hangs(registry, monkeypatch):
     monkeypatch.setattr("soci.places.registry.blob_upload.CANCEL_SECONDS", 0.2)
     registry.fail(Harm.HANG, where=request_to("DELETE"))
     client = RegistryClient(f"http://{registry.host}", registry.host)
@@ -265,7 +265,7 @@ def test_a_registry_that_hangs_is_not_waited_for_when_an_upload_is_given_up(regi
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["in one request", "in parts"])
-def test_an_upload_that_was_begun_instead_of_a_mount_is_gone_on_with(content):
+def test_an_upload_session_opened_instead_of_a_mount_is_used(content):
     with Registry(Behaviour(mounts=False, min_part_bytes=PART, rates={})) as registry:
         uploads = uploads_to(registry.host)
         assert not uploads.mount(digest_of(content), "base", ())
@@ -276,7 +276,7 @@ def test_an_upload_that_was_begun_instead_of_a_mount_is_gone_on_with(content):
         assert begun_uploads(registry) == 0
 
 
-def test_parts_are_as_large_as_the_registry_wants_them():
+def test_parts_have_the_size_that_the_registry_demands():
     session = http(202, Location="/u", OCI_Chunk_Min_Length="25")
     answers = [session, http(202, Location="/u"), http(202, Location="/u"), http(201)]
     content = noise(40, "content")
@@ -287,7 +287,7 @@ def test_parts_are_as_large_as_the_registry_wants_them():
     assert [found[1] for found in ranges if found] == [b"0-24", b"25-39"]
 
 
-def test_a_registry_that_wants_parts_that_no_memory_holds_is_refused():
+def test_a_registry_that_demands_huge_parts_is_refused():
     session = http(202, Location="/u", OCI_Chunk_Min_Length=str(MAX_PART_BYTES + 1))
     with (
         raw_server(session) as server,
@@ -296,7 +296,7 @@ def test_a_registry_that_wants_parts_that_no_memory_holds_is_refused():
         uploads_to(server.url.removeprefix("http://")).start()
 
 
-def test_a_blob_that_the_registry_has_elsewhere_need_not_be_sent_again():
+def test_a_blob_in_another_store_of_the_registry_is_not_sent_again():
     answers = [
         http(202, Location="/u"),
         http(503),
@@ -316,14 +316,14 @@ def test_a_blob_that_the_registry_has_elsewhere_need_not_be_sent_again():
     ]
 
 
-def test_a_front_that_redirects_everything_does_not_say_that_a_blob_was_taken():
+def test_a_proxy_that_redirects_everything_does_not_confirm_a_blob():
     away, page = http(302, Location="/login"), http(200, b"<html>", Content_Type="text/html")
     answers = [http(202, Location="/u"), http(503), away, away, page, *[http(503)] * 9]
     with raw_server(answers) as server, pytest.raises(RegistryUnavailable):
         uploads_to(server.url.removeprefix("http://")).push(digest_of(SMALL), [SMALL])
 
 
-def test_an_end_that_was_lost_and_is_not_found_again_had_arrived():
+def test_a_lost_end_whose_session_is_gone_had_arrived():
     answers = [
         http(202, Location="/u"),
         http(202, Location="/u"),  # the part
@@ -341,7 +341,7 @@ def test_an_end_that_was_lost_and_is_not_found_again_had_arrived():
     assert methods == [b"POST", b"PATCH", b"PUT", b"HEAD", b"PUT", b"HEAD"]
 
 
-def test_a_first_part_that_was_lost_leaves_no_upload_behind(registry):
+def test_a_lost_first_part_leaves_no_session_behind(registry):
     registry.fail(Harm.RESET_AFTER, where=request_to("PATCH"))
 
     uploads_to(registry.host).push(digest_of(LARGE), [LARGE], part_bytes=PART)
@@ -350,7 +350,7 @@ def test_a_first_part_that_was_lost_leaves_no_upload_behind(registry):
     assert begun_uploads(registry) == 0
 
 
-def test_a_blob_in_one_request_that_was_lost_leaves_no_upload_behind(registry):
+def test_a_lost_single_request_leaves_no_session_behind(registry):
     registry.fail(Answer(503), where=request_to("PUT"))
 
     uploads_to(registry.host).push(digest_of(SMALL), [SMALL])
@@ -359,7 +359,7 @@ def test_a_blob_in_one_request_that_was_lost_leaves_no_upload_behind(registry):
     assert begun_uploads(registry) == 0
 
 
-def test_what_helps_after_a_lost_answer_counts_among_the_attempts(registry):
+def test_requests_after_a_lost_response_count_as_attempts(registry):
     clock = FakeTime()
     registry.fail(Harm.RESET_BEFORE, where=request_to("PUT"), times=None)
     registry.fail(Answer(503, retry_after_seconds=50), where=request_to("HEAD"), times=None)
@@ -370,7 +370,7 @@ def test_what_helps_after_a_lost_answer_counts_among_the_attempts(registry):
     assert sum(clock.slept) <= RetryPolicy().deadline_seconds
 
 
-def test_a_blob_is_taken_over_from_another_repository_where_the_registry_does_that():
+def test_a_blob_is_mounted_where_the_registry_supports_it():
     for mounts in (True, False):
         with Registry(Behaviour(mounts=mounts, rates={})) as registry:
             registry.repository("base").put_blob(SMALL)

@@ -40,11 +40,11 @@ from soci.places.registry.challenge import parse_challenges
         pytest.param(',, Basic realm="r",', [("basic", {"realm": "r"})], id="empty elements"),
     ],
 )
-def test_a_challenge_is_read(header, expected):
+def test_a_challenge_is_parsed(header, expected):
     assert [(challenge.scheme, challenge.parameters) for challenge in parse_challenges(header)] == expected
 
 
 @pytest.mark.parametrize("header", ['Basic realm="r', 'realm="r"', '"Basic"', 'Basic realm="a" "b"'])
-def test_what_is_no_challenge_is_refused(header):
+def test_a_malformed_challenge_is_refused(header):
     with pytest.raises(InvalidResponse, match="WWW-Authenticate does not parse"):
         parse_challenges(header)

@@ -80,7 +80,7 @@ LOGIN = Login(username="me", password=SECRET)
 @pytest.mark.parametrize(
     "login", [BasicLogin("me", SECRET), BearerLogin("me", SECRET)], ids=["basic", "bearer"]
 )
-def test_one_login_serves_all_further_requests_for_the_same(login):
+def test_one_login_serves_all_requests_of_a_scope(login):
     with stocked(login) as registry:
         logins = Logins(LOGIN)
         client = client_of(url_of(registry), logins)
@@ -101,12 +101,12 @@ def test_each_scope_has_its_own_token():
         assert [seen.path for seen in registry.requests].count("/token") == 2
 
 
-def test_what_is_public_is_read_without_a_login():
+def test_a_public_image_is_read_without_a_login():
     with stocked(BearerLogin("me", SECRET, anonymous_pull=True)) as registry:
         assert client_of(url_of(registry)).send(get(url_of(registry)), PULL, expect=[200]).status == 200
 
 
-def test_a_token_that_has_ended_is_renewed_before_it_is_refused():
+def test_an_expired_token_is_renewed_before_it_is_refused():
     time = FakeTime()
     with stocked(BearerLogin("me", SECRET, lifetime_seconds=300)) as registry:
         client = client_of(url_of(registry), Logins(LOGIN), time)
@@ -121,7 +121,7 @@ def test_a_token_that_has_ended_is_renewed_before_it_is_refused():
         ]
 
 
-def test_a_token_that_is_refused_is_renewed_once():
+def test_a_refused_token_is_renewed_once():
     with stocked(BearerLogin("me", SECRET)) as registry:
         client = client_of(url_of(registry), Logins(LOGIN))
         client.send(get(url_of(registry)), PULL, expect=[200])
@@ -131,7 +131,7 @@ def test_a_token_that_is_refused_is_renewed_once():
         assert [seen.status for seen in registry.requests if seen.path != "/token"] == [401, 200, 401, 200]
 
 
-def test_a_password_that_was_kept_too_long_is_asked_for_anew():
+def test_an_expired_password_is_fetched_again():
     with stocked(BasicLogin("me", SECRET)) as registry:
         logins = Logins(Login(username="me", password="old"), LOGIN)
         client_of(url_of(registry), logins).send(get(url_of(registry)), PULL, expect=[200])
@@ -139,7 +139,7 @@ def test_a_password_that_was_kept_too_long_is_asked_for_anew():
     assert logins.asked == [False, True]
 
 
-def test_a_login_of_ecr_is_asked_for_again_when_it_said_it_would_end():
+def test_a_login_of_ecr_is_renewed_when_it_expires():
     time = FakeTime()
     with stocked(EcrLogin()) as registry:
         valid = Login(username="AWS", password=registry.issue_password(), valid_seconds=100)
@@ -179,7 +179,7 @@ def test_a_login_of_ecr_is_asked_for_again_when_it_said_it_would_end():
     ],
     ids=["basic, none", "basic, wrong", "bearer, none", "bearer, wrong", "bearer, not enough"],
 )
-def test_a_login_that_is_not_enough_is_an_error_without_it(caplog, login, logins, problem):
+def test_a_refused_login_is_an_error_that_does_not_show_it(caplog, login, logins, problem):
     caplog.set_level(logging.DEBUG)
     with stocked(login) as registry:
         url = f"{url_of(registry)}/v2/app/blobs/uploads/"
@@ -190,7 +190,7 @@ def test_a_login_that_is_not_enough_is_an_error_without_it(caplog, login, logins
     assert SECRET not in f"{caught.value}{caplog.text}"
 
 
-def test_who_has_no_login_is_told_how_to_get_one(tmp_path):
+def test_a_missing_login_is_an_error_with_advice(tmp_path):
     logins = FirstLogin([EcrLogins(), DockerConfig(tmp_path)])
     with (
         stocked(BasicLogin("me", SECRET)) as registry,
@@ -245,7 +245,7 @@ def test_only_a_get_is_redirected(method):
     assert answer.url == f"{server.url}/v2/"
 
 
-def test_redirects_come_to_an_end():
+def test_the_number_of_redirects_is_limited():
     with (
         raw_server([http(302, Location="/again")] * (MAX_REDIRECTS + 1)) as server,
         pytest.raises(InvalidResponse, match="more than 5 redirects"),
@@ -266,7 +266,7 @@ def test_redirects_come_to_an_end():
     ],
     ids=str,
 )
-def test_what_passes_is_repeated(fault):
+def test_a_transient_failure_is_retried(fault):
     time = FakeTime()
     with stocked() as registry:
         registry.fail(fault, times=2)
@@ -276,7 +276,7 @@ def test_what_passes_is_repeated(fault):
     assert time.slept == [0.5, 1.0]
 
 
-def test_what_does_not_pass_is_an_error_after_all_attempts():
+def test_a_lasting_failure_is_an_error_after_all_attempts():
     with stocked() as registry:
         registry.fail(Answer(503), times=None)
         with pytest.raises(RegistryUnavailable, match=r"status 503.*, after 3 attempts") as caught:
@@ -286,7 +286,7 @@ def test_what_does_not_pass_is_an_error_after_all_attempts():
     assert (caught.value.status, caught.value.retryable) == (503, True)
 
 
-def test_the_registry_s_wish_for_a_pause_is_granted():
+def test_retry_after_is_obeyed():
     time = FakeTime()
     with stocked() as registry:
         registry.fail(Answer(429, retry_after_seconds=9))
@@ -295,7 +295,7 @@ def test_the_registry_s_wish_for_a_pause_is_granted():
     assert time.slept == [9]
 
 
-def test_too_long_a_pause_is_an_error():
+def test_a_retry_after_past_the_deadline_is_an_error():
     with stocked() as registry:
         registry.fail(Answer(429, retry_after_seconds=3600))
         with pytest.raises(Throttled, match=r"status 429.*asks for a pause of 3600 s") as caught:
@@ -304,7 +304,7 @@ def test_too_long_a_pause_is_an_error():
     assert caught.value.retryable
 
 
-def test_what_may_not_be_repeated_is_not_unless_it_was_throttled():
+def test_a_request_that_may_not_be_repeated_is_retried_only_if_throttled():
     with stocked() as registry:
         request = Request(
             method="POST",
@@ -322,7 +322,7 @@ def test_what_may_not_be_repeated_is_not_unless_it_was_throttled():
         assert len(registry.requests) == 1
 
 
-def test_an_unexpected_answer_is_an_error_at_once():
+def test_an_unexpected_status_is_an_error_at_once():
     with stocked() as registry, pytest.raises(RegistryError, match="status 404, NAME_UNKNOWN") as caught:
         client_of(url_of(registry)).send(get(url_of(registry), "/v2/other/tags/list"), PULL, expect=[200])
 
@@ -330,7 +330,7 @@ def test_an_unexpected_answer_is_an_error_at_once():
     assert not caught.value.retryable
 
 
-def test_an_endless_answer_is_cut_off():
+def test_an_endless_response_is_cut_off():
     with (
         raw_server(http(200, b"x" * 2000)) as server,
         pytest.raises(InvalidResponse, match="more than 1000 bytes"),
@@ -338,7 +338,7 @@ def test_an_endless_answer_is_cut_off():
         client_of(server.url).send(get(server.url), PULL, expect=[200], limit_bytes=1000)
 
 
-def test_all_attempts_at_a_document_end_at_the_deadline():
+def test_all_attempts_for_a_document_end_at_the_deadline():
     started = time.monotonic()
     drip = Drip(beginning=http(200, Content_Length="999"), every_seconds=0.02)
     policy = RetryPolicy(deadline_seconds=1)
@@ -351,7 +351,7 @@ def test_all_attempts_at_a_document_end_at_the_deadline():
     assert time.monotonic() - started < 4
 
 
-def test_an_error_is_known_by_its_status_however_much_is_said_of_it():
+def test_an_error_with_a_long_body_is_known_by_its_status():
     time = FakeTime()
     with raw_server(http(503, b"x" * (2 * ERROR_LIMIT_BYTES)), http(200)) as server:
         client_of(server.url, time=time).send(get(server.url), PULL, expect=[200])
@@ -369,7 +369,7 @@ def test_a_token_server_may_ask_for_a_pause():
     assert time.slept == [7]
 
 
-def test_of_several_threads_that_are_refused_one_logs_in():
+def test_one_of_several_refused_threads_logs_in():
     with stocked(BearerLogin("me", SECRET)) as registry:
         client = client_of(url_of(registry), Logins(LOGIN))
         registry.fail(Delay(0.2), where=request_to("GET", "/v2/"), times=4)

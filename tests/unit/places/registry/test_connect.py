@@ -84,7 +84,7 @@ def test_an_expired_login_is_fetched_again():
 @pytest.mark.parametrize(
     ("repository", "reference"), [("App", "1"), ("app", "a b"), ("app", "sha256:1"), ("", "1"), ("app", "")]
 )
-def test_names_that_no_registry_takes_are_refused_before_anything_is_asked(registry, repository, reference):
+def test_invalid_names_are_refused_before_any_request(registry, repository, reference):
     with pytest.raises(InvalidReference):
         connect(registry.host, is_ecr=True).open_image(repository, reference)
 
@@ -100,7 +100,7 @@ def test_a_login_that_is_throttled_for_long_may_succeed_later(registry, monkeypa
         opened.open_image("app", "1").fetch_root()
 
 
-def test_without_credentials_of_aws_the_registry_stays_closed(registry, monkeypatch):
+def test_without_aws_credentials_the_registry_stays_closed(registry, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
@@ -121,7 +121,7 @@ def test_short_retries_wait_for_a_minute_at_most(registry):
     assert time.slept == []
 
 
-def test_manifests_are_put_no_faster_than_ecr_takes_them(registry):
+def test_manifests_are_put_no_faster_than_ecr_allows(registry):
     time = FakeTime()
     opened = connect(registry.host, is_ecr=True, retries=RetryPolicy(clock=time.clock()))
     image = opened.open_image("app", "1")
@@ -169,7 +169,7 @@ def test_a_registry_is_one_of_ecr_by_its_name_or_because_the_caller_says_so(host
     assert connect(host, is_ecr=said).is_ecr is is_ecr
 
 
-def test_where_the_caller_says_ecr_dockers_logins_are_not_used(registry, monkeypatch, tmp_path):
+def test_dockers_logins_are_not_used_if_the_caller_says_ecr(registry, monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     (tmp_path / "config.json").write_text("no JSON")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -190,7 +190,7 @@ def test_where_the_caller_says_ecr_dockers_logins_are_not_used(registry, monkeyp
         ("10.0.0.1:5000/app", "https://10.0.0.1:5000/v2/app"),
     ],
 )
-def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
+def test_a_registry_gets_https_except_on_this_machine(text, url):
     reference = parse_reference(text)
     assert isinstance(reference, RegistryRef)
 
@@ -206,7 +206,7 @@ def test_a_registry_is_asked_over_https_but_for_this_machine(text, url):
     ],
     ids=str,
 )
-def test_how_layers_are_read_can_be_set_in_the_environment(environment, settings):
+def test_the_environment_sets_how_layers_are_read(environment, settings):
     assert stream_settings(environment) == settings
 
 
@@ -220,12 +220,12 @@ def test_how_layers_are_read_can_be_set_in_the_environment(environment, settings
         ("SOCI_RANGE_SIZE_MIB", "-8", "SOCI_RANGE_SIZE_MIB: expected a number"),
     ],
 )
-def test_a_wrong_setting_of_the_environment_is_named(name, text, problem):
+def test_a_wrong_environment_variable_is_named(name, text, problem):
     with pytest.raises(InvalidOption, match=problem):
         stream_settings({name: text})
 
 
-def test_the_first_login_there_is_counts():
+def test_the_first_login_counts():
     me = Login(username="me", password="secret")
 
     assert FirstLogin([NoLogins(), OneLogin(me), NoLogins()]).fetch_login("h", renew=True) == me

@@ -71,7 +71,7 @@ def test_an_entry_may_have_other_forms(tmp_path, entry, login):
 @pytest.mark.parametrize(
     "others", [{"username": "u"}, {"username": "u", "password": "p"}], ids=["user", "both"]
 )
-def test_what_is_encoded_counts_before_what_stands_beside_it(tmp_path, others):
+def test_auth_precedes_the_user_and_password_beside_it(tmp_path, others):
     config = config_of(tmp_path, auths={HOST: {**others, "auth": encoded("me:pass")}})
 
     assert config.fetch_login(HOST, renew=False) == Login(username="me", password="pass")
@@ -79,7 +79,7 @@ def test_what_is_encoded_counts_before_what_stands_beside_it(tmp_path, others):
 
 @pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
 @pytest.mark.parametrize("other", [f"https://{HOST}", f"https://{HOST}/v1/", f"{HOST}/app"])
-def test_the_registry_s_own_name_counts_before_other_ways_to_write_it(tmp_path, other, order):
+def test_the_exact_name_of_a_registry_precedes_other_forms(tmp_path, other, order):
     entries = {HOST: {"auth": encoded("me:pass")}, other: {"auth": encoded("you:pass")}}
 
     config = config_of(tmp_path, auths=dict(list(entries.items())[::order]))
@@ -88,7 +88,7 @@ def test_the_registry_s_own_name_counts_before_other_ways_to_write_it(tmp_path, 
 
 
 @pytest.mark.parametrize("key", [f"{HOST}/app", f"https://{HOST}/app/", f"https://{HOST}/v2/app"])
-def test_a_login_for_a_part_of_a_registry_is_not_one_for_all_of_it(tmp_path, key):
+def test_a_login_for_a_part_of_a_registry_is_not_used_for_all_of_it(tmp_path, key):
     config = config_of(tmp_path, auths={key: {"auth": encoded("me:pass")}})
 
     assert config.fetch_login(HOST, renew=False) is None
@@ -113,7 +113,7 @@ def test_without_a_file_or_entry_there_is_no_login(tmp_path):
     ],
     ids=["cut off", "list", "auths", "helpers", "deep", "no base64", "no colon"],
 )
-def test_a_broken_file_is_named_and_not_quoted(tmp_path, text, problem):
+def test_a_corrupt_file_is_named_and_not_quoted(tmp_path, text, problem):
     (tmp_path / "config.json").write_text(text)
 
     with pytest.raises(Unauthorized, match=problem) as caught:
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         DockerConfig(tmp_path).fetch_login(HOST, renew=False)
 
 
-def test_the_directory_is_that_of_the_environment_or_below_home(tmp_path, monkeypatch):
+def test_the_directory_comes_from_the_environment_or_is_below_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".docker").mkdir()
     config_of(tmp_path / ".docker", auths={HOST: {"auth": encoded("home:x")}})
@@ -186,7 +186,7 @@ def test_a_helper_that_fails_is_named_and_not_quoted(tmp_path, helper, script, p
         ("../../x", "not a program name"),
     ],
 )
-def test_a_helper_that_is_not_there_is_named(tmp_path, name, problem):
+def test_a_missing_helper_is_named(tmp_path, name, problem):
     with pytest.raises(Unauthorized, match=problem):
         config_of(tmp_path, credHelpers={HOST: name}).fetch_login(HOST, renew=False)
 

@@ -51,11 +51,11 @@ def test_registries_of_ecr_are_recognised_in_every_partition(host, region, fips,
     assert parse_ecr_host(host) == expected
 
 
-def test_a_registry_with_the_port_of_https_is_the_same_one():
+def test_the_port_of_https_makes_no_other_registry():
     assert parse_ecr_host(f"{HOST}:443") == parse_ecr_host(HOST) is not None
 
 
-def test_what_is_lacking_is_said_of_the_registry_that_lacks_it_alone(monkeypatch):
+def test_advice_is_given_only_for_the_registry_that_lacks_a_login(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     logins = EcrLogins()
 
@@ -80,7 +80,7 @@ def test_what_is_lacking_is_said_of_the_registry_that_lacks_it_alone(monkeypatch
         "123456789012.dkr.ecr.eu.west.amazonaws.com",
     ],
 )
-def test_other_hosts_are_not(host):
+def test_other_hosts_are_not_registries_of_ecr(host):
     assert parse_ecr_host(host) is None
     assert EcrLogins(make_client=lambda _: pytest.fail("asked AWS")).fetch_login(host, renew=True) is None
 
@@ -113,7 +113,7 @@ def test_a_token_is_the_password_of_the_user_aws():
     )
 
 
-def test_a_token_is_kept_and_renewed_before_it_ends():
+def test_a_token_is_kept_and_renewed_before_it_expires():
     aws = Aws()
     logins = aws.logins()
     logins.fetch_login(HOST, renew=False)
@@ -146,7 +146,7 @@ def test_a_token_that_was_refused_is_renewed_and_each_registry_has_its_own():
     assert [password.removeprefix(SECRET) for password in passwords] == ["1", "2", "3", "2"]
 
 
-def test_without_credentials_of_aws_there_is_no_login_and_that_is_said():
+def test_without_aws_credentials_there_is_no_login_but_advice():
     logins = Aws(NoCredentialsError()).logins()
 
     assert logins.advise(HOST) == ""
@@ -154,7 +154,7 @@ def test_without_credentials_of_aws_there_is_no_login_and_that_is_said():
     assert "no AWS credentials" in logins.advise(HOST)
 
 
-def test_without_boto3_there_is_no_login_and_that_is_said(monkeypatch):
+def test_without_boto3_there_is_no_login_but_advice(monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
 
@@ -185,7 +185,7 @@ def test_without_boto3_there_is_no_login_and_that_is_said(monkeypatch):
     ],
     ids=["refused", "no connection", "no profile", "nothing", "no base64"],
 )
-def test_what_aws_refuses_is_an_error_without_its_text(answer, error, problem):
+def test_an_error_of_aws_is_shown_without_its_text(answer, error, problem):
     with pytest.raises(error, match=problem) as caught:
         Aws(answer).logins().fetch_login(HOST, renew=False)
 
@@ -195,7 +195,7 @@ def test_what_aws_refuses_is_an_error_without_its_text(answer, error, problem):
 @pytest.mark.parametrize(
     "loggers", [[""], ["botocore.parsers", "botocore.hooks", "boto3"]], ids=["all", "some"]
 )
-def test_a_token_is_in_no_log_whatever_is_logged(caplog, loggers):
+def test_no_log_level_shows_a_token(caplog, loggers):
     for name in loggers:
         caplog.set_level(logging.DEBUG, name)
     login = EcrLogin()
@@ -220,7 +220,7 @@ def test_a_token_is_in_no_log_whatever_is_logged(caplog, loggers):
         ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "https://ecr-fips.us-east-1.amazonaws.com"),
     ],
 )
-def test_boto3_asks_the_endpoint_that_goes_with_the_registry(monkeypatch, host, endpoint):
+def test_boto3_uses_the_endpoint_of_the_registry(monkeypatch, host, endpoint):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
     ecr_host = parse_ecr_host(host)
@@ -240,7 +240,7 @@ def test_boto3_asks_the_endpoint_that_goes_with_the_registry(monkeypatch, host, 
         ("ExpiredTokenException", 400, Unauthorized),
     ],
 )
-def test_whether_a_call_may_succeed_later_shows_in_the_kind_of_its_error(code, status, error):
+def test_the_kind_of_error_says_whether_a_retry_may_help(code, status, error):
     response = {
         "Error": {"Code": code, "Message": "more"},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -252,7 +252,7 @@ def test_whether_a_call_may_succeed_later_shows_in_the_kind_of_its_error(code, s
     assert (str(made), made.status) == (f"a call: {code}: more", status)
 
 
-def test_any_host_can_be_taken_for_the_registry_of_the_account():
+def test_any_host_can_count_as_the_registry_of_the_account():
     aws = Aws()
     logins = EcrLogins(make_client=lambda host: aws if host is None else pytest.fail("asked another region"))
     account = EcrLogins(make_client=lambda _: aws, now=lambda: aws.now, any_host=True)

@@ -29,7 +29,7 @@ def manifest(number: int) -> bytes:
     return json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode()
 
 
-def test_all_repositories_are_named_by_as_few_calls_as_can_be(registry):
+def test_all_repositories_are_listed_with_the_fewest_calls(registry):
     for number in range(1_001):
         registry.repository(f"app-{number:04}")
 
@@ -48,7 +48,7 @@ def test_all_repositories_are_named_by_as_few_calls_as_can_be(registry):
     ],
     ids=["mutable", "immutable", "immutable but for some"],
 )
-def test_a_repository_says_which_tags_may_move(behaviour, movable):
+def test_a_repository_knows_which_tags_may_move(behaviour, movable):
     with Registry(behaviour) as registry, as_aws(registry):
         registry.repository("app")
         [app] = EcrApi(registry.host).fetch_repositories()
@@ -63,7 +63,7 @@ def test_tags_may_move_but_for_some(tag, may_move):
     assert app.may_move(tag) is may_move
 
 
-def test_images_have_what_the_api_says_of_them(registry):
+def test_images_have_the_facts_of_the_api(registry):
     app = registry.repository("app")
     digest = app.put_manifest(manifest(1), tag="2", pushed_at=1_700_000_000)
     app.tags["1"] = digest
@@ -90,7 +90,7 @@ def test_images_have_what_the_api_says_of_them(registry):
     }
 
 
-def test_images_come_in_pages_that_a_mark_continues(registry):
+def test_images_come_in_pages_linked_by_tokens(registry):
     app = registry.repository("app")
     for number in range(MAX_PER_PAGE + 1):
         app.put_manifest(manifest(number), tag=f"t{number}")
@@ -105,13 +105,13 @@ def test_images_come_in_pages_that_a_mark_continues(registry):
     assert (len(first.images), len(second.images), second.next_token) == (MAX_PER_PAGE, 1, None)
 
 
-def test_a_repository_that_is_not_there_has_no_images(registry):
+def test_a_missing_repository_has_no_images(registry):
     page = EcrApi(registry.host).fetch_images("none", only_tagged=True, page_token=None)
 
     assert page == ImagePage(images=(), next_token=None)
 
 
-def test_a_mark_that_is_not_known_any_longer_gives_nothing(registry):
+def test_an_expired_token_gives_no_page(registry):
     registry.repository("app")
 
     assert EcrApi(registry.host).fetch_images("app", only_tagged=True, page_token="of yesterday") is None
@@ -131,14 +131,14 @@ class Archived:
         }
 
 
-def test_images_that_cannot_be_pulled_now_are_left_out():
+def test_archived_images_are_left_out():
     page = EcrApi("registry", lambda _: Archived()).fetch_images("app", only_tagged=True, page_token=None)
 
     assert page is not None
     assert [str(image.digest) for image in page.images] == [digest_of(b"ACTIVE")]
 
 
-def test_they_are_told_apart_if_asked_for():
+def test_archived_images_are_listed_if_asked_for():
     asked = []
 
     def describe_images(**arguments):
@@ -171,7 +171,7 @@ def test_a_referrer_names_its_subject(registry):
     ("fault", "error"),
     [(429, Throttled), (503, RegistryUnavailable), (403, Unauthorized)],
 )
-def test_what_the_api_refuses_for_good_is_an_error_that_says_which_call(registry, monkeypatch, fault, error):
+def test_an_error_of_the_api_names_the_call(registry, monkeypatch, fault, error):
     monkeypatch.setattr("soci.places.registry.ecr.ATTEMPTS", 1)
     registry.fail(Answer(fault), where=action("DescribeImages"), times=None)
 
@@ -179,7 +179,7 @@ def test_what_the_api_refuses_for_good_is_an_error_that_says_which_call(registry
         EcrApi(registry.host).fetch_images("app", only_tagged=True, page_token=None)
 
 
-def test_an_answer_without_a_digest_is_not_understood():
+def test_a_response_without_a_digest_is_refused():
     odd = SimpleNamespace(describe_images=lambda **_: {"imageDetails": [{}]})
 
     with pytest.raises(InvalidResponse, match="imageDigest"):

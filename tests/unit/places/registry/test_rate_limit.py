@@ -38,7 +38,7 @@ def test_the_rates_for_ecr_are_its_quotas():
     assert {behind[name]: rate for name, rate in ECR_RATES.items()} | no_quota == ECR_RATES_PER_SECOND
 
 
-def test_in_no_second_there_are_more_requests_than_the_rate_allows():
+def test_no_second_has_more_requests_than_the_rate_allows():
     clock = FakeTime()
     clock.seconds = 100.0
     limiter = RateLimiter({Operation.PUT_MANIFEST: 10}, clock.clock())
@@ -52,7 +52,7 @@ def test_in_no_second_there_are_more_requests_than_the_rate_allows():
     assert sent[-1] < 106
 
 
-def test_a_pause_saves_nothing_up():
+def test_a_pause_does_not_allow_more_requests_later():
     clock = FakeTime()
     limiter = RateLimiter({Operation.LIST: 3}, clock.clock())
     send_times(limiter, clock, 3, Operation.LIST)
@@ -73,7 +73,7 @@ def test_operations_without_a_limit_do_not_wait():
     assert clock.slept == []
 
 
-def test_no_more_requests_are_under_way_than_allowed():
+def test_no_more_requests_are_under_way_than_the_limit():
     limiter = RateLimiter({}, Clock(), at_once={Operation.PUT_MANIFEST: 2})
     lock = threading.Lock()
     running, most = 0, 0

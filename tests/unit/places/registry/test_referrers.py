@@ -87,7 +87,7 @@ def test_four_processes_that_write_at_the_same_time_lose_none_of_their_entries(r
     assert names_at(registry.host) == sorted(name for share in shares for name in share)
 
 
-def test_threads_of_one_process_take_turns(registry):
+def test_threads_of_one_process_change_a_list_in_turn(registry):
     names = [str(number) for number in range(12)]
 
     with ThreadPoolExecutor(6) as pool:
@@ -100,7 +100,7 @@ def test_threads_of_one_process_take_turns(registry):
     assert len(puts) == len(names), "nobody had to write twice"
 
 
-def test_old_lists_are_deleted_and_the_last_goes_with_its_tag(registry):
+def test_old_lists_are_deleted_and_an_empty_one_with_its_tag(registry):
     repository, app = repository_at(registry.host), registry.repository("app")
     pushed = [referrer(name) for name in "abc"]
     for descriptor, data in pushed:
@@ -130,7 +130,7 @@ def test_a_registry_that_does_not_delete_keeps_manifest_and_list_as_they_were():
         assert (app.tags, names_at(registry.host)) == (before, ["a"])
 
 
-def test_what_has_to_stay_is_listed_again(registry):
+def test_a_manifest_that_the_registry_keeps_is_listed_again(registry):
     repository = repository_at(registry.host)
     descriptor, data = referrer("a")
     repository.push_manifest(descriptor, data)
@@ -143,7 +143,7 @@ def test_what_has_to_stay_is_listed_again(registry):
     assert names_at(registry.host) == ["a"]
 
 
-def test_an_entry_whose_manifest_is_gone_is_taken_out_of_the_list():
+def test_an_entry_of_a_missing_manifest_is_removed():
     with Registry(Behaviour(referrers_api=False, checks_references=False, rates={})) as registry:
         app = registry.repository("app")
         repository = repository_at(registry.host)
@@ -156,7 +156,7 @@ def test_an_entry_whose_manifest_is_gone_is_taken_out_of_the_list():
         assert names_at(registry.host) == []
 
 
-def test_an_index_that_is_made_again_is_the_first_again(registry):
+def test_an_index_that_is_pushed_again_becomes_the_first(registry):
     repository = repository_at(registry.host)
     for name in "aba":
         repository.push_manifest(*referrer(name))
@@ -199,7 +199,7 @@ def test_a_list_that_breaks_off_after_a_page_is_an_error_and_not_another_list(fu
         repository_at(server.url.removeprefix("http://")).fetch_referrers(ROOT.digest, KIND)
 
 
-def test_more_referrers_than_anybody_has_are_refused(monkeypatch):
+def test_too_many_referrers_are_refused(monkeypatch):
     page = json.dumps(
         {
             "schemaVersion": 2,

@@ -94,7 +94,7 @@ def paths(registry: Registry, method: str = "GET") -> list[str]:
     return [seen.path.removeprefix("/v2/app/") for seen in registry.requests if seen.method == method]
 
 
-def test_a_repository_is_all_that_the_ports_ask_for(repository):
+def test_a_repository_implements_all_ports(repository):
     store: ImageStore = repository
 
     assert store is repository
@@ -128,7 +128,7 @@ def test_a_tag_is_read_again_each_time_and_a_digest_is_not(registry, repository)
     assert len(registry.requests) == 1
 
 
-def test_a_document_is_asked_for_once(registry, repository):
+def test_a_document_is_requested_once(registry, repository):
     root = repository.fetch_root()
 
     assert repository.fetch_manifest(root) == IMAGE.document
@@ -144,12 +144,12 @@ def test_a_document_is_asked_for_once(registry, repository):
         ("other", "NAME_UNKNOWN: The repository with name 'other' does not exist in the registry"),
     ],
 )
-def test_a_tag_or_repository_that_is_not_there_is_no_image_in_the_registry_s_words(registry, name, words):
+def test_a_missing_tag_or_repository_is_an_error_with_the_registry_s_text(registry, name, words):
     with pytest.raises(NotInImage, match=f"{registry.host}/{name}: no image 9: {words}"):
         repository_at(registry.host, name, tag="9").fetch_root()
 
 
-def test_a_web_page_does_not_say_that_there_is_no_image():
+def test_a_web_page_with_404_does_not_mean_a_missing_image():
     page = http(404, b"<html>Not here</html>", Content_Type="text/html; charset=utf-8")
     with raw_server(page) as server, pytest.raises(RegistryError, match="status 404, <html>Not here"):
         repository_at(server.url.removeprefix("http://")).fetch_root()
@@ -164,7 +164,7 @@ def test_a_config_is_a_blob_and_its_size_is_limited(repository):
         repository.fetch_manifest(huge)
 
 
-def test_a_manifest_of_another_digest_than_asked_for_is_refused(registry, repository):
+def test_a_manifest_with_another_digest_is_refused(registry, repository):
     registry.fail(Harm.WRONG_BYTE)
 
     with pytest.raises(DigestMismatch, match="the manifest's digest is"):
@@ -192,7 +192,7 @@ def test_a_manifest_of_another_digest_than_asked_for_is_refused(registry, reposi
     ],
     ids=["digest", "no digest", "digest of another kind", "index", "config", "web page"],
 )
-def test_a_registry_that_lies_about_a_manifest_is_refused(registry, repository, lie, problem):
+def test_a_manifest_that_contradicts_its_headers_is_refused(registry, repository, lie, problem):
     registry.fail(Lie(lie))
 
     with pytest.raises(InvalidResponse, match=problem):
@@ -208,14 +208,14 @@ def test_a_registry_that_lies_about_a_manifest_is_refused(registry, repository, 
     ],
     ids=["json", "bytes", "digest of another kind"],
 )
-def test_what_does_not_contradict_a_manifest_is_taken(registry, repository, truth):
+def test_headers_that_do_not_contradict_a_manifest_are_accepted(registry, repository, truth):
     registry.fail(Lie(truth))
 
     assert repository.fetch_root() == ROOT
 
 
 @pytest.mark.parametrize("said", [str(digest_of(b"x")), "junk"])
-def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(registry, said):
+def test_a_blob_with_another_digest_in_the_header_is_refused(registry, said):
     repository = repository_at(registry.host)
     registry.fail(Lie({"Docker-Content-Digest": said}))
 
@@ -225,13 +225,13 @@ def test_a_registry_that_calls_a_blob_by_another_digest_is_refused(registry, sai
         repository.has_blob(LAYER)
 
 
-def test_what_is_no_manifest_is_refused():
+def test_a_document_that_is_no_manifest_is_refused():
     with raw_server(http(200, b"<html>", Content_Type="text/html")) as server, pytest.raises(InvalidDocument):
         repository_at(server.url.removeprefix("http://")).fetch_root()
 
 
 @pytest.mark.parametrize("redirects", [True, False])
-def test_a_blob_is_there_in_its_size_or_not_at_all(redirects):
+def test_a_blob_of_another_size_does_not_exist(redirects):
     layer = LAYER
     with Registry(Behaviour(redirects_blobs=redirects, rates={})) as registry:
         registry.repository("app").put_blob(IMAGE.blobs[layer.digest])
@@ -259,7 +259,7 @@ LOGIN_PAGE = http(200, b"<html>log in</html>", Content_Type="text/html")
     ],
     ids=["range", "whole", "other size", "unknown size", "nothing", "login page"],
 )
-def test_a_registry_that_redirects_the_question_is_judged_by_what_lies_there(end, is_there):
+def test_a_redirected_head_is_decided_by_the_size_at_its_target(end, is_there):
     with raw_server([ELSEWHERE, ELSEWHERE, end]) as server:
         repository = repository_at(server.url.removeprefix("http://"))
 
@@ -278,19 +278,19 @@ def test_an_empty_blob_is_requested_without_a_range():
     assert not any(b"Range:" in request for request in server.requests)
 
 
-def test_a_redirect_that_names_the_blob_s_digest_is_enough():
+def test_a_redirect_with_the_blob_s_digest_is_enough():
     blob = describe(b"x", "x")
     named = http(307, Location="https://elsewhere.invalid/", Docker_Content_Digest=str(blob.digest))
     with raw_server(named) as server:
         assert repository_at(server.url.removeprefix("http://")).has_blob(blob)
 
 
-def test_a_redirect_to_a_blob_that_may_not_be_read_says_nothing():
+def test_a_redirect_to_a_forbidden_blob_is_an_error():
     with raw_server([ELSEWHERE, ELSEWHERE, http(403)]) as server, pytest.raises(RegistryError, match="403"):
         repository_at(server.url.removeprefix("http://")).has_blob(describe(b"x", "x"))
 
 
-def test_a_manifest_whose_question_is_redirected_is_read():
+def test_a_manifest_whose_head_is_redirected_is_read():
     answer = http(200, IMAGE.document, Content_Type=ROOT.media_type)
     with raw_server([ELSEWHERE, ELSEWHERE, answer]) as server:
         repository_at(server.url.removeprefix("http://")).push_manifest(ROOT, IMAGE.document)
@@ -298,12 +298,12 @@ def test_a_manifest_whose_question_is_redirected_is_read():
     assert [request.split()[0] for request in server.requests] == [b"HEAD", b"GET", b"GET"]
 
 
-def test_a_login_page_is_no_manifest_that_is_there():
+def test_a_login_page_is_no_manifest():
     with raw_server([ELSEWHERE, ELSEWHERE, LOGIN_PAGE]) as server, pytest.raises(DigestMismatch):
         repository_at(server.url.removeprefix("http://")).push_manifest(ROOT, IMAGE.document)
 
 
-def test_a_manifest_that_is_not_there_is_missing(repository):
+def test_a_missing_manifest_is_an_error(repository):
     absent = describe(b"absent", media_types.OCI_MANIFEST)
 
     with pytest.raises(BlobMissing, match=f"no manifest {absent.digest}"):
@@ -335,7 +335,7 @@ def test_tags_come_page_by_page(page):
     ],
     ids=["in a circle", "elsewhere", "no address"],
 )
-def test_a_list_that_leads_astray_is_refused(link, problem):
+def test_an_invalid_next_page_is_refused(link, problem):
     with (
         raw_server(http(200, b'{"tags": ["a"]}', Link=link)) as server,
         pytest.raises(InvalidResponse, match=problem),
@@ -359,7 +359,7 @@ def any_registry(request, registry):
         yield other
 
 
-def test_referrers_are_found_where_they_were_pushed_whatever_the_registry_knows(any_registry):
+def test_referrers_are_found_with_and_without_the_api(any_registry):
     repository = repository_at(any_registry.host)
     pushed = [referrer_of(ROOT, name) for name in "abc"]
     other = referrer_of(ROOT, "signature", "application/vnd.example.signature")
@@ -374,7 +374,7 @@ def test_referrers_are_found_where_they_were_pushed_whatever_the_registry_knows(
     assert repository.fetch_referrers(OTHER_ROOT.digest, ARTIFACT_TYPE) == []
 
 
-def test_the_fallback_tag_is_kept_only_where_there_is_no_api(any_registry):
+def test_the_fallback_tag_is_used_only_without_the_api(any_registry):
     repository = repository_at(any_registry.host)
     repository.push_manifest(*referrer_of(ROOT, "a"))
     has_api = any(seen.status == 200 for seen in referrer_requests(any_registry, repository))
@@ -400,7 +400,7 @@ def test_a_referrer_that_is_deleted_is_no_longer_listed(registry, repository):
     assert [entry.digest for entry in found] == [second[0].digest]
 
 
-def test_a_list_of_referrers_has_each_once_and_the_newest_first():
+def test_a_list_of_referrers_has_no_duplicates_and_the_newest_first():
     first, second = (referrer_of(ROOT, name)[0] for name in "ab")
     index = with_referrer(with_referrer(ImageIndex(manifests=None), first), second)
 
@@ -410,7 +410,7 @@ def test_a_list_of_referrers_has_each_once_and_the_newest_first():
     assert without_referrer(index, first.digest).manifests == (second,)
 
 
-def test_a_writer_whose_entry_was_overwritten_puts_it_in_again():
+def test_an_overwritten_entry_is_written_again():
     tag = fallback_tag(ROOT.digest)
     theirs = replace(referrer_of(ROOT, "theirs")[0], artifact_type=ARTIFACT_TYPE)
     their_list = ImageIndex(manifests=(theirs,)).encode()
@@ -433,7 +433,7 @@ def test_a_writer_whose_entry_was_overwritten_puts_it_in_again():
     assert [entry.digest for entry in found] == [ours.digest, theirs.digest]
 
 
-def test_a_list_that_is_overwritten_again_and_again_is_an_error():
+def test_a_list_that_others_keep_overwriting_is_an_error():
     def overtake(event):
         tag = event["detail"]["image-tag"]
         if tag:
@@ -458,13 +458,13 @@ def test_a_fallback_tag_on_something_else_is_refused():
 # Writing
 
 
-def test_a_manifest_that_is_there_is_not_sent_again(registry, repository):
+def test_an_existing_manifest_is_not_sent_again(registry, repository):
     repository.push_manifest(OTHER_ROOT, OTHER.document)
 
     assert paths(registry, "PUT") == []
 
 
-def test_a_referrer_that_is_there_and_listed_is_not_sent_again(any_registry):
+def test_an_existing_listed_referrer_is_not_sent_again(any_registry):
     referrer = referrer_of(ROOT, "a")
     repository_at(any_registry.host).push_manifest(*referrer)
     any_registry.forget_requests()
@@ -474,7 +474,7 @@ def test_a_referrer_that_is_there_and_listed_is_not_sent_again(any_registry):
     assert paths(any_registry, "PUT") == []
 
 
-def test_a_referrer_that_is_there_but_not_listed_is_sent_and_listed():
+def test_an_existing_unlisted_referrer_is_sent_and_listed():
     descriptor, data = referrer_of(ROOT, "a")
     with Registry(Behaviour(referrers_api=False, rates={})) as registry:
         registry.repository("app").put_blob(b"{}")
@@ -494,14 +494,14 @@ def test_a_manifest_of_another_digest_than_described_is_not_sent(registry, repos
     assert registry.requests == []
 
 
-def test_a_blob_of_another_digest_than_described_is_not_taken(registry, repository):
+def test_a_blob_of_another_digest_than_described_is_refused(registry, repository):
     with pytest.raises(DigestMismatch):
         repository.push_blob(describe(b"content", "x"), [b"CONTENT"])
 
     assert digest_of(b"CONTENT") not in registry.repository("app").blobs
 
 
-def test_a_tag_is_put_on_what_was_pushed(registry, repository):
+def test_a_tag_points_to_the_pushed_manifest(registry, repository):
     repository.push_root(OTHER_ROOT, "1.0")
     repository.push_root(OTHER_ROOT, None)
 
@@ -510,7 +510,7 @@ def test_a_tag_is_put_on_what_was_pushed(registry, repository):
         repository.push_root(describe(b"absent", media_types.OCI_MANIFEST), "1.0")
 
 
-def test_a_tag_that_is_right_already_is_left_alone(registry, repository):
+def test_a_tag_that_is_already_right_is_not_sent(registry, repository):
     repository.push_root(ROOT, "1.0")
 
     assert paths(registry, "PUT") == []
@@ -526,9 +526,7 @@ def test_a_tag_that_is_right_already_is_left_alone(registry, repository):
     ],
     ids=str,
 )
-def test_a_tag_whose_answer_is_lost_or_wrong_is_looked_at_before_it_is_put_again(
-    registry, repository, fault, puts
-):
+def test_a_tag_is_read_again_after_a_lost_or_wrong_response(registry, repository, fault, puts):
     registry.fail(fault, where=request_to("PUT"))
 
     repository.push_root(OTHER_ROOT, "1.0")
@@ -537,7 +535,7 @@ def test_a_tag_whose_answer_is_lost_or_wrong_is_looked_at_before_it_is_put_again
     assert len(paths(registry, "PUT")) == puts
 
 
-def test_a_tag_waits_as_long_as_the_registry_asks_before_it_is_put_again(registry):
+def test_setting_a_tag_obeys_retry_after(registry):
     time = FakeTime()
     registry.fail(Answer(503, retry_after_seconds=7), where=request_to("PUT"))
 
@@ -546,7 +544,7 @@ def test_a_tag_waits_as_long_as_the_registry_asks_before_it_is_put_again(registr
     assert time.slept == [7]
 
 
-def test_a_tag_is_not_tried_for_as_long_as_other_things(registry):
+def test_setting_a_tag_has_a_shorter_deadline(registry):
     time = FakeTime()
     registry.fail(Answer(503, retry_after_seconds=int(TAG_SECONDS) + 1), where=request_to("PUT"))
 
@@ -556,14 +554,14 @@ def test_a_tag_is_not_tried_for_as_long_as_other_things(registry):
     assert time.slept == []
 
 
-def test_a_tag_that_cannot_be_put_is_an_error(registry, repository):
+def test_a_tag_that_cannot_be_set_is_an_error(registry, repository):
     registry.fail(Answer(503), where=request_to("PUT"), times=None)
 
     with pytest.raises(RegistryUnavailable, match="after 5 attempts"):
         repository.push_root(OTHER_ROOT, "1.0")
 
 
-def test_a_tag_that_may_not_move_is_named(registry):
+def test_an_immutable_tag_is_named(registry):
     with Registry(Behaviour(immutable_tags=True, rates={})) as immutable:
         for kind in ("blobs", "manifests", "tags"):
             getattr(immutable.repository("app"), kind).update(getattr(registry.repository("app"), kind))
@@ -586,7 +584,7 @@ def test_a_tag_that_is_refused_for_another_reason_is_not_called_immutable(regist
     assert not isinstance(caught.value, TagImmutable)
 
 
-def test_a_tag_can_be_taken_away(repository):
+def test_a_tag_can_be_deleted(repository):
     assert repository.delete_tag("1.0")
     assert not repository.delete_tag("1.0")
     assert repository.fetch_descriptor(ROOT.digest) == ROOT

@@ -39,13 +39,13 @@ def test_each_status_has_its_error(status, kind, retryable):
     assert str(error) == f"GET https://h/v2/a/tags/list?...: status {status}"
 
 
-def test_a_registry_that_takes_nothing_may_be_read_only():
+def test_a_refused_write_may_mean_a_read_only_registry():
     request = Request(method="POST", url=REQUEST.url, operation=Operation.START_UPLOAD)
 
     assert str(error_from(request, answer(405, b""))).endswith("status 405; the registry may be read-only")
 
 
-def test_the_registry_s_own_words_are_in_the_message():
+def test_the_message_has_the_registry_s_own_text():
     body = {"errors": [{"code": "DENIED", "message": "go\naway"}, {"code": "TWO"}, {"message": "x"}]}
 
     assert describe_errors(answer(403, body)) == "DENIED: go away; TWO; : x"
@@ -62,5 +62,5 @@ def test_the_registry_s_own_words_are_in_the_message():
         (b"x" * 100_000, "x" * MAX_DETAIL_CHARACTERS),
     ],
 )
-def test_what_is_no_list_of_errors_is_quoted_in_bounds_and_in_one_line(body, text):
+def test_another_body_is_quoted_in_one_short_line(body, text):
     assert describe_errors(answer(400, body)) == text

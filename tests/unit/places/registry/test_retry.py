@@ -15,7 +15,7 @@ def asking_for(seconds: float) -> RegistryUnavailable:
     return RegistryUnavailable(str(ERROR), status=503, retry_after_seconds=seconds)
 
 
-def test_waits_double_up_to_a_limit_and_the_last_error_is_raised():
+def test_delays_double_up_to_a_limit_and_the_last_error_is_raised():
     time = FakeTime()
     attempts = RetryPolicy(
         attempts=6, first_wait_seconds=1, longest_wait_seconds=5, deadline_seconds=99, clock=time.clock()
@@ -30,7 +30,7 @@ def test_waits_double_up_to_a_limit_and_the_last_error_is_raised():
     assert caught.value.status == 503
 
 
-def test_a_wait_is_anything_up_to_its_limit():
+def test_a_delay_is_random_up_to_its_limit():
     time = FakeTime()
     attempts = RetryPolicy(first_wait_seconds=1, clock=time.clock(luck=0.25)).start()
 
@@ -40,7 +40,7 @@ def test_a_wait_is_anything_up_to_its_limit():
     assert time.slept == [0.25, 0.5]
 
 
-def test_the_registry_may_ask_for_a_longer_wait_but_not_for_a_shorter_one():
+def test_the_registry_can_lengthen_a_delay_but_not_shorten_it():
     time = FakeTime()
     attempts = RetryPolicy(first_wait_seconds=1, clock=time.clock()).start()
 
@@ -50,7 +50,7 @@ def test_the_registry_may_ask_for_a_longer_wait_but_not_for_a_shorter_one():
     assert time.slept == [7, 2]
 
 
-def test_no_wait_leads_past_the_deadline():
+def test_no_delay_passes_the_deadline():
     time = FakeTime()
     attempts = RetryPolicy(deadline_seconds=10, clock=time.clock()).start()
 
@@ -63,7 +63,7 @@ def test_no_wait_leads_past_the_deadline():
     assert (caught.value.status, caught.value.retry_after_seconds) == (503, 11)
 
 
-def test_progress_begins_the_count_and_the_deadline_anew():
+def test_progress_resets_the_count_and_the_deadline():
     time = FakeTime()
     attempts = RetryPolicy(attempts=2, first_wait_seconds=6, deadline_seconds=10, clock=time.clock()).start()
 

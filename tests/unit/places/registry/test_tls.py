@@ -118,7 +118,7 @@ def transport() -> Iterator[Transport]:
     transport.close()
 
 
-def test_a_certificate_that_the_environment_vouches_for_is_trusted(tmp_path, monkeypatch, transport):
+def test_a_certificate_trusted_by_the_environment_is_trusted(tmp_path, monkeypatch, transport):
     pem = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
 
@@ -155,7 +155,7 @@ def test_nothing_is_sent_to_a_server_whose_certificate_is_not_valid(
     assert not caught.value.retryable
 
 
-def test_a_server_that_says_nothing_over_tls_is_left_in_time(tmp_path, monkeypatch, transport):
+def test_a_silent_tls_server_is_left_in_time(tmp_path, monkeypatch, transport):
     pem = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
 
@@ -165,7 +165,7 @@ def test_a_server_that_says_nothing_over_tls_is_left_in_time(tmp_path, monkeypat
     assert seen == ["/silent"]
 
 
-def test_a_stop_cuts_a_connection_with_tls(tmp_path, monkeypatch):
+def test_cancellation_aborts_a_tls_connection(tmp_path, monkeypatch):
     pem = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     patient = Transport(Timeouts(connect_seconds=2, read_seconds=60))

@@ -32,7 +32,7 @@ def unused_url() -> str:
         return "http://{}:{}/secret?secret".format(*server.getsockname())
 
 
-def test_an_answer_has_status_headers_and_body():
+def test_a_response_has_status_headers_and_body():
     with raw_server(http(404, b"body", X_Test="Value")) as server:
         response = TRANSPORT.send(get(f"{server.url}/a?b=c"), limit_bytes=LIMIT)
 
@@ -43,12 +43,12 @@ def test_an_answer_has_status_headers_and_body():
     assert "User-Agent: soci-index/" in head
 
 
-def test_a_redirect_is_an_answer_like_others():
+def test_a_redirect_is_an_ordinary_response():
     with raw_server(http(307, Location="http://127.0.0.1:1/")) as server:
         assert TRANSPORT.send(get(server.url), limit_bytes=LIMIT).status == 307
 
 
-def test_bytes_are_taken_as_they_come_whatever_they_are_said_to_be():
+def test_a_body_is_not_decoded():
     with raw_server(http(200, b"no gzip", Content_Encoding="gzip")) as server:
         assert TRANSPORT.send(get(server.url), limit_bytes=LIMIT).body == b"no gzip"
 
@@ -61,14 +61,14 @@ def test_a_larger_body_than_allowed_is_refused():
         TRANSPORT.send(get(server.url), limit_bytes=LIMIT)
 
 
-def test_a_connection_is_used_again():
+def test_a_connection_is_reused():
     with raw_server([http(200, b"one"), http(200, b"two")]) as server:
         bodies = [TRANSPORT.send(get(server.url), limit_bytes=LIMIT).body for _ in range(2)]
 
     assert bodies == [b"one", b"two"]
 
 
-def test_a_connection_with_an_unread_body_is_not_used_again():
+def test_a_connection_with_an_unread_body_is_not_reused():
     with raw_server([http(200, b"one"), b"never asked for"], http(200, b"two")) as server:
         with TRANSPORT.open(get(server.url)) as stream:
             assert stream.status == 200
@@ -90,7 +90,7 @@ def test_a_connection_with_an_unread_body_is_not_used_again():
         ),
     ],
 )
-def test_an_answer_that_breaks_off_is_unavailable(answer, problem):
+def test_a_response_that_breaks_off_is_unavailable(answer, problem):
     with raw_server(answer) as server, pytest.raises(RegistryUnavailable, match=problem) as caught:
         TRANSPORT.send(get(f"{server.url}/a?secret"), limit_bytes=LIMIT)
 
@@ -115,7 +115,7 @@ def test_silence_is_unavailable_after_the_time_out():
 @pytest.mark.parametrize(
     "beginning", [b"HTTP/1.1 200 OK\r\nX-", http(200, Content_Length="999")], ids=["head", "body"]
 )
-def test_bytes_that_come_too_slowly_are_not_waited_for(beginning):
+def test_a_response_that_is_too_slow_is_given_up(beginning):
     transport = Transport(Timeouts(read_seconds=5, piece_seconds=0.3))
     started = time.monotonic()
 
@@ -129,7 +129,7 @@ def test_bytes_that_come_too_slowly_are_not_waited_for(beginning):
     assert time.monotonic() - started < 2
 
 
-def test_an_answer_that_is_read_as_a_whole_has_its_own_time():
+def test_a_body_that_is_read_whole_has_its_own_deadline():
     drip = Drip(beginning=http(200, Content_Length="999"), every_seconds=0.02)
 
     with (
@@ -140,7 +140,7 @@ def test_an_answer_that_is_read_as_a_whole_has_its_own_time():
         read_body(stream, LIMIT, within_seconds=0.2)
 
 
-def test_of_an_error_the_status_is_enough(monkeypatch):
+def test_a_slow_error_body_is_not_waited_for(monkeypatch):
     monkeypatch.setattr("soci.places.registry.http_messages.DOCUMENT_SECONDS", 0.2)
 
     with (
@@ -150,7 +150,7 @@ def test_of_an_error_the_status_is_enough(monkeypatch):
         assert read_start(stream, LIMIT).status == 503
 
 
-def test_a_request_may_take_its_time_as_long_as_it_gets_on():
+def test_a_slow_upload_is_allowed_while_it_progresses():
     body = bytes(24 << 20)
     slow = Slow(answer=http(201), size_bytes=len(body), piece_bytes=256 << 10, pause_seconds=0.01)
     transport = Transport(Timeouts(connect_seconds=0.3, read_seconds=2))
@@ -167,7 +167,7 @@ def test_a_request_may_take_its_time_as_long_as_it_gets_on():
 @pytest.mark.parametrize(
     "answer", [b"", http(200, b"x", Content_Length="999")], ids=["before an answer", "in the body"]
 )
-def test_an_exchange_ends_at_once_when_its_work_is_stopped(answer):
+def test_cancellation_ends_an_exchange_at_once(answer):
     cancellation = Cancellation()
     transport = Transport(Timeouts(read_seconds=30))
     Timer(0.2, cancellation.cancel).start()
@@ -193,7 +193,7 @@ def test_an_exchange_ends_at_once_when_its_work_is_stopped(answer):
     assert time.monotonic() - started < 2
 
 
-def test_a_server_that_speaks_plain_http_is_not_asked_again():
+def test_a_server_without_tls_is_not_retried():
     with (
         raw_server(http(400)) as server,
         pytest.raises(
@@ -206,7 +206,7 @@ def test_a_server_that_speaks_plain_http_is_not_asked_again():
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:0/", "nonsense", "http://[::1/"])
-def test_what_is_no_url_is_refused(url):
+def test_a_malformed_url_is_refused(url):
     with pytest.raises(InvalidResponse):
         TRANSPORT.send(get(url), limit_bytes=LIMIT)
 
@@ -281,7 +281,7 @@ def test_a_proxy_gets_its_login_and_nobody_else_does(monkeypatch, caplog, scheme
     assert "word" not in caplog.text
 
 
-def test_a_proxy_that_is_away_is_named_without_its_login(monkeypatch):
+def test_an_unreachable_proxy_is_named_without_its_login(monkeypatch):
     address = unused_url().removeprefix("http://").partition("/")[0]
     monkeypatch.setenv("https_proxy", f"http://me:secret@{address}")
 
@@ -292,7 +292,7 @@ def test_a_proxy_that_is_away_is_named_without_its_login(monkeypatch):
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:secret@127.0.0.1:1080", "http://me:secret@", "http://[::1"])
-def test_a_proxy_that_is_not_spoken_with_is_a_wrong_setting(monkeypatch, proxy):
+def test_an_unsupported_proxy_is_an_invalid_option(monkeypatch, proxy):
     monkeypatch.setenv("https_proxy", proxy)
 
     with pytest.raises(InvalidOption, match=r"HTTPS_PROXY is .*expected http://HOST:PORT") as caught:
@@ -308,7 +308,7 @@ def test_a_proxy_may_be_named_without_its_scheme(monkeypatch):
     assert proxy_for("https://localhost/") is None
 
 
-def test_connections_end_with_the_transport():
+def test_connections_close_with_the_transport():
     transport = Transport()
     with raw_server([http(200), b"never asked for"], http(200)) as server:
         transport.send(get(server.url), limit_bytes=LIMIT)
@@ -319,7 +319,7 @@ def test_connections_end_with_the_transport():
     assert len(server.requests) == 2
 
 
-def test_closing_lets_go_of_connections():
+def test_closing_closes_idle_connections():
     transport = Transport()
     with raw_server([http(200), b"never asked for"], http(200)) as server:
         transport.send(get(server.url), limit_bytes=LIMIT)

@@ -28,7 +28,7 @@ def test_the_default_port_makes_no_other_origin():
 @pytest.mark.parametrize(
     "url", ["", "/v2/", "ftp://h/", "https://", "https://h:0/", "https://h:x/", "https://[h/"]
 )
-def test_what_is_no_absolute_url_is_refused(url):
+def test_a_url_that_is_not_absolute_is_refused(url):
     with pytest.raises(InvalidResponse, match="expected an absolute http or https URL"):
         origin(url)
 
@@ -60,7 +60,7 @@ def test_only_https_and_this_machine_are_private(url, private):
         ("//o/z", "https://o/z"),
     ],
 )
-def test_a_location_is_completed_by_where_it_came_from(location, target):
+def test_a_location_is_resolved_against_its_url(location, target):
     assert redirected("https://h/v2/a", location) == target
 
 
