@@ -25,13 +25,13 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
 
 
 @each_error
-def test_an_error_says_in_a_sentence_when_it_is_raised(error):
+def test_each_error_has_a_sentence(error):
     assert error.__doc__
     assert error.__doc__.splitlines()[0].endswith(".")
 
 
 @each_error
-def test_only_a_service_that_did_not_answer_may_do_better_when_it_is_asked_again(error):
+def test_only_errors_of_a_service_that_did_not_answer_are_retryable(error):
     assert error("message").retryable is issubclass(
         error, EventBusUnavailable | RegistryUnavailable | Throttled
     )

@@ -20,6 +20,6 @@ def test_no_two_reasons_say_the_same():
 
 
 @each_reason
-def test_a_layer_that_is_left_out_says_why_and_what_led_to_it(reason):
+def test_a_left_out_layer_has_a_reason_and_a_detail(reason):
     assert str(LeftOut(reason=reason)) == reason.sentence
     assert str(LeftOut(reason=reason, detail="entry a/b")) == f"{reason.sentence} (entry a/b)"

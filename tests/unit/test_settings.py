@@ -29,7 +29,7 @@ def test_the_defaults_are_those_of_the_owner_but_for_the_identifier():
     ],
     ids=str,
 )
-def test_values_at_the_edge_are_taken(fields):
+def test_values_at_the_edge_are_accepted(fields):
     settings = IndexSettings(**fields)
 
     assert {name: getattr(settings, name) for name in fields} == fields

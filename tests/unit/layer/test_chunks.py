@@ -32,7 +32,7 @@ def test_buffers_are_distinct_until_they_are_given_back():
     assert ring.take(CARRIED) is buffers[1]
 
 
-def test_whoever_takes_a_buffer_waits_until_one_is_given_back():
+def test_taking_a_buffer_waits_until_one_is_given_back():
     ring = Ring()
     buffers = [ring.take(bytes(WINDOW_BYTES)) for _ in range(RING_BUFFERS)]
     taken: list[bytearray] = []

@@ -50,7 +50,7 @@ FLAVOURS = {
 @each_engine
 @pytest.mark.parametrize("piece_bytes", [977, 1 << 20])
 @pytest.mark.parametrize("layer", FLAVOURS.values(), ids=FLAVOURS)
-def test_any_flavour_of_gzip_gives_its_data_and_its_checkpoints(layer, piece_bytes, engine):
+def test_every_kind_of_gzip_gives_its_data_and_checkpoints(layer, piece_bytes, engine):
     inflated = inflate_in_pieces(layer, span_size_bytes=SPAN, engine=engine, piece_bytes=piece_bytes)
 
     assert inflated.checkpoints == checkpoints_by_stopping_at_each_block(layer, span_size_bytes=SPAN)
@@ -66,7 +66,7 @@ def _gunzip(layer: bytes) -> bytes:
     return output
 
 
-def test_the_flavours_have_checkpoints_within_bytes_and_at_their_ends():
+def test_the_kinds_of_gzip_have_checkpoints_within_bytes_and_at_their_ends():
     bits = {
         c.bits
         for layer in FLAVOURS.values()
@@ -99,7 +99,7 @@ def test_a_checkpoint_lies_more_than_a_span_behind_the_last_one(engine):
 
 
 @each_engine
-def test_the_end_of_a_member_is_no_checkpoint_but_the_header_behind_it_is(engine):
+def test_the_end_of_a_member_is_no_checkpoint_but_the_header_after_it_is(engine):
     first, second = gzip_of(noise(1000)), gzip_of(noise(1000, "second"))
 
     inflated = inflate_in_pieces(first + second, span_size_bytes=500, engine=engine)
@@ -120,7 +120,7 @@ def test_a_window_holds_zeros_where_there_is_no_output_yet(engine):
 
 @each_engine
 @pytest.mark.parametrize("extra_bytes", [-1, 0, 1, WINDOW_BYTES])
-def test_chunks_of_more_output_than_a_buffer_holds_join_seamlessly(extra_bytes, engine):
+def test_output_larger_than_a_buffer_joins_without_gaps(extra_bytes, engine):
     data = noise(1 << 20) * 4 + noise(WINDOW_BYTES + 1, "more")
     data = data[: CHUNK_BYTES + extra_bytes]
 
@@ -146,14 +146,14 @@ def test_chunks_of_more_output_than_a_buffer_holds_join_seamlessly(extra_bytes, 
     ],
     ids=["flushed at once", "empty stored block", "empty first member"],
 )
-def test_an_empty_beginning_shows_as_a_second_checkpoint_without_output(layer, engine):
+def test_an_empty_first_block_gives_a_second_checkpoint_without_output(layer, engine):
     checkpoints = inflate_in_pieces(layer, span_size_bytes=SPAN, engine=engine).checkpoints
 
     assert [checkpoint.uncompressed for checkpoint in checkpoints[:2]] == [0, 0]
 
 
 @each_engine
-def test_any_number_of_empty_blocks_costs_no_more_than_two_windows(engine):
+def test_empty_blocks_cost_at_most_two_windows(engine):
     layer = member(EMPTY_STORED * 5000 + stored_block(b"abc", last=True), b"abc")
 
     inflated = inflate_in_pieces(layer, span_size_bytes=SPAN, engine=engine)
@@ -163,7 +163,7 @@ def test_any_number_of_empty_blocks_costs_no_more_than_two_windows(engine):
 
 
 @each_engine
-def test_empty_blocks_behind_data_are_no_checkpoints(engine):
+def test_empty_blocks_after_data_give_no_checkpoints(engine):
     layer = member(stored_block(b"abc") + EMPTY_STORED * 50 + stored_block(b"def", last=True), b"abcdef")
 
     checkpoints = inflate_in_pieces(layer, span_size_bytes=1, engine=engine).checkpoints
@@ -205,7 +205,7 @@ def test_a_second_member_that_is_cut_short_is_damaged(engine):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_damage_is_told_in_zlibs_words_with_its_place(layer, message, engine):
+def test_damage_is_reported_with_zlibs_message_and_its_position(layer, message, engine):
     with pytest.raises(GzipError, match=rf"gzip stream is damaged at byte \d+: {message}"):
         inflate_in_pieces(layer, span_size_bytes=SPAN, engine=engine)
 
@@ -216,7 +216,7 @@ def test_damage_is_told_in_zlibs_words_with_its_place(layer, message, engine):
     [b"plain text", zlib.compress(TEXT), bytes(512), b"\x1f\x8c" + WHOLE[2:]],
     ids=["text", "zlib", "zeros", "magic"],
 )
-def test_what_does_not_begin_like_gzip_is_not_gzip(layer, engine):
+def test_data_without_a_gzip_header_is_not_gzip(layer, engine):
     with pytest.raises(GzipError, match="layer is not gzip"):
         inflate_in_pieces(layer, span_size_bytes=SPAN, engine=engine)
 
@@ -226,7 +226,7 @@ def test_what_does_not_begin_like_gzip_is_not_gzip(layer, engine):
 @pytest.mark.parametrize(
     "behind", [bytes(512), b"garbage", zlib.compress(b"x")], ids=["zeros", "garbage", "zlib"]
 )
-def test_nothing_but_a_member_may_follow_a_member(behind, piece_bytes, engine):
+def test_only_a_member_may_follow_a_member(behind, piece_bytes, engine):
     with pytest.raises(
         GzipError, match=f"ends at byte {len(WHOLE)}, but bytes that are no gzip member follow"
     ):

@@ -36,7 +36,7 @@ def test_no_header_is_longer_than_the_limit():
 
 
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
-def test_a_header_that_is_cut_short_is_none(fields):
+def test_a_header_that_is_cut_short_has_no_length(fields):
     header = gzip_header(**fields)
 
     assert all(gzip_header_bytes(header[:length]) is None for length in (0, 1, 9, len(header) - 1))
@@ -54,11 +54,11 @@ def test_a_header_that_is_cut_short_is_none(fields):
     ],
     ids=["magic", "method", "zlib", "checksum", "long name", "long comment"],
 )
-def test_a_header_that_a_lazy_reader_refuses_is_none(header):
+def test_a_header_that_a_lazy_reader_refuses_has_no_length(header):
     assert gzip_header_bytes(header) is None
 
 
-def test_what_python_writes_is_a_header():
+def test_pythons_gzip_header_is_accepted():
     written = io.BytesIO()
     with gzip.GzipFile(filename="layer.tar", fileobj=written, mode="wb", mtime=0) as file:
         file.write(b"x")

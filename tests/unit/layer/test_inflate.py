@@ -47,7 +47,7 @@ class Run:
         return len(self._data) - int(self.inflater.stream.avail_in)
 
 
-def test_both_engines_are_here_and_the_faster_one_is_the_default():
+def test_both_engines_load_and_the_faster_one_is_the_default():
     assert (open_zlib_ng().name, open_libz().name) == ("zlib-ng", "zlib")
     assert default_engine() is open_zlib_ng()
 
@@ -82,7 +82,7 @@ def test_a_gzip_file_inflates_whole(engine):
 
 
 @each_engine
-def test_the_first_stop_is_behind_the_header(engine):
+def test_the_first_stop_is_after_the_header(engine):
     run = Run(engine, gzip_of(DATA))
 
     assert run.inflater.inflate(BLOCK) == OK
@@ -91,7 +91,7 @@ def test_the_first_stop_is_behind_the_header(engine):
 
 
 @each_engine
-def test_inflate_stops_at_every_block_and_says_which_one_is_the_last(engine):
+def test_inflate_stops_at_every_block_and_marks_the_last(engine):
     run = Run(engine, gzip_of(DATA, flush_at=[10_000, 20_000], flush_mode=zlib.Z_FULL_FLUSH))
     stops = []
     while (status := run.inflater.inflate(BLOCK)) == OK:
@@ -113,7 +113,7 @@ def test_zlib_data_is_not_gzip(engine):
 
 
 @each_engine
-def test_an_error_without_words_is_named_by_its_number(engine):
+def test_an_error_without_a_message_has_its_number(engine):
     assert Inflater(engine).message(-5) == "status -5"
 
 
@@ -129,7 +129,7 @@ def test_a_reset_starts_over_with_the_next_member(engine):
 
 
 @each_engine
-def test_a_raw_stream_resumes_in_the_midst_of_a_byte_with_a_window(engine):
+def test_a_raw_stream_resumes_within_a_byte(engine):
     layer = gzip_of(DATA, memory_level=1)
     first = Run(open_libz(), layer)
     while first.inflater.inflate(BLOCK) == OK:
@@ -147,6 +147,6 @@ def test_a_raw_stream_resumes_in_the_midst_of_a_byte_with_a_window(engine):
 
 
 @each_engine
-def test_an_engine_that_cannot_start_says_so(engine):
+def test_an_engine_that_cannot_start_raises(engine):
     with pytest.raises(MemoryError, match=f"{engine.name} cannot start to inflate: status -2"):
         Inflater(engine, window_bits=99)

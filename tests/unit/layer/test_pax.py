@@ -49,7 +49,7 @@ def test_an_octal_number_may_be_padded_with_spaces_and_nuls(field, value):
         b"2000000000000000000000",
     ],
 )
-def test_other_characters_make_no_octal_number(field):
+def test_other_characters_are_not_octal(field):
     with pytest.raises(TarError, match=re.escape(f"bad octal number {field!r}")):
         parse_octal(field)
 
@@ -124,7 +124,7 @@ def test_a_decimal_number_may_have_a_sign_and_leading_zeros(text, value):
     ],
     ids=lambda text: repr(text[:20]),
 )
-def test_anything_else_is_no_decimal_number(text):
+def test_other_texts_are_not_decimal_numbers(text):
     with pytest.raises(TarError, match="pax record size is not a 64-bit number"):
         parse_decimal(text, key=b"size")
 
@@ -149,7 +149,7 @@ def test_a_time_has_seconds_and_a_fraction_of_which_nine_digits_count(text, seco
 
 
 @pytest.mark.parametrize("text", [b".5", b"1.x", b"1.-5", b"1.5.5", b"1,5", b"-.5", b"1.5 "])
-def test_anything_else_is_no_time(text):
+def test_other_texts_are_not_times(text):
     with pytest.raises(TarError, match="pax record mtime is no"):
         parse_time(text, key=b"mtime")
 
@@ -228,7 +228,7 @@ def test_sparse_pairs_become_one_map():
     ],
     ids=["length first", "two offsets", "comma"],
 )
-def test_sparse_pairs_must_come_in_turn(pairs):
+def test_sparse_pairs_must_alternate(pairs):
     data = b"".join(record(b"GNU.sparse." + key, value) for key, value in pairs)
 
     with pytest.raises(TarError, match="offset and numbytes must alternate"):

@@ -26,7 +26,7 @@ def chunks(data: bytes, piece_bytes: int) -> tuple[PlainReader, list[tuple[int, 
 
 
 @pytest.mark.parametrize("piece_bytes", [65_537, 1 << 20, len(DATA)])
-def test_bytes_come_out_as_they_went_in_however_they_are_cut(piece_bytes):
+def test_pieces_of_any_size_give_the_same_bytes(piece_bytes):
     reader, found = chunks(DATA, piece_bytes)
 
     assert b"".join(content for _, _, content in found) == DATA
@@ -45,7 +45,7 @@ def test_each_chunk_has_the_end_of_the_one_before_in_front():
 
 
 @pytest.mark.parametrize("extra_bytes", [-1, 0, 1])
-def test_a_chunk_is_handed_over_only_when_it_is_full_or_the_last(extra_bytes):
+def test_only_the_last_chunk_is_not_full(extra_bytes):
     data = DATA[: CHUNK_BYTES + extra_bytes]
 
     assert b"".join(content for _, _, content in chunks(data, 65_537)[1]) == data

@@ -24,7 +24,7 @@ def digests(cuts: list[Cut], piece_bytes: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 10, 100, 1000])
-def test_what_lies_before_the_first_cut_is_in_no_span(piece_bytes):
+def test_bytes_before_the_first_cut_are_in_no_span(piece_bytes):
     assert digests([Cut(10, shared=False)], piece_bytes) == sha256((10, 1000))
 
 
@@ -36,7 +36,7 @@ def test_a_span_ends_where_the_next_begins(piece_bytes):
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 10, 100, 300, 1000])
-def test_neighbours_share_the_byte_that_a_cut_goes_through(piece_bytes):
+def test_two_spans_share_a_byte_that_a_cut_divides(piece_bytes):
     cuts = [Cut(10, shared=False), Cut(300, shared=True), Cut(301, shared=True), Cut(1000, shared=True)]
 
     assert digests(cuts, piece_bytes) == sha256((10, 300), (299, 301), (300, 1000), (999, 1000))

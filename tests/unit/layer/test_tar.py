@@ -30,7 +30,7 @@ SIZE_MINUS_1 = b"\xff" * 12
 # --- the header's fields --------------------------------------------------------------------------------------
 
 
-def test_an_entry_tells_what_its_header_says():
+def test_an_entry_has_the_values_of_its_header():
     found = read_one(
         entry(
             b"abc",
@@ -100,7 +100,7 @@ def test_a_v7_header_has_neither_owners_nor_devices_nor_a_prefix():
 
 
 @pytest.mark.parametrize("magic", [b"ustar\0  ", b"ustar\0zz"])
-def test_the_ustar_version_is_not_looked_at(magic):
+def test_the_ustar_version_does_not_matter(magic):
     assert read_one(header(magic=magic, user_name=b"u", prefix=b"p")).name == b"p/f"
 
 
@@ -138,7 +138,7 @@ def test_a_prefix_that_old_go_wrote_under_a_gnu_magic_is_used():
 @pytest.mark.parametrize(
     "prefix", [b"f\xc3\xb6lder", b"\x80" + b"\1" * 20], ids=["not ASCII", "overflowing time"]
 )
-def test_such_a_prefix_is_not_used_unless_it_is_ascii(prefix):
+def test_a_prefix_under_a_gnu_magic_must_be_ascii(prefix):
     assert read_one(header(magic=GNU, prefix=prefix)).name == b"f"
 
 
@@ -156,7 +156,7 @@ def test_a_number_padded_with_spaces_parses(field):
     assert value == ((15, 0) if field == "mtime" else 15)
 
 
-def test_headers_that_never_repeat_cost_no_more_memory_than_a_few_thousand():
+def test_headers_that_never_repeat_use_bounded_memory():
     blocks = [header(type=b"2", uid=n, mtime=n, size=n) for n in range(10_000)]
     buffer = bytearray(WINDOW_BYTES) + blocks[0]
     reader, count = TarReader(), 0
@@ -181,7 +181,7 @@ def test_a_checksum_of_signed_bytes_counts_too():
 
 
 @pytest.mark.parametrize("name", [b"plain", b"\xc3\xa9"], ids=["ASCII", "other bytes"])
-def test_a_wrong_checksum_fails_the_tar_and_says_the_right_one(name):
+def test_a_wrong_checksum_fails_the_tar_and_the_error_names_the_right_one(name):
     right = int(header(name=name)[148:154], 8)
 
     with pytest.raises(TarError, match=rf"at byte 512 is invalid: checksum is {right + 1}, want {right}$"):
@@ -213,7 +213,7 @@ def test_a_checksum_may_be_padded_any_way(form):
     assert read_one(header(checksum=form % total)).name == b"f"
 
 
-def test_a_swap_of_bytes_is_no_wrong_checksum_since_a_sum_does_not_see_it():
+def test_swapped_bytes_pass_since_the_checksum_is_a_sum():
     assert read_one(header(name=b"ab", checksum=int(header(name=b"ba")[148:154], 8))).name == b"ab"
 
 
@@ -229,7 +229,7 @@ def test_the_next_header_follows_the_padded_data(size):
 
 
 @pytest.mark.parametrize("type_", [b"1", b"2", b"3", b"4", b"5", b"6"])
-def test_a_type_without_data_has_none_but_keeps_the_size_that_is_declared(type_):
+def test_a_type_without_data_keeps_its_declared_size(type_):
     first, second = read(header(type=type_, size=700), header(name=b"g"), END).entries
 
     assert (first.size, second.offset) == (700, 1024)
@@ -274,7 +274,7 @@ def test_a_regular_file_may_have_a_trailing_slash():
 # --- headers that change the next entry -----------------------------------------------------------------------
 
 
-def test_pax_records_replace_what_the_header_says():
+def test_pax_records_override_the_header():
     records = {
         b"path": b"long/name",
         b"linkpath": b"long/link",
@@ -298,7 +298,7 @@ def test_pax_records_replace_what_the_header_says():
     assert found.pax_records == records
 
 
-def test_a_pax_size_is_where_the_data_ends():
+def test_a_pax_size_gives_the_end_of_the_data():
     first, second = read(pax({b"size": b"600"}), header(size=1), bytes(1024), header(name=b"g"), END).entries
 
     assert (first.size, first.offset, second.name) == (600, 1536, b"g")
@@ -322,14 +322,14 @@ def test_a_pax_header_without_records_leaves_an_empty_map():
     assert read_one(pax({}), header()).pax_records == {}
 
 
-def test_pax_records_hold_for_one_entry_only():
+def test_pax_records_apply_to_one_entry():
     first, second = read(pax({b"uname": b"x"}), header(), header(name=b"g"), END).entries
 
     assert (first.attributes.user_name, second.attributes.user_name) == (b"x", b"")
     assert second.pax_records is None
 
 
-def test_a_second_pax_header_replaces_the_first_altogether():
+def test_a_second_pax_header_replaces_the_first():
     found = read_one(pax({b"path": b"one", b"comment": b"c"}), pax({b"uname": b"u"}), header())
 
     assert (found.name, found.attributes.user_name, found.pax_records) == (b"f", b"u", {b"uname": b"u"})
@@ -346,7 +346,7 @@ def test_a_second_pax_header_replaces_the_first_altogether():
         (b"ctime", b"-"),
     ],
 )
-def test_a_pax_number_must_parse_also_where_it_is_not_used(key, value):
+def test_an_unused_pax_number_must_parse(key, value):
     parses = value == b"1."
 
     if parses:
@@ -361,7 +361,7 @@ def test_a_negative_pax_size_fails_the_tar():
         read(pax({b"size": b"-5"}), header(), END)
 
 
-def test_a_bad_pax_record_is_reported_with_its_place():
+def test_a_bad_pax_record_is_reported_with_its_position():
     with pytest.raises(
         TarError, match=r"pax header that ends at byte 518 is invalid: bad pax record b'9 a=b"
     ):
@@ -390,7 +390,7 @@ def test_a_long_link_leaves_the_name_alone_and_a_long_name_the_link():
     assert (named.name, named.attributes.link_name) == (b"n" * 200, b"short")
 
 
-def test_long_names_hold_for_one_entry_only():
+def test_long_names_apply_to_one_entry():
     first, second = read(
         long_name(b"n" * 200), long_link(b"l" * 200), header(), header(name=b"g"), END
     ).entries
@@ -476,7 +476,7 @@ def test_records_that_only_look_like_those_of_a_sparse_file_are_just_kept(record
 
 
 @pytest.mark.parametrize("piece_bytes", [512, 1 << 20])
-def test_nothing_behind_the_entry_that_leaves_the_layer_out_is_read(piece_bytes):
+def test_reading_ends_at_the_entry_that_leaves_the_layer_out(piece_bytes):
     _, left_out, tar_bytes = read(header(type=b"7"), b"no header at all" * 100, piece_bytes=piece_bytes)
 
     assert left_out is not None
@@ -523,23 +523,23 @@ def test_the_padding_of_the_last_entry_may_be_cut_short():
     assert read(header(size=3), b"abc").tar_bytes == 515
 
 
-def test_the_data_of_the_last_entry_may_not():
+def test_the_data_of_the_last_entry_may_not_be_cut_short():
     with pytest.raises(TarError, match="data should reach byte 515, the stream ends at 514"):
         read(header(size=3), b"ab")
 
 
 @pytest.mark.parametrize("size", [BIG_SIZE[:4] + b"\xff" * 8, b"\x80" + bytes(3) + b"\x7f" + b"\xff" * 7])
-def test_an_absurd_size_is_data_that_is_missing(size):
+def test_an_absurd_size_means_missing_data(size):
     with pytest.raises(TarError, match=r"cut short|needs more than 63 bits"):
         read(header(size=size), END)
 
 
-def test_an_extended_header_may_not_be_cut_short_either():
+def test_an_extended_header_may_not_be_cut_short():
     with pytest.raises(TarError, match="data should reach byte 612"):
         read(header(type=b"L", size=100), b"name")
 
 
-def test_an_extended_header_may_be_the_last_thing():
+def test_an_extended_header_may_end_the_tar():
     assert read(long_name(b"n")) == ([], None, 1024)
 
 
@@ -578,7 +578,7 @@ def plain(found: TarEntry) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 511, 512, 513, 1000, 40_000])
-def test_the_pieces_in_which_a_tar_comes_make_no_difference(piece_bytes):
+def test_pieces_of_any_size_give_the_same_entries(piece_bytes):
     whole = read(*MIXED)
 
     pieces = read(*MIXED, piece_bytes=piece_bytes)
@@ -587,7 +587,7 @@ def test_the_pieces_in_which_a_tar_comes_make_no_difference(piece_bytes):
     assert pieces.tar_bytes == whole.tar_bytes
 
 
-def test_more_kinds_of_headers_than_are_remembered_are_still_told_apart():
+def test_more_headers_than_the_caches_hold_are_read_right():
     blocks = [header(name=b"f", mtime=n, uid=n % 7) for n in range(5000)]
 
     entries = read(*blocks, *blocks, END).entries

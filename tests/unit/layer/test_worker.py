@@ -23,7 +23,7 @@ def test_items_are_handled_in_order_on_another_thread():
     assert threading.get_ident() not in {thread for _, thread in handled}
 
 
-def test_finish_raises_what_the_handler_raised_and_the_items_behind_are_dropped():
+def test_finish_raises_the_handlers_error_and_later_items_are_dropped():
     handled: list[int] = []
     dropped: list[int] = []
 
@@ -42,7 +42,7 @@ def test_finish_raises_what_the_handler_raised_and_the_items_behind_are_dropped(
     assert dropped == list(range(3, 3 * QUEUED_ITEMS))
 
 
-def test_whoever_puts_items_waits_while_too_many_are_queued():
+def test_put_waits_while_the_queue_is_full():
     may_go_on = threading.Event()
 
     def wait(_: int) -> None:
@@ -65,7 +65,7 @@ def test_whoever_puts_items_waits_while_too_many_are_queued():
     assert not putting.is_alive()
 
 
-def test_a_worker_may_be_stopped_twice_and_without_its_error():
+def test_a_worker_may_be_stopped_twice_without_an_error():
     def refuse(_: int) -> None:
         raise Refused
 

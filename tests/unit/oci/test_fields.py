@@ -57,7 +57,7 @@ def test_a_field_of_the_wrong_kind_is_refused(read, text, problem):
         read(fields_of(text))
 
 
-def test_a_document_that_is_no_object_is_refused():
+def test_a_document_that_is_not_an_object_is_refused():
     with pytest.raises(InvalidDocument, match=r"^doc: expected object, got list$"):
         fields_of("[]")
 
@@ -98,7 +98,7 @@ def test_present_fields_come_in_their_types():
         pytest.param('{"media_type":"a"}', "", id="another name"),
     ],
 )
-def test_keys_are_matched_without_regard_to_case_and_the_last_match_counts(text, value):
+def test_keys_match_in_any_case_and_the_last_match_counts(text, value):
     assert fields_of(text).string("mediaType") == value
 
 
@@ -121,7 +121,7 @@ def test_numbers_and_flags_have_a_value_when_absent():
     assert (fields.integers("some"), fields.integers("absent")) == ((1, -2), ())
 
 
-def test_one_of_a_few_words_is_required():
+def test_a_choice_must_be_one_of_its_words():
     fields = fields_of('{"reason": "zstd", "other": "fun"}')
 
     assert fields.choice("reason", Reason) is Reason.ZSTD

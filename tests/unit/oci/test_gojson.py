@@ -38,7 +38,7 @@ def test_map_keys_are_sorted_by_their_utf8_bytes():
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_numbers_that_json_has_not_are_not_written(number):
+def test_nan_and_infinity_are_not_written(number):
     with pytest.raises(ValueError, match="not JSON compliant"):
         gojson.encode(number)
 
@@ -58,7 +58,7 @@ def test_strings_are_read_as_go_reads_them(written, text):
     assert decode(b'{"' + written + b'":1}') == {text: 1}
 
 
-def test_the_last_of_equal_keys_counts_and_takes_the_later_place():
+def test_the_last_of_equal_keys_counts_and_takes_the_later_position():
     document = decode(b'{"a":1,"A":2,"a":3}')
 
     assert isinstance(document, dict)
@@ -82,7 +82,7 @@ def test_the_last_of_equal_keys_counts_and_takes_the_later_place():
         pytest.param(b" " * 100_001, "100001 bytes, the limit for such a document is 100000", id="too large"),
     ],
 )
-def test_what_is_no_json_within_the_limits_is_refused(data, problem):
+def test_invalid_json_and_json_over_the_limits_is_refused(data, problem):
     with pytest.raises(InvalidDocument, match=f"^doc: .*{problem}"):
         decode(data)
 
@@ -92,5 +92,5 @@ def test_nesting_up_to_the_limit_is_read():
 
 
 @pytest.mark.parametrize("value", [{"a": "<é😀>", "b": [1, -5, 1.5, None, False]}, [], "x"])
-def test_what_is_written_reads_back(value):
+def test_written_json_reads_back(value):
     assert decode(gojson.encode(value)) == value == json.loads(gojson.encode(value))

@@ -22,7 +22,7 @@ def test_right_content_passes_unchanged(chunk_size, algorithm):
     assert list(checked(describe(algorithm=algorithm), chunks)) == chunks
 
 
-def test_too_much_is_refused_before_it_is_passed_on():
+def test_content_that_is_too_long_is_refused_at_once():
     chunks = checked(describe(size=4), iter([b"some", b" content"]))
 
     assert next(chunks) == b"some"
@@ -30,7 +30,7 @@ def test_too_much_is_refused_before_it_is_passed_on():
         next(chunks)
 
 
-def test_too_little_is_refused_at_the_end():
+def test_content_that_is_too_short_is_refused_at_the_end():
     with pytest.raises(SizeMismatch, match="12 bytes, 13 declared"):
         list(checked(describe(size=13), [CONTENT]))
 

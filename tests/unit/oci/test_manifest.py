@@ -28,7 +28,7 @@ def golden_documents() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("document", [pytest.param(text, id=name) for name, text in golden_documents()])
-def test_what_the_formats_owner_wrote_is_written_again_to_the_byte(document):
+def test_documents_of_the_formats_owner_are_rewritten_to_the_same_bytes(document):
     kind = ImageIndex if media_types.is_index(sniff_media_type(document, "doc")) else ImageManifest
 
     assert kind.parse(document).encode() == document
@@ -138,10 +138,10 @@ def test_a_document_over_the_limit_is_refused(kind):
         (MANIFEST | {"mediaType": None}, media_types.OCI_MANIFEST),
     ],
 )
-def test_a_documents_type_is_told_from_the_document(document, media_type):
+def test_the_media_type_follows_from_the_document(document, media_type):
     assert sniff_media_type(json.dumps(document).encode(), "doc") == media_type
 
 
-def test_a_document_of_another_type_is_neither():
+def test_another_document_is_neither_manifest_nor_index():
     with pytest.raises(InvalidDocument, match="doc: neither manifest nor index, mediaType 'x'"):
         sniff_media_type(b'{"schemaVersion":2,"mediaType":"x"}', "doc")

@@ -52,29 +52,29 @@ def test_the_compression_follows_from_the_media_type(media_type, compression):
     "media_type",
     [OCI, f"{OCI}+gzip+encrypted", f"{DOCKER}.gzip", f"{DOCKER}.gzip+x", DOCKER_FOREIGN, OCI_FOREIGN_LAYER],
 )
-def test_layers_are_recognized_whatever_they_are_wrapped_in(media_type):
+def test_layer_types_are_known_with_any_suffix(media_type):
     assert is_layer(media_type)
 
 
 @pytest.mark.parametrize("media_type", [PREFETCH, ZTOC, "application/vnd.in-toto+json", f"{DOCKER}.bz2", ""])
-def test_what_is_no_layer_is_not_taken_for_one(media_type):
+def test_other_types_are_not_layers(media_type):
     assert not is_layer(media_type)
 
 
-def test_foreign_layers_are_told_from_others():
+def test_foreign_layers_differ_from_others():
     assert is_foreign(f"{OCI_FOREIGN_LAYER}+zstd")
     assert is_foreign(f"{DOCKER_FOREIGN}.gzip")
     assert not is_foreign(f"{OCI}+gzip")
     assert not is_foreign(f"{DOCKER}.gzip")
 
 
-def test_encrypted_layers_are_told_from_others():
+def test_encrypted_layers_differ_from_others():
     assert is_encrypted(f"{OCI}+gzip+encrypted")
     assert is_encrypted(f"{OCI}+encrypted")
     assert not is_encrypted(f"{OCI}+gzip")
 
 
-def test_documents_are_told_apart():
+def test_each_document_type_is_of_one_kind():
     index, manifest = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
     docker_list = "application/vnd.docker.distribution.manifest.list.v2+json"
     docker_manifest = "application/vnd.docker.distribution.manifest.v2+json"

@@ -37,7 +37,7 @@ def test_a_platform_is_read_as_containerd_reads_it(text, meaning):
 @pytest.mark.parametrize(
     "text", ["", "linux", "amd64", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux//v8"]
 )
-def test_what_is_no_platform_is_refused(text):
+def test_a_text_that_is_not_a_platform_is_refused(text):
     with pytest.raises(InvalidOption, match="expected os/architecture or os/architecture/variant"):
         Platform.parse(text)
 

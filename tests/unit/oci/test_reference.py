@@ -118,7 +118,7 @@ def test_a_bad_reference_is_refused_with_help(text, problem):
         ),
     ],
 )
-def test_without_a_transport_an_image_lies_in_a_registry_and_is_named_as_for_docker(text, reference, written):
+def test_a_reference_without_a_transport_is_a_docker_name_in_a_registry(text, reference, written):
     assert parse_reference(text) == reference
     assert str(reference) == written
     assert parse_reference(written) == reference
@@ -143,6 +143,6 @@ def test_image_names_are_completed_as_docker_does(name, full_name):
 
 
 @pytest.mark.parametrize("name", ["", "/app", "app/", "a//b", "app:a b", "app:-1", "ex_am.ple/app", "a..b"])
-def test_what_is_no_image_name_is_refused(name):
+def test_a_text_that_is_not_an_image_name_is_refused(name):
     with pytest.raises(InvalidReference, match="image name"):
         full_image_name(name)

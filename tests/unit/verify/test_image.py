@@ -93,7 +93,7 @@ def test_a_sound_image_has_no_findings(verified, compare_files):
     assert report.is_sound
 
 
-def test_what_was_looked_at_is_counted(verified):
+def test_checked_items_are_counted(verified):
     counts = verified(SOUND, compare_files=True).counts
 
     ztocs = [index_layer(LAYER), index_layer(PLAIN)]
@@ -189,7 +189,7 @@ def two_platforms() -> tuple[Image, list[Digest]]:
     [([1, 3], True), ([1], False), ([3], False), ([0, 1], False), ([0, 1, 2, 3], False)],
     ids=["a platform", "an image manifest", "a SOCI index", "all image manifests", "everything"],
 )
-def test_a_platform_may_be_absent_but_not_one_half_of_it_nor_all(verified, missing, is_sound):
+def test_a_whole_platform_may_be_absent_but_not_half_of_one_nor_all(verified, missing, is_sound):
     image, digests = two_platforms()
     assert verified(image).findings == ()
     for number in missing:
@@ -211,7 +211,7 @@ def test_an_index_for_two_platforms_with_the_same_layers_is_sound(tmp_path):
     assert report.counts.soci_indexes == 1
 
 
-def test_a_second_index_of_version_1_is_a_warning_that_names_the_one_which_counts(tmp_path):
+def test_a_second_index_of_version_1_is_a_warning_that_names_the_first(tmp_path):
     layout = layout_of(tmp_path, image_of(LAYER))
     create_in_layout(layout)
     create_in_layout(layout, span_size_bytes=131_072)
@@ -233,7 +233,7 @@ def test_a_document_of_an_unknown_type_is_read_once_and_hashed(verified):
     assert str(entry.digest) in errors(verified(image.damaged(entry.digest, b"Anything")))
 
 
-def test_a_foreign_layer_that_is_not_there_is_a_warning(verified):
+def test_a_missing_foreign_layer_is_a_warning(verified):
     image = image_of(LAYER, PLAIN, layer_types={1: media_types.OCI_FOREIGN_LAYER})
     report = verified(image.damaged(digest_of(PLAIN), None))
 
@@ -305,7 +305,7 @@ def test_a_manifest_that_names_something_else_than_an_index_is_found(verified):
     ],
     ids=["no-layer", "another-layer", "another-type", "another-span-size"],
 )
-def test_an_annotation_of_a_ztoc_that_is_wrong_is_found(verified, annotations, problem):
+def test_a_wrong_annotation_of_a_ztoc_is_found(verified, annotations, problem):
     index, _ = soci_index_of(image_of(LAYER))
     (entry,) = index.layers or ()
     wrong = replace(entry, annotations={**entry.annotations, **annotations})
@@ -357,14 +357,14 @@ def test_a_prefetch_artifact_without_ztoc_is_found(verified):
     assert "without zTOC" in errors(report)
 
 
-def test_bytes_that_are_no_ztoc_are_found(verified):
+def test_bytes_that_are_not_a_ztoc_are_found(verified):
     report = verified(with_soci_index(image_of(LAYER), ztocs={0: b"no zTOC at all"}))
 
     assert "zTOC" in errors(report)
 
 
 @pytest.mark.parametrize("compare_files", [False, True])
-def test_the_ztoc_of_another_layer_is_found_without_an_endless_list(verified, compare_files):
+def test_the_ztoc_of_another_layer_gives_a_bounded_list_of_errors(verified, compare_files):
     other = bytes(index_layer(gzip_of(tar_of(file("x", noise(3_000_000))))).ztoc)
     report = verified(with_soci_index(image_of(LAYER), ztocs={0: other}), compare_files=compare_files)
 
@@ -464,7 +464,7 @@ def test_entries_that_are_missing_are_found_when_files_are_compared(verified):
     assert "1536 bytes of tar, it has 2048" in found
 
 
-def test_many_different_files_are_found_without_an_endless_list(verified):
+def test_many_different_files_give_a_bounded_list_of_errors(verified):
     mine, theirs = (tar_of(*(file(f"f{n}", mode=mode) for n in range(40))) for mode in (0o600, 0o644))
     image = with_soci_index(image_of(theirs), ztocs={0: ztoc_in_disguise(mine, theirs)})
 

@@ -65,7 +65,7 @@ def test_a_blob_of_version_2_decodes_to_its_checkpoints(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_blob_of_version_1_lacks_the_first_checkpoint_which_is_known(count):
+def test_a_blob_of_version_1_gets_its_first_checkpoint_back(count):
     data = blob_of(POINTS[:count])
     version_1 = data[:12] + data[12 + RECORD_BYTES :]
 
@@ -124,7 +124,7 @@ def official_plain_blob(span_size_bytes: int, layer_bytes: int) -> bytes:
 
 @pytest.mark.parametrize("layer_bytes", [0, 1, 4096, 2**62])
 @pytest.mark.parametrize("span_size_bytes", [1, 65_536, 4 << 20])
-def test_the_blob_of_a_plain_layer_is_the_official_librarys_and_decodes(span_size_bytes, layer_bytes):
+def test_the_blob_of_a_plain_layer_equals_the_official_librarys(span_size_bytes, layer_bytes):
     blob = encode_plain_checkpoints(span_size_bytes=span_size_bytes, layer_bytes=layer_bytes)
 
     assert blob == official_plain_blob(span_size_bytes, layer_bytes)
@@ -132,13 +132,13 @@ def test_the_blob_of_a_plain_layer_is_the_official_librarys_and_decodes(span_siz
 
 
 @pytest.mark.parametrize(("span_size_bytes", "layer_bytes"), [(0, 10), (-1, 10), (1, -10)])
-def test_sizes_of_a_plain_layer_that_cannot_be_are_invalid(span_size_bytes, layer_bytes):
+def test_impossible_sizes_of_a_plain_layer_are_invalid(span_size_bytes, layer_bytes):
     with pytest.raises(
         InvalidZtoc, match=f"span size {span_size_bytes} or layer size {layer_bytes} is impossible"
     ):
         decode_plain_checkpoints(official_plain_blob(span_size_bytes, layer_bytes))
 
 
-def test_bytes_that_are_no_plain_blob_are_invalid():
+def test_bytes_that_are_not_a_plain_blob_are_invalid():
     with pytest.raises(InvalidZtoc):
         decode_plain_checkpoints(b"\xff" * 20)

@@ -20,7 +20,7 @@ GZIP, PLAIN = Compression.GZIP, Compression.UNCOMPRESSED
 @pytest.mark.parametrize("compression", [GZIP, PLAIN])
 @pytest.mark.parametrize("spans", [0, 1, 2, 5])
 @pytest.mark.parametrize("blob_bytes", [0, 1, 2, 3, 4, 5, 32_797])
-def test_a_ztoc_is_that_of_the_official_library(files, compression, spans, blob_bytes):
+def test_a_ztoc_equals_the_official_librarys(files, compression, spans, blob_bytes):
     parts: dict[str, Any] = {
         "entries": random_entries((files, spans), files),
         "checkpoints": b"c" * blob_bytes,
@@ -54,7 +54,7 @@ def test_a_build_tool_identifier_may_be_any_text(tool):
     assert tool.encode() in ztoc
 
 
-def test_thousands_of_spans_are_the_official_librarys():
+def test_thousands_of_spans_equal_the_official_librarys():
     digests = [hashlib.sha256(b"%d" % n).digest() for n in range(3000)]
 
     assert our_ztoc([], span_digests=digests) == official_ztoc([], span_digests=digests)
@@ -82,7 +82,7 @@ def test_a_checkpoint_blob_larger_than_the_file_tables_becomes_the_ztoc_in_place
     assert ztoc is blob
 
 
-def test_an_encoded_ztoc_decodes_to_what_went_in():
+def test_an_encoded_ztoc_decodes_to_the_same_values():
     blob = encode_plain_checkpoints(span_size_bytes=1000, layer_bytes=4500)
     entries = random_entries("round trip", 40)
 

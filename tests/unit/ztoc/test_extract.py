@@ -165,7 +165,7 @@ def test_nothing_can_be_read_from_an_empty_layer():
 
 
 @each_layer
-def test_a_changed_byte_of_the_layer_is_noticed(layer):
+def test_a_changed_byte_of_the_layer_is_an_error(layer):
     info = ztoc_of(layer).compression
     at = info.spans[-1].start + 5
     changed = layer[:at] + bytes((layer[at] ^ 1,)) + layer[at + 1 :]
@@ -175,7 +175,7 @@ def test_a_changed_byte_of_the_layer_is_noticed(layer):
         list(reader.read_span(len(info.spans) - 1))
 
 
-def test_a_layer_that_is_too_short_is_noticed():
+def test_a_layer_that_is_too_short_is_an_error():
     layer = LAYERS["usual"]
     reader = SpanReader(ztoc_of(layer).compression, Counted(layer[:-1]))
 
@@ -188,7 +188,7 @@ def test_a_layer_that_is_too_short_is_noticed():
     [(-1, 10), (10, 10), (10, 5), (0, MAX_SPAN_BYTES + 1)],
     ids=["negative", "empty", "back", "huge"],
 )
-def test_a_span_at_an_impossible_place_is_not_even_fetched(start, end):
+def test_a_span_at_an_impossible_position_is_not_fetched(start, end):
     layer = LAYERS["usual"]
     fetch = Counted(layer)
     reader = SpanReader(with_span(ztoc_of(layer).compression, 0, start=start, end=end), fetch)
@@ -199,7 +199,7 @@ def test_a_span_at_an_impossible_place_is_not_even_fetched(start, end):
 
 
 @each_layer
-def test_a_span_that_gives_less_than_it_says_is_an_error_and_not_a_loop(layer):
+def test_a_span_shorter_than_stated_is_an_error(layer):
     info = ztoc_of(layer).compression
     last = len(info.spans) - 1
     claim = with_span(info, last, uncompressed_end=1 << 62)
@@ -212,7 +212,7 @@ def test_a_span_that_gives_less_than_it_says_is_an_error_and_not_a_loop(layer):
 
 
 @each_layer
-def test_a_span_that_gives_more_than_it_says_is_an_error(layer):
+def test_a_span_longer_than_stated_is_an_error(layer):
     info = ztoc_of(layer).compression
     reader = SpanReader(
         with_span(info, 0, uncompressed_end=info.spans[0].uncompressed_end - 1), Counted(layer)
@@ -222,7 +222,7 @@ def test_a_span_that_gives_more_than_it_says_is_an_error(layer):
         list(reader.read_span(0))
 
 
-def test_a_span_whose_checkpoint_is_elsewhere_is_an_error():
+def test_a_span_with_a_wrong_checkpoint_is_an_error():
     layer = LAYERS["usual"]
     info = ztoc_of(layer).compression
     wrong = tuple(point._replace(bits=(point.bits + 3) % 8) for point in info.checkpoints)
@@ -232,7 +232,7 @@ def test_a_span_whose_checkpoint_is_elsewhere_is_an_error():
         list(reader.read_span(1))
 
 
-def test_bytes_behind_a_member_that_are_no_member_are_an_error():
+def test_bytes_after_a_member_must_be_a_member():
     layer = gzip_of(TAR)
     info = ztoc_of(layer).compression
     last = len(info.spans) - 1
@@ -260,7 +260,7 @@ def test_a_member_inside_a_span_is_checked_by_its_own_checksum():
         list(reader.read_span(0))
 
 
-def test_a_bomb_is_inflated_only_as_far_as_its_span_says():
+def test_a_bomb_is_inflated_only_to_the_stated_size():
     bomb = gzip_of(tar_of(file("zeros", bytes(64 << 20))))
     info = ztoc_of(bomb, 4 << 20).compression
     small = Span(info.spans[0].start, len(bomb), 0, 1000, digest_of(bomb[info.spans[0].start :]))
@@ -285,7 +285,7 @@ def test_output_comes_in_pieces_of_bounded_size(compress):
     assert max(sizes) == PIECE_BYTES
 
 
-def test_the_last_span_may_lie_behind_the_end_of_the_tar():
+def test_the_last_span_may_lie_after_the_end_of_the_tar():
     layer = gzip_of(TAR + noise(300_000, "padding"))
     reader, _, ztoc = reader_of(layer)
     spans = ztoc.compression.spans

@@ -72,7 +72,7 @@ EVERY_CHOICE_OF_FIELDS = [
 ][::7]
 
 
-def test_tables_with_any_fields_in_any_order_are_the_official_librarys():
+def test_tables_with_any_fields_in_any_order_equal_the_official_librarys():
     different = [
         fields
         for fields in EVERY_CHOICE_OF_FIELDS
@@ -84,7 +84,7 @@ def test_tables_with_any_fields_in_any_order_are_the_official_librarys():
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_buffers_with_shared_vtables_and_strings_of_any_length_are_the_official_librarys(seed):
+def test_buffers_with_shared_vtables_and_strings_of_any_length_equal_the_official_librarys(seed):
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     strings = [rng.randbytes(rng.randrange(20)) for _ in range(rng.randrange(6))]
     tables = [
@@ -95,7 +95,7 @@ def test_buffers_with_shared_vtables_and_strings_of_any_length_are_the_official_
     assert write(tables, strings) == official(tables, strings)
 
 
-def test_a_reader_gives_back_what_was_written():
+def test_a_reader_returns_the_written_values():
     buffer = write([{0: -1, 2: 0xFFFF_FFFF, 3: -(2**63)}, {1: 7}], [b"", b"\xff\0x"])
     root = TableReader.root(buffer)
 
@@ -113,7 +113,7 @@ def test_a_reader_gives_back_what_was_written():
     assert second.number(9, "q", default=5) == 5
 
 
-def test_what_is_absent_is_empty_but_an_absent_table_is_an_error():
+def test_absent_fields_are_empty_but_an_absent_table_is_an_error():
     table = TableReader.root(write([], []))
 
     assert (table.string(7), bytes(table.view(7)), table.references(7)) == (b"", b"", [])
@@ -124,7 +124,7 @@ def test_what_is_absent_is_empty_but_an_absent_table_is_an_error():
 @pytest.mark.parametrize(
     ("text", "encoded"), [(b"", bytes(8)), (b"abc", b"\3\0\0\0abc\0"), (b"abcd", b"\4\0\0\0abcd\0\0\0\0")]
 )
-def test_a_string_has_its_length_in_front_and_at_least_one_nul_behind(text, encoded):
+def test_a_string_follows_its_length_and_ends_with_a_nul(text, encoded):
     assert encode_string(text) == encoded
 
 
@@ -158,7 +158,7 @@ def test_a_vtable_ends_with_its_last_present_slot():
         "small size",
     ],
 )
-def test_a_root_that_is_no_table_is_invalid(buffer):
+def test_a_root_that_is_not_a_table_is_invalid(buffer):
     with pytest.raises(InvalidZtoc, match="flatbuffer"):
         TableReader.root(buffer)
 

@@ -52,7 +52,7 @@ def reason_of(layer: bytes) -> Reason:
 
 
 @pytest.mark.parametrize("layer", [LAYER, TAR], ids=["gzip", "plain"])
-def test_an_indexed_layer_tells_what_went_in_and_what_came_out(layer):
+def test_an_indexed_layer_has_its_sizes_and_digests(layer):
     indexed = index_layer(layer)
 
     assert indexed.digest == digest_of(indexed.ztoc)
@@ -67,7 +67,7 @@ def test_an_indexed_layer_tells_what_went_in_and_what_came_out(layer):
     [([file("a")], False), ([file("a", pax={"SCHILY.xattr.user.k": "v"})], True), ([opaque("d")], True)],
     ids=["none", "an attribute", "an opaque directory"],
 )
-def test_whether_extended_attributes_are_needed_is_told(members, needs):
+def test_an_indexed_layer_says_whether_it_needs_extended_attributes(members, needs):
     assert index_layer(gzip_of(tar_of(*members))).needs_xattrs is needs
 
 
@@ -146,7 +146,7 @@ def test_a_layer_with_the_promised_digest_and_size_passes(algorithm):
 @pytest.mark.parametrize(
     "layer", [LAYER, TRUNCATED, NOT_TAR, GLOBAL_HEADER], ids=["sound", "cut", "no tar", "left out"]
 )
-def test_other_bytes_than_promised_are_told_first_whatever_else_is_wrong(layer):
+def test_a_wrong_digest_is_reported_before_other_damage(layer):
     with pytest.raises(
         DigestMismatch, match=f"layer {OTHER} hashes to {digest_of(layer)}: its bytes are not"
     ):
@@ -156,7 +156,7 @@ def test_other_bytes_than_promised_are_told_first_whatever_else_is_wrong(layer):
 @pytest.mark.parametrize(
     ("layer", "error"), [(TRUNCATED, GzipError), (NOT_TAR, TarError)], ids=["cut", "no tar"]
 )
-def test_damage_is_reported_only_when_the_digest_is_the_promised_one(layer, error):
+def test_damage_is_reported_only_if_the_digest_is_right(layer, error):
     with pytest.raises(error):
         try_index_layer(layer, expected_digest=digest_of(layer), expected_bytes=len(layer))
 
@@ -166,7 +166,7 @@ def test_a_layer_that_is_too_short_fails_with_its_size():
         try_index_layer(TRUNCATED, expected_digest=OTHER, expected_bytes=len(LAYER))
 
 
-def test_a_layer_that_is_too_long_fails_as_soon_as_it_is():
+def test_a_layer_that_is_too_long_fails_at_once():
     task = LayerTask(
         compression=GZIP, span_size_bytes=65_536, build_tool_identifier=BUILD_TOOL, expected_bytes=len(LAYER)
     )
@@ -181,12 +181,12 @@ def test_a_layer_that_is_too_long_fails_as_soon_as_it_is():
 # --- damage ---------------------------------------------------------------------------------------------------
 
 
-def test_a_broken_gzip_stream_is_told_before_a_broken_tar():
+def test_a_broken_gzip_stream_is_reported_before_a_broken_tar():
     with pytest.raises(GzipError):
         try_index_layer(NOT_TAR[:-1])
 
 
-def test_damage_behind_the_end_of_the_tar_is_found():
+def test_damage_after_the_end_of_the_tar_is_found():
     layer = gzip_of(tar_of(file("a", b"x")) + noise(100_000))
     damaged = bytearray(layer)
     damaged[-5_000] ^= 1
@@ -196,7 +196,7 @@ def test_damage_behind_the_end_of_the_tar_is_found():
         try_index_layer(bytes(damaged))
 
 
-def test_damage_behind_an_entry_that_leaves_the_layer_out_is_found():
+def test_damage_after_an_entry_that_leaves_the_layer_out_is_found():
     with pytest.raises(GzipError, match="cut short"):
         try_index_layer(GLOBAL_HEADER[:-3])
 
@@ -208,12 +208,12 @@ def test_bytes_that_are_neither_gzip_nor_tar_are_damaged(layer, compression):
         try_index_layer(layer, compression=compression)
 
 
-def test_a_gzip_layer_read_as_a_plain_one_is_no_tar():
+def test_a_gzip_layer_read_as_a_plain_one_is_not_a_tar():
     with pytest.raises(TarError, match="tar header at byte 0 is invalid"):
         try_index_layer(LAYER, compression=PLAIN)
 
 
-def test_a_plain_layer_read_as_gzip_is_no_gzip():
+def test_a_plain_layer_read_as_gzip_is_not_gzip():
     with pytest.raises(GzipError, match="not gzip"):
         try_index_layer(TAR, compression=GZIP)
 
@@ -252,12 +252,12 @@ def test_a_sound_layer_that_cannot_be_loaded_lazily_is_left_out(layer, reason):
     assert reason_of(layer) is reason
 
 
-def test_a_plain_layer_is_held_to_the_same_rules():
+def test_the_rules_apply_to_plain_layers():
     assert reason_of(tar_of(hardlink("h", "f"))) is Reason.HARD_LINK_TO_NOTHING
 
 
 @pytest.mark.parametrize(("layer", "members"), [(gzip_of(TAR, members=3), 3), (LAYER + gzip_of(b""), 2)])
-def test_several_members_are_left_out_when_they_are_not_wanted(layer, members):
+def test_a_layer_of_several_members_is_left_out_on_request(layer, members):
     left_out = try_index_layer(layer, multi_member=False)
 
     assert left_out == LeftOut(reason=Reason.MULTI_MEMBER_GZIP, detail=f"{members} members")
@@ -265,7 +265,7 @@ def test_several_members_are_left_out_when_they_are_not_wanted(layer, members):
 
 
 @pytest.mark.parametrize("layer", [LAYER, TAR], ids=["gzip", "plain"])
-def test_a_layer_of_one_member_or_none_does_not_mind_that_policy(layer):
+def test_a_layer_of_one_member_or_none_is_indexed_anyway(layer):
     assert index_layer(layer, multi_member=False).digest == index_layer(layer).digest
 
 
@@ -277,7 +277,7 @@ def test_a_layer_of_one_member_or_none_does_not_mind_that_policy(layer):
     ],
     ids=["names", "spans"],
 )
-def test_a_ztoc_that_would_grow_beyond_all_measure_is_left_out(layer, monkeypatch):
+def test_a_layer_with_too_large_a_ztoc_is_left_out(layer, monkeypatch):
     fits = index_layer(layer)
     monkeypatch.setattr(builder, "MAX_ZTOC_BYTES", 300_000)
 
@@ -365,7 +365,7 @@ def test_no_thread_is_left_behind(fed, finished):
     assert threading.active_count() == before
 
 
-def test_an_error_of_the_caller_ends_the_threads_too():
+def test_an_error_of_the_caller_ends_the_threads():
     before = threading.active_count()
 
     def interrupted() -> None:

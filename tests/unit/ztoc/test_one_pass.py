@@ -88,7 +88,7 @@ def test_an_image_on_disk_is_converted_with_one_read_of_its_layer_and_no_file_bu
     assert all(path.startswith((str(layout), "/dev/")) for path in written(result["opened"]))
 
 
-def test_of_an_image_nothing_is_written_but_the_new_blobs_and_the_entry_point(tmp_path):
+def test_only_new_blobs_and_the_entry_point_are_written(tmp_path):
     plain = tar_of(file("plain", CONTENT))
     layers = {len(layer): layer for layer in (LAYER, plain, gzip_of(tar_of(file("small", b"x"))))}
     layout = layout_of(tmp_path / "image", image_of(*layers.values()))

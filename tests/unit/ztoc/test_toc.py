@@ -25,7 +25,7 @@ EVERY_CHOICE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("records", [None, {b"k": b"v"}, {b"a": b"1", b"b": b""}], ids=["no", "one", "two"])
-def test_files_with_any_numbers_present_are_the_official_librarys(records):
+def test_files_with_any_numbers_present_equal_the_official_librarys(records):
     different = [
         present
         for present in EVERY_CHOICE
@@ -37,7 +37,7 @@ def test_files_with_any_numbers_present_are_the_official_librarys(records):
     assert different == []
 
 
-def test_each_kind_of_file_before_each_other_kind_is_the_official_librarys():
+def test_each_kind_of_file_before_each_other_kind_equals_the_official_librarys():
     different = []
     for first, second in itertools.product(EVERY_CHOICE, EVERY_CHOICE):
         entries = [tar_entry(b"first", **first), tar_entry(b"2nd", offset=1024, **second)]
@@ -56,27 +56,27 @@ def test_strings_of_any_length_keep_the_alignment_of_the_official_library(name_b
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_random_lists_of_files_are_the_official_librarys(seed):
+def test_random_lists_of_files_equal_the_official_librarys(seed):
     entries = random_entries(seed, seed % 15)
 
     assert our_ztoc(entries) == official_ztoc(entries)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_files_that_share_attributes_are_the_official_librarys(seed):
+def test_random_files_that_share_attributes_equal_the_official_librarys(seed):
     entries = random_entries(seed, 60, kinds=3)
 
     assert our_ztoc(entries) == official_ztoc(entries)
 
 
-def test_more_kinds_of_files_than_are_remembered_are_still_the_official_librarys():
+def test_more_kinds_of_files_than_the_caches_hold_equal_the_official_librarys():
     kinds = [attributes(uid=n, mode=n % 3) for n in range(4_500)]
     entries = [TarEntry(b"f", 512 * (n + 1), n % 2, kinds[n % 4_500], None) for n in range(5_000)]
 
     assert our_ztoc(entries) == official_ztoc(entries)
 
 
-def test_files_that_share_nothing_cost_no_more_than_their_tables():
+def test_files_that_share_nothing_use_bounded_caches():
     entries = [TarEntry(b"f", 512 * (n + 1), 1, attributes(uid=n), None) for n in range(10_000)]
     toc = TocWriter()
     tracemalloc.start()
@@ -89,7 +89,7 @@ def test_files_that_share_nothing_cost_no_more_than_their_tables():
     assert kept_bytes < 2_500_000
 
 
-def test_attributes_with_very_long_names_are_the_official_librarys():
+def test_attributes_with_very_long_names_equal_the_official_librarys():
     long = attributes(type=b"2", link_name=b"l" * 5_000)
     entries = [TarEntry(b"f", 512 * (n + 1), 0, long, {b"k": b"v" * n} if n % 2 else None) for n in range(6)]
 
@@ -131,7 +131,7 @@ def test_the_collected_size_grows_with_the_entries():
     ],
     ids=lambda value: value.name.decode() if isinstance(value, TarEntry) else "",
 )
-def test_extended_attributes_and_opaque_markers_are_noticed(entry, needs):
+def test_extended_attributes_and_opaque_markers_are_detected(entry, needs):
     toc = TocWriter()
     toc.add([tar_entry(b"before"), entry, tar_entry(b"behind")])
     toc.finish(0)
