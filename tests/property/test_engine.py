@@ -50,7 +50,7 @@ NAMES = st.one_of(
 OWNERS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 IDS = st.integers(0, 2**21 - 1) | st.sampled_from([2**21, 2**31, 2**32 - 1])
 TIMES = st.integers(-(2**31), 2**36) | st.integers(-(2**36), 2**36).map(lambda n: n / 64)
-"""Not just any number: Python writes very small ones with an exponent, which Go's reader refuses."""
+"""Without very small numbers: Python writes them with an exponent, which Go's reader refuses."""
 PAX_KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0="), min_size=1, max_size=20).filter(
     lambda key: (
         key not in tarfile.PAX_FIELDS and not key.startswith("GNU.sparse") and key not in ("atime", "ctime")
@@ -80,7 +80,7 @@ FORMATS: list[Literal[0, 1, 2]] = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tar
 
 @st.composite
 def tars(draw: st.DrawFn) -> bytes:
-    """A tar of entries of all types, each written in any of the three formats; hard links have targets."""
+    """A tar with entries of all types, each in any of the three formats. Hard links have targets."""
     parts: list[bytes] = []
     linkable: list[str] = []
     for _ in range(draw(st.integers(0, 6))):
@@ -101,7 +101,7 @@ def tars(draw: st.DrawFn) -> bytes:
 @st.composite
 def members(draw: st.DrawFn, type_: bytes, linkable: Sequence[str]) -> Member:
     link = draw(st.sampled_from(linkable)) if type_ == tarfile.LNKTYPE else draw(st.just("") | NAMES)
-    # Of the old type, tarfile looks at the short name alone to tell directories; Go looks at the long one.
+    # For the old type, tarfile tells a directory by the short name, and Go by the long one.
     name = draw(NAMES if type_ != tarfile.AREGTYPE else st.sampled_from(["old", "older/still", "directory/"]))
     is_directory = type_ == tarfile.AREGTYPE and name.endswith("/")
     return special(
@@ -143,7 +143,7 @@ SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=5)
 
 
 def cut(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
-    """Cut into pieces of these sizes, over and over."""
+    """Cut data into pieces of these sizes, repeatedly."""
     at, turn = 0, 0
     while at < len(data):
         yield data[at : at + sizes[turn % len(sizes)]]
@@ -166,8 +166,8 @@ def feed(
 
 
 def told_by_tarfile(tar: bytes) -> list[tuple[Any, ...]]:
-    """Each entry as tarfile reads it, with the content of files. It drops trailing slashes of names."""
-    if not tar:  # tarfile wants at least a zero block
+    """All entries as tarfile reads them, with the content of files. tarfile drops trailing slashes of names."""
+    if not tar:  # tarfile needs at least a zero block
         return []
     with tarfile.open(
         fileobj=io.BytesIO(tar), mode="r:", errors="surrogateescape", encoding="utf-8"
@@ -188,7 +188,7 @@ def told_by_tarfile(tar: bytes) -> list[tuple[Any, ...]]:
 
 
 def told_by_ztoc(ztoc: Ztoc, layer: bytes) -> list[tuple[Any, ...]]:
-    """The same by way of the zTOC, the content read back through the spans."""
+    """The same entries through the zTOC, with the content read through the spans."""
     reader = SpanReader(ztoc.compression, lambda start, end: layer[start:end])
     return [
         (
@@ -207,7 +207,7 @@ def told_by_ztoc(ztoc: Ztoc, layer: bytes) -> list[tuple[Any, ...]]:
 
 @given(tar=tars(), flavour=FLAVOURS, sizes=SIZES, span=st.integers(1, 9000), engine=st.sampled_from(ENGINES))
 def test_any_tar_in_any_gzip_reads_back_file_by_file(tar, flavour, sizes, span, engine):
-    assume(tar)  # nothing in several members is an empty first block
+    assume(tar)  # an empty tar in several members has an empty first block
     layer = gzip_of(tar, **flavour)
 
     indexed = feed(layer, sizes, span=span, engine=engine)
@@ -245,7 +245,7 @@ MODES = st.sampled_from(
 
 @st.composite
 def deflate_members(draw: st.DrawFn) -> bytes:
-    """A member made by zlib of pieces that are flushed in any way, or by hand of stored blocks."""
+    """A member of pieces that zlib flushes in any way, or of stored blocks."""
     pieces = draw(st.lists(st.tuples(PIECES, MODES), max_size=12))
     data = b"".join(piece for piece, _ in pieces)
     if draw(st.booleans()):
@@ -317,8 +317,8 @@ MUTATIONS = st.lists(
 
 def mutate(data: bytes, mutations: Sequence[tuple[float, int]]) -> bytes:
     changed = bytearray(data)
-    for place, value in mutations:
-        changed[int(place * len(data))] = value
+    for position, value in mutations:
+        changed[int(position * len(data))] = value
     return bytes(changed)
 
 
@@ -434,10 +434,8 @@ ZTOC = bytes(
 
 @given(mutations=MUTATIONS, front=st.booleans())
 def test_a_ztoc_with_bytes_changed_decodes_or_is_invalid(mutations, front):
-    places = [
-        (place * (200 / len(ZTOC)) if front else 1 - place * (600 / len(ZTOC)), n) for place, n in mutations
-    ]
-    changed = mutate(ZTOC, [(min(place, 1 - 1e-9), n) for place, n in places])
+    positions = [(at * (200 / len(ZTOC)) if front else 1 - at * (600 / len(ZTOC)), n) for at, n in mutations]
+    changed = mutate(ZTOC, [(min(at, 1 - 1e-9), n) for at, n in positions])
 
     try:
         decoded: object = decode_ztoc(changed)

@@ -1,4 +1,4 @@
-"""Deflate streams written bit by bit, and an inflater that stops at every block: the plain way to checkpoints."""
+"""Deflate streams bit by bit, and a simple inflater that stops at every block to find checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from soci.layer.inflate import BLOCK, BLOCK_BOUNDARY, LAST_BLOCK, STREAM_END, En
 from tests.builders import gzip_header
 
 EMPTY_STORED = b"\x00\x00\x00\xff\xff"
-"""A stored block of no bytes, when it begins at a whole byte."""
+"""An empty stored block that begins at a whole byte."""
 
 
 def stored_block(data: bytes, *, last: bool = False) -> bytes:
@@ -23,7 +23,7 @@ def stored_block(data: bytes, *, last: bool = False) -> bytes:
 
 
 def member(body: bytes, data: bytes, header: bytes | None = None) -> bytes:
-    """A gzip member of a deflate stream that is ready."""
+    """A gzip member with a finished deflate stream."""
     return (header or gzip_header()) + body + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFF_FFFF)
 
 
@@ -36,7 +36,7 @@ class Inflated(NamedTuple):
 def inflate_in_pieces(
     layer: bytes, *, span_size_bytes: int, engine: Engine, piece_bytes: int = 1 << 20
 ) -> Inflated:
-    """What GzipReader makes of a layer that comes in pieces."""
+    """The output of GzipReader for a layer in pieces."""
     ring = Ring()
     reader = GzipReader(span_size_bytes=span_size_bytes, engine=engine, ring=ring)
     output = bytearray()
@@ -51,7 +51,7 @@ def inflate_in_pieces(
 
 
 def checkpoints_by_stopping_at_each_block(layer: bytes, *, span_size_bytes: int) -> list[Checkpoint]:
-    """The checkpoints as docs/formats.md 3.2 defines them, of a layer that is sound: the oracle for the shortcut."""
+    """The checkpoints of a sound layer, as docs/formats.md 3.2 defines them: the oracle for GzipReader."""
     inflater = Inflater(open_libz())
     stream, room = inflater.stream, ctypes.create_string_buffer(1 << 22)
     stream.next_in, stream.avail_in = ctypes.cast(ctypes.c_char_p(layer), ctypes.c_void_p).value, len(layer)

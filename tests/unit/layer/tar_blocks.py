@@ -1,4 +1,4 @@
-"""Tar headers field by field, also such as no library writes, and a reader fed in pieces of any size."""
+"""Tar headers field by field, including those that no library writes, and a reader fed in pieces of any size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soci.reasons import LeftOut
 USTAR, GNU, V7 = b"ustar\x0000", b"ustar  \0", bytes(8)
 END = bytes(1024)
 
-_PLACES = {
+_POSITIONS = {
     "name": (0, 100),
     "mode": (100, 8),
     "uid": (108, 8),
@@ -38,7 +38,7 @@ _PLACES = {
 
 
 def header(**fields: Any) -> bytes:
-    """One header block, its fields those of `_PLACES`: numbers are written in octal, bytes as they are.
+    """One header block with the fields of `_POSITIONS`. Numbers are written in octal, bytes unchanged.
 
     The checksum is right unless it is given; with `signed_checksum=True` it is that of signed bytes.
     """
@@ -53,7 +53,7 @@ def header(**fields: Any) -> bytes:
         "mtime": 0,
     } | fields
     for field, value in given.items():
-        at, size = _PLACES[field]
+        at, size = _POSITIONS[field]
         raw = value if isinstance(value, bytes) else b"%0*o" % (size - 1, value)
         assert len(raw) <= size, field
         block[at : at + size] = raw.ljust(size, b"\0")
@@ -78,7 +78,7 @@ def record(key: bytes, value: bytes) -> bytes:
 
 
 def pax(records: Mapping[bytes, bytes] | bytes, **fields: Any) -> bytes:
-    """A pax header, of records or of the bytes given."""
+    """A pax header of records or raw bytes."""
     content = records if isinstance(records, bytes) else b"".join(map(record, records, records.values()))
     return entry(content, type=b"x", name=b"PaxHeader", **fields)
 
@@ -98,7 +98,7 @@ class Read(NamedTuple):
 
 
 def read(*parts: bytes, piece_bytes: int = 1 << 22) -> Read:
-    """Read a tar, in pieces of a size."""
+    """Read a tar in pieces."""
     data = b"".join(parts)
     reader, entries, carried = TarReader(), [], bytes(WINDOW_BYTES)
     for at in range(0, len(data), piece_bytes):

@@ -104,8 +104,8 @@ def test_the_end_of_a_member_is_no_checkpoint_but_the_header_after_it_is(engine)
 
     inflated = inflate_in_pieces(first + second, span_size_bytes=500, engine=engine)
 
-    places = [(checkpoint.compressed, checkpoint.uncompressed) for checkpoint in inflated.checkpoints]
-    assert places == [(10, 0), (len(first) + 10, 1000)]
+    positions = [(checkpoint.compressed, checkpoint.uncompressed) for checkpoint in inflated.checkpoints]
+    assert positions == [(10, 0), (len(first) + 10, 1000)]
 
 
 @each_engine

@@ -28,7 +28,7 @@ each_engine = pytest.mark.parametrize("engine", [open_zlib_ng(), open_libz()], i
 
 
 class Run:
-    """An inflater over a whole stream, with room for all it can give."""
+    """An inflater over a whole stream, with room for all of its output."""
 
     def __init__(self, engine: Engine, data: bytes, **options: int) -> None:
         self.inflater = Inflater(engine, **options)

@@ -12,7 +12,7 @@ DATA = noise(1 << 20) * 9 + noise(12_345)
 
 
 def chunks(data: bytes, piece_bytes: int) -> tuple[PlainReader, list[tuple[int, bytes, bytes]]]:
-    """Offset, window and content of each chunk."""
+    """The offset, window and content of each chunk."""
     ring = Ring()
     reader = PlainReader(ring=ring)
     pieces = (data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes))

@@ -197,7 +197,7 @@ def test_a_checksum_is_octal_alone_even_where_numbers_may_be_binary():
 
 
 def test_a_wrong_checksum_is_found_although_it_is_right_modulo_65521():
-    """Adler-32, by which most headers are checked, counts modulo this prime."""
+    """Adler-32 counts modulo this prime. Most headers are checked by Adler-32."""
     fields = {"name": b"\xff" * 100, "link_name": b"\xff" * 100, "prefix": b"\xff" * 155}
     right = int(header(**fields)[148:154], 8)
 

@@ -8,7 +8,7 @@ from soci.layer.worker import QUEUED_ITEMS, Worker
 
 
 class Refused(Exception):
-    """What a handler may raise."""
+    """An error of a handler."""
 
 
 def test_items_are_handled_in_order_on_another_thread():

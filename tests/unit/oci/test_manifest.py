@@ -17,7 +17,7 @@ INDEX = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [E
 
 
 def golden_documents() -> list[tuple[str, bytes]]:
-    """Collect every manifest and index that the format's owner wrote."""
+    """Return all manifests and indexes that the format's owner wrote."""
     return [
         (f"{image}-{digest[7:15]}", document.encode())
         for image, expected in json.loads((GOLDEN_IMAGES / "expected.json").read_text()).items()

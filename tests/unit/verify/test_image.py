@@ -79,7 +79,7 @@ def soci_index(image: Image) -> tuple[ImageManifest, Descriptor]:
 
 
 def edited(image: Image, **changes: object) -> Image:
-    """The image with another SOCI index, bound to it all the same."""
+    """The image with another SOCI index that is bound to it."""
     index, blobs = soci_index_of(image)
     enabled = with_soci_index(image, document=replace(index, **changes).encode())  # type: ignore[arg-type]
     return replace(enabled, blobs={**blobs, **enabled.blobs})
@@ -171,7 +171,7 @@ def test_a_platform_that_was_not_copied_is_a_warning(verified):
 
 
 def two_platforms() -> tuple[Image, list[Digest]]:
-    """An image with an index for each of two platforms: its two image manifests, then the SOCI indexes."""
+    """An image of two platforms with a SOCI index each. Also the digests: image manifests first, then SOCI indexes."""
     halves = [
         with_soci_index(image_of(layer, platform=platform))
         for layer, platform in ((LAYER, "linux/amd64"), (PLAIN, "linux/arm64"))
@@ -387,7 +387,7 @@ def test_a_span_that_cannot_be_inflated_from_its_checkpoint_is_found(verified):
 def changed_ztoc(old: bytes, new: bytes) -> bytes:
     """LAYER's zTOC with a string replaced by another of the same length."""
     ztoc = bytes(index_layer(LAYER).ztoc)
-    at = ztoc.rindex(old)  # windows of checkpoints, which hold headers too, lie in front of the files
+    at = ztoc.rindex(old)  # the checkpoints' windows hold headers, too, and stand before the files
     assert len(old) == len(new)
     return ztoc[:at] + new + ztoc[at + len(old) :]
 

@@ -1,4 +1,4 @@
-"""The same zTOC by FlatBuffers' own library, step by step as docs/formats.md 1.3 lists them: the oracle."""
+"""Build zTOCs with FlatBuffers' own library, in the steps of docs/formats.md 1.3: the oracle of our writer."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def our_ztoc(
     uncompressed: int = 1,
     tool: str = TOOL,
 ) -> bytes:
-    """Build the same with the writer under test."""
+    """Build the same zTOC with the writer under test."""
     toc = TocWriter()
     toc.add(entries)
     return bytes(
@@ -141,7 +141,7 @@ def gzip_ztoc(
     cut_first: bool = False,
     **parts: Any,
 ) -> bytes:
-    """A zTOC with checkpoints (in, out, bits) at places of choice, as version 1 if the first is cut out."""
+    """A zTOC with the given checkpoints (in, out, bits), of version 1 if the first is cut out."""
     blob = CheckpointBlob()
     for point in points:
         blob.add(Checkpoint(*point, bytes(32_768)))
@@ -172,7 +172,7 @@ def plain_ztoc(
 
 
 def attributes(**fields: Any) -> Attributes:
-    """Attributes of a regular file that has nothing special but what is given."""
+    """The attributes of a plain regular file, with the given changes."""
     plain: dict[str, Any] = {
         "type": b"0",
         "link_name": b"",
@@ -200,7 +200,7 @@ def tar_entry(
 
 
 def random_entries(seed: object, count: int, *, kinds: int = 0) -> list[TarEntry]:
-    """Entries that make use of every field; with `kinds` they share that many sets of attributes."""
+    """Entries that use every field. With `kinds`, they share this number of attribute sets."""
     rng = random.Random(repr(seed))  # noqa: S311 - repeatable on purpose
     shared = [_random_attributes(rng) for _ in range(kinds)]
     entries, offset = [], 0

@@ -150,7 +150,7 @@ def test_only_a_file_may_have_a_size(type_, size):
 
 
 def links(*names: tuple[bytes, bytes | None]):
-    """Check files and hard links, given as (name, target), in order."""
+    """Check files and hard links in order. Each is (name, target)."""
     return files(
         *(
             tar_entry(

@@ -222,7 +222,7 @@ def test_a_ztoc_with_a_field_of_four_bytes_changed_is_decoded_or_invalid():
 
 
 def file_bomb(tables: int, xattrs: int, *, name: bytes = b"") -> bytes:
-    """A zTOC in which each of many files is the same table, with the same name and the same xattrs."""
+    """A zTOC of many files that all share one table, one name and the same xattrs."""
     writer = BackwardWriter()
     version, type_, name_at = writer.string(b"0.9"), writer.string(b"reg"), writer.string(name)
     xattr = writer.table([], slot_count=0)
@@ -300,10 +300,10 @@ def test_a_file_table_with_an_impossible_vtable_is_invalid(vtable):
 def test_a_name_outside_the_buffer_is_invalid():
     data = official_ztoc([tar_entry(b"name")])
     (row,) = scan_files(data)
-    place = row[0] + row[1][0]
+    name_at = row[0] + row[1][0]
 
-    for distance, message in ((len(data), "has a string at byte"), (len(data) - place - 4, "reaches byte")):
-        hostile = data[:place] + struct.pack("<I", distance) + data[place + 4 :]
+    for distance, message in ((len(data), "has a string at byte"), (len(data) - name_at - 4, "reaches byte")):
+        hostile = data[:name_at] + struct.pack("<I", distance) + data[name_at + 4 :]
         hostile = hostile[:-4] + b"\xff" * 4
         with pytest.raises(InvalidZtoc, match=message):
             list(decode_files(hostile))

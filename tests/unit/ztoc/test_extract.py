@@ -54,7 +54,7 @@ each_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS.keys()
 
 @dataclass
 class Counted:
-    """The fetch function of a layer that notes what it is asked for."""
+    """The fetch function of a layer. It records the requested ranges."""
 
     layer: bytes
     ranges: list[tuple[int, int]] = field(default_factory=list)

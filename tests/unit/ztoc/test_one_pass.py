@@ -1,4 +1,4 @@
-"""What indexing costs besides time: each byte of a layer is read once, nothing is written, memory stays flat.
+"""The cost of indexing besides time: each byte of a layer is read once, nothing is written, memory stays flat.
 
 Each measurement runs in a process of its own, which looks at what the kernel has counted for it.
 """
@@ -52,7 +52,7 @@ print(json.dumps({
 
 
 def run(script: str, *arguments: str | Path, **environment: str) -> dict[str, Any]:
-    """Run a script in a fresh process; returns the JSON in the last line of its standard error."""
+    """Run a script in a new process. Return the JSON in the last line of its standard error."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
@@ -206,7 +206,7 @@ print(json.dumps({"peak": int(peak) * 1024, "ztoc": ztoc, "fed": fed, "outcome":
 
 @pytest.fixture(scope="module")
 def small() -> dict[str, Any]:
-    """What a process needs that indexes next to nothing."""
+    """The memory of a process that indexes an almost empty layer."""
     return run(PEAK, "noise", "1")
 
 

@@ -66,7 +66,7 @@ class Attributes:
     """
 
     type: bytes
-    """Type flag b"0" to b"6". Go's rule replaces the old flag NUL."""
+    """Type flag b"0" to b"6". The old flag NUL is replaced by Go's rule."""
     link_name: bytes
     mode: int
     uid: int

@@ -1,4 +1,4 @@
-"""References to images: the place and the image in it.
+"""References to images: a place and an image in it.
 
 The syntax is that of skopeo (containers-transports(5)): a transport, a path that ends at the first colon, then
 a tag. We also accept a digest after `@`, which skopeo does not for layouts. A reference without a transport, or
