@@ -40,6 +40,19 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
         push_to_index_minutes: the alarm goes off when one image in twenty takes this long.
         is_searched: whether there is a daily search for images without an index.
     """
+    yield from _failed_executions(watched)
+    yield from _undelivered_events(watched)
+    yield from _slowness(watched, push_to_index_minutes)
+    if is_searched:
+        yield Alarm(
+            name="ImagesMissed",
+            meaning="The daily search found images without an index, and indexed them; their events were lost.",
+            series=(watched.own(metrics.IMAGES_MISSED, "Sum"),),
+            threshold=1,
+        )
+
+
+def _failed_executions(watched: Watched) -> Iterator[Alarm]:
     yield Alarm(
         name="IndexingFailed",
         meaning="An image has no index: an execution of IndexImage failed or timed out.",
@@ -52,6 +65,9 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
         series=watched.failures(watched.reindex_repositories),
         threshold=1,
     )
+
+
+def _undelivered_events(watched: Watched) -> Iterator[Alarm]:
     yield Alarm(
         name="EventsNotDelivered",
         meaning="Events are in the dead-letter queue, which keeps them for 14 days; their images have no index.",
@@ -65,6 +81,9 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
         series=watched.lost("OutcomeRecorder"),
         threshold=1,
     )
+
+
+def _slowness(watched: Watched, push_to_index_minutes: int) -> Iterator[Alarm]:
     yield Alarm(
         name="SlowIndexing",
         meaning=f"One image in twenty waited {push_to_index_minutes} minutes or longer for its index.",
@@ -78,11 +97,4 @@ def alarms(watched: Watched, *, push_to_index_minutes: int, is_searched: bool) -
             meaning=f"An invocation of {name} took {NEAR:.0%} of its timeout; a larger layer or image would fail.",
             series=(watched.longest(name),),
             threshold=watched.functions[name].timeout_seconds * 1000 * NEAR,
-        )
-    if is_searched:
-        yield Alarm(
-            name="ImagesMissed",
-            meaning="The daily search found images without an index, and indexed them; their events were lost.",
-            series=(watched.own(metrics.IMAGES_MISSED, "Sum"),),
-            threshold=1,
         )

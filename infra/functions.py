@@ -139,7 +139,7 @@ class Functions(Construct):
         if self._deployment.vpc.subnet_ids:
             grants.append(permissions.NETWORK_INTERFACES)
         if self._key:
-            # Lambda reads the function's environment with it.
+            # Lambda decrypts the function's environment with it.
             grants.append(permissions.using_key(self._key.key_arn, ("kms:Decrypt",), service="lambda"))
         return permissions.role_for(self, name, "lambda.amazonaws.com", grants)
 

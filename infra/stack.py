@@ -71,6 +71,9 @@ class SociStack(Stack):
                 self, "Boundary", deployment.permissions_boundary_arn
             )
             iam.PermissionsBoundary.of(self).apply(boundary)
+        self._add_outputs(functions, workflows, undelivered)
+
+    def _add_outputs(self, functions: Functions, workflows: Workflows, undelivered: Undelivered) -> None:
         self._output_machine(workflows.index_image, "Indexes one image: start it with a repository and tag")
         self._output_machine(
             workflows.reindex_repositories, "Indexes the images that repositories already hold"

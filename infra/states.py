@@ -250,18 +250,17 @@ def _map_of_images(items: str, item_states: States, images_at_a_time: int, *, th
 
 
 def _one_image(chain: State, tasks: Tasks, *, mark: str = "") -> States:
-    """Give the states of a map's item: the chain, then its outcome cut down.
+    """Return the states of a map's item: the chain, then a state that shortens its outcome.
 
-    A failure is told each time, and is an outcome, so that the other images go on; that it could not be told must not
-    end them either. Its cause, of which nothing bounds the length, stays in the history of the item's own execution.
+    A failure is recorded and becomes an outcome, so that the other images continue, even if recording fails. The cause
+    stays in the history of the item's execution, since its length has no limit.
     """
     outcome, record, failure, failed = (
         f"{name}{mark}" for name in ("Outcome", "Record failure", "Failure", "Failed")
     )
-    told = _record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then=failure)
     return {
         f"Index one image{mark}": {
-            "Type": "Parallel",  # of one branch: the only state that can hold, and catch for, several others
+            "Type": "Parallel",  # with one branch: the only state that can catch errors of several others
             "InputPath": "$.request",
             "Branches": [chain],
             "OutputPath": "$[0]",
@@ -274,7 +273,7 @@ def _one_image(chain: State, tasks: Tasks, *, mark: str = "") -> States:
             "End": True,
         },
         record: {
-            **told,
+            **_record(tasks, {"request.$": "$.request", "error.$": "$.error"}, then=failure),
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": failure}],
         },
         failure: {

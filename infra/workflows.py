@@ -38,14 +38,7 @@ class Workflows(Construct):
         super().__init__(scope, name)
         self._deployment = deployment
         self._key = key
-        tasks = states.Tasks(
-            partition=Aws.PARTITION,
-            image_filter=_task(functions.image_filter, deployment.image_filter),
-            index_layer=_task(functions.index_layer, deployment.index_layer),
-            publish_index=_task(functions.publish_index, deployment.publish_index),
-            image_lister=_task(functions.image_lister, deployment.image_lister),
-            outcome_recorder=_task(functions.outcome_recorder, deployment.outcome_recorder),
-        )
+        tasks = _tasks(functions, deployment)
         indexing = [
             functions.image_filter,
             functions.index_layer,
@@ -140,6 +133,17 @@ class Workflows(Construct):
         role = self.node.find_child(f"{machine.node.id}Role")
         assert isinstance(role, iam.Role)  # noqa: S101 - tells the type checker
         return role
+
+
+def _tasks(functions: Functions, deployment: Deployment) -> states.Tasks:
+    return states.Tasks(
+        partition=Aws.PARTITION,
+        image_filter=_task(functions.image_filter, deployment.image_filter),
+        index_layer=_task(functions.index_layer, deployment.index_layer),
+        publish_index=_task(functions.publish_index, deployment.publish_index),
+        image_lister=_task(functions.image_lister, deployment.image_lister),
+        outcome_recorder=_task(functions.outcome_recorder, deployment.outcome_recorder),
+    )
 
 
 def _task(function: lambda_.Function, size: FunctionSize) -> states.Task:

@@ -22,7 +22,7 @@ class Services(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Hosted:
+class ExecutionTerms:
     """The terms of an execution: its services, its record and its callbacks."""
 
     services: Services
@@ -37,10 +37,10 @@ _T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
-class Here:
+class FrameData:
     """The data of one frame. Inner frames start with the data of the outer one."""
 
-    hosted: Hosted | None = None
+    terms: ExecutionTerms | None = None
     run: Run | None = None
     visit: Visit | None = None
     branches: Sequence[Program] = ()
@@ -48,13 +48,13 @@ class Here:
     """The failed visit that the next state repeats."""
 
 
-def here_of(env: Environment) -> Here:
+def data_of(env: Environment) -> FrameData:
     """Return the data of a frame."""
-    here: Here = env.__dict__.setdefault("_here", Here())
-    return here
+    data: FrameData = env.__dict__.setdefault("_soci_data", FrameData())
+    return data
 
 
-def known(value: _T | None) -> _T:
+def required(value: _T | None) -> _T:
     """Return a value that a hook must have set. Raises RuntimeError if it is missing."""
     if value is None:
         raise RuntimeError("the interpreter did not call a hook: see local/system/moto_parser.py")
@@ -63,9 +63,9 @@ def known(value: _T | None) -> _T:
 
 def visit_of(env: Environment) -> Visit:
     """Return the visit to the current state."""
-    return known(here_of(env).visit)
+    return required(data_of(env).visit)
 
 
-def terms_of(env: Environment) -> Hosted:
+def terms_of(env: Environment) -> ExecutionTerms:
     """Return the terms of the execution."""
-    return known(here_of(env).hosted)
+    return required(data_of(env).terms)

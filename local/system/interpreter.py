@@ -1,4 +1,4 @@
-"""Moto's interpreter with hooks, so that it runs here as Step Functions does.
+"""Moto's interpreter with hooks, so that it runs as Step Functions does.
 
 Moto walks through the states, evaluates paths and choices, and retries and catches errors. The hooks, here and in
 `maps`, add what moto lacks or does differently from Step Functions:
@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from local.system import maps
-from local.system.frames import Hosted, here_of, known, terms_of, visit_of
+from local.system.frames import ExecutionTerms, data_of, required, terms_of, visit_of
 from local.system.moto_parser import (
     CommonStateField,
     Environment,
@@ -41,14 +41,14 @@ from local.system.moto_parser import (
 )
 from local.system.record import Json, Run, Status, Visit
 
-_hosted: dict[str, Hosted] = {}
+_terms: dict[str, ExecutionTerms] = {}
 _thread = threading.local()
 
 
-def host(execution_arn: str, hosted: Hosted) -> None:
+def host(execution_arn: str, terms: ExecutionTerms) -> None:
     """Register the terms of an execution that is about to start."""
     _install()
-    _hosted[execution_arn] = hosted
+    _terms[execution_arn] = terms
 
 
 # --- programs and states --------------------------------------------------------------------------------------
@@ -56,26 +56,26 @@ def host(execution_arn: str, hosted: Hosted) -> None:
 
 def _evaluate_program(original: Callable[..., None], program: Program, env: Environment) -> None:
     """Run a chain of states, of an execution or of a map's item."""
-    here = here_of(env)
-    if here.visit is not None:
-        here.run = _evaluate_part(original, program, env, here.visit)
+    data = data_of(env)
+    if data.visit is not None:
+        data.run = _evaluate_part(original, program, env, data.visit)
         return
-    here.hosted = hosted = _hosted.pop(env.states.context_object.context_object_data["Execution"]["Id"])
-    here.run = hosted.run
+    data.terms = terms = _terms.pop(env.states.context_object.context_object_data["Execution"]["Id"])
+    data.run = terms.run
     context = cast("dict[str, object]", env.states.context_object.context_object_data["Execution"])
-    context["RedriveCount"] = hosted.redrives  # moto knows no redrives
-    original(_resumed(program, env, hosted.resumes), env)
-    _note_end(hosted.run, env)
-    hosted.finished()
+    context["RedriveCount"] = terms.redrives  # moto knows no redrives
+    original(_resumed(program, env, terms.resumes), env)
+    _note_end(terms.run, env)
+    terms.finished()
 
 
 def _evaluate_part(original: Callable[..., None], program: Program, env: Environment, outer: Visit) -> Run:
     """Run a map's item or a branch, as part of the visit to its state."""
-    branches = here_of(env).branches
+    branches = data_of(env).branches
     index = next((number for number, branch in enumerate(branches) if branch is program), None)
     if index is None:
-        index = known(env.states.context_object.context_object_data["Map"])["Item"]["Index"]
-    run = here_of(env).run = Run(name=f"{outer.state}[{index}]", index=index)
+        index = required(env.states.context_object.context_object_data["Map"])["Item"]["Index"]
+    run = data_of(env).run = Run(name=f"{outer.state}[{index}]", index=index)
     before = outer.resumes.items_by_index().get(index) if outer.resumes else None
     outer.items.append(run)
     if before and before.status is Status.SUCCEEDED:
@@ -96,7 +96,7 @@ def _resumed(program: Program, env: Environment, before: Run | None) -> Program:
         return program
     failed = before.visits[-1]
     env.states.reset(copy.deepcopy(failed.input))
-    here_of(env).resumes = failed
+    data_of(env).resumes = failed
     resumed = copy.copy(program)
     set_final(resumed, "start_at", StartAt(failed.state))
     return resumed
@@ -120,11 +120,11 @@ def _note_end(run: Run, env: Environment) -> None:
 
 
 def _evaluate_state(state: CommonStateField, env: Environment) -> None:
-    here = here_of(env)
+    data = data_of(env)
     visit = Visit(state=state.name, input=copy.deepcopy(env.states.get_input()))
-    visit.resumes, here.resumes = here.resumes, None
-    outer, here.visit = here.visit, visit
-    known(here.run).visits.append(visit)
+    visit.resumes, data.resumes = data.resumes, None
+    outer, data.visit = data.visit, visit
+    required(data.run).visits.append(visit)
     try:
         EvalComponent.eval(state, env)
     except FailureEventException as error:
@@ -132,15 +132,15 @@ def _evaluate_state(state: CommonStateField, env: Environment) -> None:
         raise
     finally:
         visit.left = time.monotonic()
-        here.visit = outer
+        data.visit = outer
 
 
 def _make_frame(
     original: Callable[..., Environment], cls: type, env: Environment, **how: object
 ) -> Environment:
     frame = original(cls, env=env, **how)
-    outer, here = here_of(env), here_of(frame)
-    here.hosted, here.visit, here.branches = outer.hosted, outer.visit, outer.branches
+    outer, data = data_of(env), data_of(frame)
+    data.terms, data.visit, data.branches = outer.terms, outer.visit, outer.branches
     return frame
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from local.system.frames import here_of, known, visit_of
+from local.system.frames import data_of, required, visit_of
 from local.system.moto_parser import (
     BranchesDecl,
     DistributedIterationComponentEvalInput,
@@ -39,7 +39,7 @@ class ItemPool(JobPool):
 
     def __init__(self, job_program: Program, job_inputs: list[Json]) -> None:
         super().__init__(job_program=job_program, job_inputs=job_inputs)
-        self._visit = visit = known(cast("Visit | None", _thread.visit))
+        self._visit = visit = required(cast("Visit | None", _thread.visit))
         self._tolerated = _thread.tolerance(len(job_inputs))
         if visit.resumes is None:
             return
@@ -74,7 +74,7 @@ def run_inline_map(original: Callable[..., None], component: object, env: Enviro
 def run_branches(original: Callable[..., None], branches: BranchesDecl, env: Environment) -> None:
     """Run the branches of a parallel state. One failed branch ends all others."""
     _restarted(visit_of(env)).stops_together = True
-    here_of(env).branches = branches.programs
+    data_of(env).branches = branches.programs
     original(branches, env)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from local.system.frames import Hosted, Services
+from local.system.frames import ExecutionTerms, Services
 from local.system.interpreter import host
 from local.system.moto_parser import StepFunctionsParserBackend
 from local.system.record import Json, Run, Status
@@ -123,7 +123,7 @@ class Workflows:
         execution.attempts.append(run)
         execution.done.clear()
         arn = self._arns[execution.state_machine]
-        hosted = Hosted(
+        terms = ExecutionTerms(
             services=self._services,
             run=run,
             resumes=resumes,
@@ -131,7 +131,7 @@ class Workflows:
             time_scale=self._time_scale,
             finished=lambda: self._finish(arn, execution),
         )
-        host(f"{arn.replace(':stateMachine:', ':execution:')}:{name}", hosted)
+        host(f"{arn.replace(':stateMachine:', ':execution:')}:{name}", terms)
         self._backend.start_execution(arn, name=name, execution_input=json.dumps(execution.input))
 
 

@@ -1,1 +1,1 @@
-"""What there is of indexes, what is left over, what a task would do, and how an index is taken away."""
+"""Look after indexes: list them, wait for them, check tasks, and remove indexes and their remains."""

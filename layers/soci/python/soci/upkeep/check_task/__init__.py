@@ -1,1 +1,1 @@
-"""Whether the containers of an ECS task definition would be loaded lazily, and if not, why."""
+"""Predict whether Fargate loads the containers of an ECS task lazily, and say why not."""

@@ -1,4 +1,4 @@
-"""The manifests of a repository: what each one is and what it leads to. Each is read once."""
+"""The manifests of a repository and what they lead to. Each is read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is searched for in a repository, and what was found: orphans, and tags that are kept for a reason."""
+"""The values of a search for orphans: what is wanted, what was found, and what is kept for a reason."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What there is of indexes in a repository: for each image its state, told from its documents alone."""
+"""The state of the index of each image in a repository, found from documents only."""
