@@ -123,7 +123,7 @@ def test_a_repeated_layer_is_read_once_and_has_a_result_under_each_descriptor():
     assert results[once].outcome is results[again].outcome
 
 
-def test_of_one_layer_under_two_sizes_one_is_a_lie():
+def test_one_layer_with_two_sizes_is_an_error():
     layer = gzip_layer(LAYERS[0])
     lie = replace(layer, descriptor=replace(layer.descriptor, size=layer.descriptor.size + 1))
 
@@ -132,7 +132,7 @@ def test_of_one_layer_under_two_sizes_one_is_a_lie():
             index(LayerSource(LAYERS[0]), *order)
 
 
-def test_progress_is_told_of_each_byte():
+def test_progress_counts_each_byte():
     watcher = Watcher()
 
     index(LayerSource(*LAYERS), *(gzip_layer(layer) for layer in LAYERS), progress=watcher)
@@ -188,7 +188,7 @@ def foreign(data: bytes) -> PlannedLayer:
     return planned(describe(data, media_types.DOCKER_FOREIGN_LAYER_GZIP))
 
 
-def test_a_foreign_layer_is_indexed_when_it_is_at_hand_and_left_out_when_not():
+def test_a_foreign_layer_is_indexed_if_the_source_has_it_and_left_out_if_not():
     here, gone = foreign(LAYERS[0]), foreign(LAYERS[1])
 
     results = index(LayerSource(LAYERS[0]), here, gone)
@@ -215,7 +215,7 @@ def test_a_foreign_layer_is_built_each_time():
     assert known.asked == [layers[1].descriptor.digest]
 
 
-def test_any_other_layer_has_to_be_there():
+def test_an_ordinary_layer_that_is_missing_is_an_error():
     with pytest.raises(BlobMissing, match=describe(LAYERS[0], "").digest.hex):
         index(LayerSource(), gzip_layer(LAYERS[0]))
 

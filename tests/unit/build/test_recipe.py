@@ -154,7 +154,7 @@ class TestConvert:
 
         assert len(roots) == 1
 
-    def test_the_result_says_what_became_of_each_layer(self, tmp_path):
+    def test_the_result_lists_each_layer_with_its_outcome(self, tmp_path):
         odd = gzip_of(tar_of(special("g", b"g")))
         layout = layout_of(tmp_path, image_of(BASE, odd, SMALL))
 
@@ -242,7 +242,7 @@ class TestConvertingAgain:
         assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, False, True]
         assert is_sound(two)
 
-    def test_with_nothing_to_index_for_a_platform_keeps_what_is_right_still(self, tmp_path):
+    def test_a_platform_without_a_layer_to_index_keeps_its_earlier_index(self, tmp_path):
         layout = layout_of(tmp_path, multi_platform(AMD_IMAGE, image_of(SMALL, platform="linux/arm64")))
         convert_layout(layout)
         before = entries_in(layout)
@@ -280,7 +280,7 @@ def with_others(tmp_path: Path) -> tuple[Path, list[Descriptor]]:
 
 
 @pytest.mark.parametrize("is_in_place", [True, False], ids=["in place", "elsewhere"])
-def test_what_is_no_image_keeps_its_entry_and_its_bytes(tmp_path, is_in_place):
+def test_artifacts_keep_their_entries_and_their_bytes(tmp_path, is_in_place):
     source, others = with_others(tmp_path)
     layout = source if is_in_place else tmp_path / "to"
 
@@ -529,7 +529,7 @@ class TestPrefetch:
 
         assert self.prefetched(layout).keys() == {str(digest_of(AMD))}
 
-    def test_a_layer_that_lies_elsewhere_is_taken_to_hide_nothing(self, tmp_path):
+    def test_a_foreign_layer_that_is_missing_hides_nothing(self, tmp_path):
         image = image_of(AMD, SMALL, layer_types={1: media_types.DOCKER_FOREIGN_LAYER_GZIP})
         layout = layout_of(tmp_path, image.damaged(digest_of(SMALL), None))
 

@@ -63,7 +63,7 @@ def target_in(path: Path) -> Target:
     return Target(store=store, image=fetch_image(store), tag="latest", converted=converted)
 
 
-def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):
+def test_a_recompressed_image_has_gzip_layers_and_the_same_config(layout):
     before = fetch_image(OciLayout(layout, tag="latest")).images[0].manifest
 
     run(build.convert, layout)
@@ -76,7 +76,7 @@ def test_a_recompressed_image_has_gzip_copies_and_the_same_config(layout):
     assert new[1:] == old[1:]
 
 
-def test_each_file_read_through_the_new_index_is_that_of_the_copy(layout):
+def test_each_file_read_through_the_new_index_is_that_of_the_recompressed_layer(layout):
     run(build.convert, layout)
 
     report = verify_image(OciLayout(layout, tag="latest-soci"), compare_files=True)
@@ -113,7 +113,7 @@ def test_version_1_refuses_to_recompress_and_writes_nothing(layout):
     assert blobs(layout) == before
 
 
-def test_a_copy_that_unpacks_to_something_else_than_the_config_says_is_refused(layout):
+def test_a_recompressed_layer_with_another_tar_than_the_config_lists_is_refused(layout):
     store = OciLayout(layout, tag="latest")
     manifest = fetch_image(store).images[0].manifest
     config = json.loads(store.fetch_manifest(manifest.config))
@@ -131,7 +131,7 @@ def test_a_copy_that_unpacks_to_something_else_than_the_config_says_is_refused(l
     assert blobs(layout) == before, "nothing is left of the copy"
 
 
-def test_a_run_that_fails_after_copying_leaves_nothing_of_the_copy(tmp_path):
+def test_a_run_that_fails_after_recompressing_leaves_no_upload(tmp_path):
     damaged = gzip_of(tar_of(file("small", b"x" * 100)))[:-4]
     image = image_of(
         zstandard.compress(tar_of(file("big", noise(50_000)))),

@@ -90,7 +90,7 @@ def test_how_a_layer_is_read_is_part_of_the_key(decision, word):
     ],
     ids=["minimum size", "prefetch", "level of other layers"],
 )
-def test_what_a_ztoc_does_not_depend_on_is_not(settings):
+def test_settings_that_do_not_change_a_ztoc_do_not_change_its_key(settings):
     assert key_text(settings) == key_text(IndexSettings())
 
 

@@ -36,14 +36,14 @@ def push(place: Place, tag: str | None):
     return push_tagged(place, INDEXED, place, MADE, tag)  # type: ignore[arg-type]
 
 
-def test_a_tag_is_set_while_the_source_means_the_same():
+def test_a_tag_is_set_while_the_source_names_the_same_image():
     place = Place(INDEXED)
 
     assert push(place, "1.0-soci") is None
     assert place.pushed == [(MADE, "1.0-soci")]
 
 
-def test_a_source_that_means_what_was_made_already_was_converted_by_somebody_else():
+def test_a_tag_that_another_run_moved_to_the_same_result_is_set():
     place = Place(MADE)
 
     assert push(place, "1.0") is None

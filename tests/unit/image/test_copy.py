@@ -133,7 +133,7 @@ def test_indexes_that_double_at_each_level_take_no_longer_than_they_are_large():
     assert len(copied(image).order) == len(image.blobs)
 
 
-def test_a_document_that_is_not_at_hand_stays_away():
+def test_a_missing_document_is_skipped():
     image = multi_platform(AMD64, ARM64)
     partial = image.damaged(ARM64.root.digest, None)
 
@@ -141,7 +141,7 @@ def test_a_document_that_is_not_at_hand_stays_away():
     assert image.root.digest in copied(partial).blobs
 
 
-def test_a_document_of_another_kind_is_copied_as_it_is():
+def test_a_document_of_another_kind_is_copied_unchanged():
     other = describe(b"not even json", "application/example")
     image = nested(AMD64.root, other, blobs={**AMD64.blobs, other.digest: b"not even json"}.items())
 
@@ -161,7 +161,7 @@ def layer_of(image: Image, number: int = 0) -> Descriptor:
     ids=["urls", "foreign"],
 )
 @pytest.mark.parametrize("is_at_hand", [True, False])
-def test_a_layer_that_may_lie_elsewhere_is_copied_if_it_is_here(layer, is_at_hand):
+def test_a_foreign_layer_is_copied_if_the_source_has_it(layer, is_at_hand):
     manifest = replace(ImageManifest.parse(AMD64.document), layers=(layer,))
     source = MemorySource(AMD64 if is_at_hand else AMD64.damaged(layer.digest, None))
     sink = Sink()
@@ -171,7 +171,7 @@ def test_a_layer_that_may_lie_elsewhere_is_copied_if_it_is_here(layer, is_at_han
     assert sink.has_blob(layer) is is_at_hand
 
 
-def test_an_ordinary_layer_that_is_not_here_is_missed():
+def test_an_ordinary_layer_that_is_missing_is_an_error():
     with pytest.raises(BlobMissing, match=layer_of(AMD64).digest.hex):
         copied(AMD64.damaged(layer_of(AMD64).digest, None))
 

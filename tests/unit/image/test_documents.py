@@ -86,7 +86,7 @@ def test_an_entry_without_platform_has_that_of_the_config():
     ],
     ids=["unknown platform", "attestation", "artifact", "nested index", "other type"],
 )
-def test_what_its_entry_shows_to_be_no_image_is_passed_over(fields):
+def test_entries_of_artifacts_are_skipped(fields):
     assert platforms_in(with_entries(image_of(LAYER), **fields)) == []
 
 
@@ -101,7 +101,7 @@ CHART = "application/vnd.cncf.helm.config.v1+json"
     ],
     ids=["artifact type", "config"],
 )
-def test_what_its_manifest_shows_to_be_no_image_is_passed_over(disguised):
+def test_manifests_of_artifacts_are_skipped(disguised):
     image = image_of(LAYER)
     other = disguised(ImageManifest.parse(image.document))
     root = describe(other.encode(), media_types.OCI_MANIFEST)
@@ -112,7 +112,7 @@ def test_what_its_manifest_shows_to_be_no_image_is_passed_over(disguised):
         fetch_image(MemorySource(artifact))
 
 
-def test_an_image_whose_manifest_is_not_at_hand_is_passed_over():
+def test_an_image_whose_manifest_is_missing_is_skipped():
     here, gone = (image_of(LAYER, platform=platform) for platform in ABSENT)
 
     assert platforms_in(multi_platform(gone, here).damaged(gone.root.digest, None)) == [ABSENT[0]]
@@ -175,7 +175,7 @@ def test_a_platform_matches_strictly(there, asked):
         chosen(image, [asked])
 
 
-def test_a_platform_that_is_missing_is_answered_with_those_there_are():
+def test_a_missing_platform_is_an_error_that_lists_the_others():
     image = multi_platform(*(image_of(LAYER, platform=platform) for platform in ABSENT))
 
     with pytest.raises(NotInImage, match="no platform linux/riscv64; it has linux/s390x, linux/ppc64le"):

@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from soci.errors import DigestMismatch, GzipError, NotInImage, TarError, ZstdError
-from soci.image.files import ImageFiles, entries_of_layer, open_image_files
+from soci.image.files import ImageFiles, contents_of_layer, open_image_files
 from soci.image.filesystem import Node
 from soci.image.indexed import open_image
 from soci.places.layout.oci_layout import OciLayout
@@ -68,7 +68,7 @@ def content(files: ImageFiles, path: str) -> bytes:
 def test_a_layer_without_ztoc_shows_the_same_entries_as_its_ztoc(tmp_path, layer):
     source = OciLayout(layout_of(tmp_path, image_of(layer)))
 
-    found = entries_of_layer(source, describe(layer, "any"))
+    found = contents_of_layer(source, describe(layer, "any")).entries
 
     assert found == decode_ztoc(index_layer(gzip_of(LOWER)).ztoc).files
 
@@ -127,14 +127,14 @@ def test_an_empty_layer_holds_nothing(opened):
 
 
 @pytest.mark.parametrize("type_", [b"g", b"S", b"7"], ids=["global-header", "sparse", "contiguous"])
-def test_what_lies_behind_an_entry_that_cannot_be_read_is_said_to_be_missing(opened, type_):
+def test_files_after_an_unreadable_entry_are_reported_as_missing(opened, type_):
     files = opened(image_of(tar_of(file("a"), special("odd", type_), file("b"))))
 
     assert [str(node) for node in files.tree.walk()] == ["/a"]
     assert files.left_out[0].reason in Reason
 
 
-def test_nothing_is_said_to_be_missing_where_nothing_is(opened):
+def test_a_readable_layer_reports_nothing_missing(opened):
     assert opened(with_soci_index(image_of(gzip_of(LOWER), UPPER), skip=[1])).left_out == {}
 
 
@@ -149,7 +149,7 @@ def test_a_damaged_layer_is_an_error(tmp_path, layer, error):
     (tmp_path / "blobs" / "sha256" / descriptor.digest.hex).write_bytes(layer)
 
     with pytest.raises(error):
-        entries_of_layer(source, descriptor)
+        contents_of_layer(source, descriptor)
 
 
 def test_a_layer_with_another_digest_is_an_error(tmp_path):
@@ -159,7 +159,7 @@ def test_a_layer_with_another_digest_is_an_error(tmp_path):
     source = OciLayout(layout_of(tmp_path, image.damaged(describe(LOWER, "").digest, bytes(changed))))
 
     with pytest.raises(DigestMismatch):
-        entries_of_layer(source, describe(LOWER, "any"))
+        contents_of_layer(source, describe(LOWER, "any"))
 
 
 def test_a_layer_that_has_become_shorter_is_an_error(tmp_path, opened):

@@ -62,7 +62,7 @@ def test_a_directory_that_only_its_content_implies_has_no_entry():
     assert (node.type, node.entry) == ("dir", None)
 
 
-def test_an_implied_directory_keeps_what_a_lower_layer_says_of_it():
+def test_an_implied_directory_keeps_the_attributes_of_a_lower_layer():
     node = image([directory("a", mode=0o700)], [file("a/b")]).lookup(b"/a")
 
     assert (entry_in(node).mode, node.layer) == (0o700, 0)
@@ -103,7 +103,7 @@ def test_a_deleted_file_can_come_back():
     assert layer_of(files, "a") == 2
 
 
-def test_an_opaque_directory_hides_what_lower_layers_have_in_it():
+def test_an_opaque_directory_hides_the_content_of_lower_layers():
     files = image([file("d/old"), file("d/e/old"), file("x")], [file("d/new"), opaque("d"), file("d/e/new")])
 
     assert paths(files) == ["/d", "/d/e", "/d/e/new", "/d/new", "/x"]

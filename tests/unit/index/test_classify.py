@@ -73,7 +73,7 @@ def test_an_index_is_one_of_images_unless_it_has_an_artifact_type():
     assert classify(describe(typed, media_types.OCI_INDEX), typed) is Content.ARTIFACT
 
 
-def test_what_does_not_parse_is_an_error():
+def test_a_document_that_does_not_parse_is_an_error():
     with pytest.raises(InvalidDocument):
         classify(describe(b"{}", media_types.OCI_MANIFEST), b"{}")
 

@@ -152,13 +152,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_what_is_no_image_keeps_its_entry_and_its_place(other):
+def test_entries_of_artifacts_keep_their_bytes_and_their_order(other):
     root, _ = converted(index_of(AMD64, extra=[OTHERS[other]]), [AMD64], [soci_index_for(AMD64)])
 
     assert root.manifests[1] == OTHERS[other]
 
 
-def test_what_speaks_of_an_image_follows_it_to_its_new_manifest():
+def test_an_attestation_follows_its_image_to_the_new_manifest():
     annotations = {"vnd.docker.reference.type": "attestation-manifest", REFERENCE: str(AMD64.root.digest)}
     unknown = Platform(os="unknown", architecture="unknown")
     attestation = describe(b"att", media_types.OCI_MANIFEST, annotations=annotations, platform=unknown)

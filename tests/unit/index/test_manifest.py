@@ -100,7 +100,7 @@ def test_version_1_names_the_image_manifest_as_its_subject_and_nothing_else_of_i
     assert document["config"]["mediaType"] == "application/vnd.amazon.soci.index.v1+json"
 
 
-def test_version_2_has_no_subject_so_it_is_the_same_for_the_same_layers():
+def test_version_2_has_no_subject_so_equal_layers_give_equal_indexes():
     document = json.loads(encode(IndexVersion.V2).data)
 
     assert list(document) == ["schemaVersion", "mediaType", "config", "layers", "annotations"]
@@ -138,7 +138,7 @@ def test_the_build_tool_is_the_only_annotation():
     assert document["annotations"] == {"com.amazon.soci.build-tool-identifier": "a <tool>"}
 
 
-def test_what_is_written_survives_the_reader():
+def test_an_encoded_index_manifest_survives_the_reader():
     data = encode(IndexVersion.V2, build_tool_identifier="Bücher & <Söhne> \U0001f600").data
 
     assert check_round_trip(data).encode() == data

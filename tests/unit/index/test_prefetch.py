@@ -173,7 +173,7 @@ def test_a_name_with_brackets_is_a_name_before_it_is_a_pattern():
     assert found("/pages/[ij].js", layers=[layer]) == [[(0, 1)]]
 
 
-def test_a_directory_gives_its_files_but_not_what_links_in_it_lead_to():
+def test_a_directory_matches_its_files_but_follows_no_links_in_it():
     layer = (directory("d"), file("d/a", BIG), symlink("d/out", "/pad"), file("pad", BIG), file("more", BIG))
 
     assert found("/d", layers=[layer]) == [[(0, 1)]]
@@ -221,7 +221,7 @@ def test_the_artifact_is_written_as_the_owner_does():
     assert document.descriptor.media_type == media_types.PREFETCH
 
 
-def test_what_is_written_is_read_again():
+def test_an_encoded_artifact_is_parsed_to_the_same_ranges():
     ranges = (SpanRange(start=0, end=3), SpanRange(start=9, end=9))
 
     assert parse_prefetch(encode_prefetch(ranges).data, span_count=10) == ranges

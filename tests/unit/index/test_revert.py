@@ -30,7 +30,7 @@ def converted():
     return Image(root=descriptor, blobs={**made.blobs, entry.digest: annotated, descriptor.digest: root})
 
 
-def test_what_conversion_added_is_taken_away_and_every_other_annotation_stays(converted):
+def test_reverting_removes_only_the_annotations_of_the_conversion(converted):
     manifest, root = strip_index(fetch_image(MemorySource(converted)))
 
     assert ImageManifest.parse(manifest.data).annotations == KEPT

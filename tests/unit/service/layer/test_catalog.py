@@ -95,7 +95,7 @@ def row(client) -> dict[str, Any]:
     [ENTRY, Entry(ztoc=ENTRY.ztoc, size=1, repositories=("a",), recompressed=COPY)],
     ids=["plain", "with a copy"],
 )
-def test_what_is_recorded_is_found(catalog, entry):
+def test_a_recorded_entry_is_found(catalog, entry):
     catalog.record(KEY, entry)
 
     assert catalog.find(KEY) == entry
@@ -149,7 +149,7 @@ def test_a_row_of_another_shape_is_an_error_that_names_it(catalog, client, chang
 
 
 @pytest.mark.parametrize("missing", ["ztoc", "size"])
-def test_so_is_a_row_that_lacks_something(catalog, client, missing):
+def test_a_row_that_lacks_a_field_is_an_error(catalog, client, missing):
     catalog.record(KEY, ENTRY)
     item = row(client)
     del item[missing]
@@ -176,7 +176,7 @@ def test_a_row_that_was_used_says_where_and_lives_on(client, mac_key):
 
 
 @pytest.mark.parametrize("there", [None, Entry(ztoc=digest_of(b"new"), size=1, repositories=("new",))])
-def test_a_row_that_is_another_by_now_is_left_as_it_is(catalog, caplog, there):
+def test_a_row_that_was_replaced_meanwhile_is_not_changed(catalog, caplog, there):
     if there:
         catalog.record(KEY, there)
 
@@ -211,7 +211,7 @@ class TestMac:
             catalog.find(KEY)
         assert warnings(caplog) == [], "the key was there to ask"
 
-    def test_so_is_one_without_a_mac(self, catalog, client):
+    def test_a_row_without_a_mac_is_an_error(self, catalog, client):
         catalog.record(KEY, ENTRY)
         item = row(client)
         del item["mac"]
@@ -221,7 +221,7 @@ class TestMac:
             catalog.find(KEY)
 
     @pytest.mark.parametrize("other", [OTHER, SIBLING], ids=["settings", "layer"])
-    def test_so_is_a_row_that_was_right_under_another_key(self, catalog, client, other):
+    def test_a_row_of_another_key_is_an_error(self, catalog, client, other):
         catalog.record(KEY, ENTRY)
         key = {"layer": {"S": str(other.layer)}, "settings": {"S": other.settings}}
         client.put_item(TableName=TABLE, Item=row(client) | key)
@@ -230,13 +230,13 @@ class TestMac:
             catalog.find(other)
         assert catalog.find(KEY) == ENTRY
 
-    def test_so_is_a_row_of_another_stack(self, catalog):
+    def test_a_row_of_another_stack_is_an_error(self, catalog):
         DynamoDbCatalog(TABLE, KmsMac(make_key()), now=Clock()).record(KEY, ENTRY)
 
         with pytest.raises(InvalidDocument, match="mac: not that of a builder"):
             catalog.find(KEY)
 
-    def test_where_to_look_is_a_hint_that_anybody_may_give(self, catalog, client):
+    def test_the_repositories_of_a_row_are_not_under_its_mac(self, catalog, client):
         catalog.record(KEY, ENTRY)
         client.put_item(TableName=TABLE, Item=row(client) | {"repositories": {"L": [{"S": "moved"}]}})
 
@@ -261,11 +261,11 @@ class TestMac:
         assert catalog.find(key) == ENTRY
 
 
-class TestKeyThatIsAway:
+class TestUnavailableKey:
     @pytest.mark.parametrize(
         "code", ["ThrottlingException", "AccessDeniedException", "DisabledException", "KMSInternalException"]
     )
-    def test_it_is_as_if_the_table_were(self, catalog, client, caplog, code):
+    def test_the_table_counts_as_unavailable_too(self, catalog, client, caplog, code):
         catalog.record(KEY, ENTRY)
         kms = boto3.client("kms")
         with Stubber(kms) as stubbed:
@@ -280,7 +280,7 @@ class TestKeyThatIsAway:
         assert code in warning
         assert client.scan(TableName=TABLE)["Count"] == 1, "a row without its MAC would be of no use"
 
-    def test_a_key_that_is_gone_is_away(self, client, caplog):
+    def test_a_deleted_key_counts_as_unavailable(self, client, caplog):
         catalog = DynamoDbCatalog(TABLE, KmsMac("no-such-key", now=Clock()), now=Clock())
 
         catalog.record(KEY, ENTRY)
@@ -302,8 +302,8 @@ class TestKeyThatIsAway:
         assert "timeout" in warnings(caplog)[0].lower()
 
 
-class TestTableThatIsAway:
-    def test_it_is_a_table_without_rows_and_one_line_says_so(self, client, mac_key, caplog):
+class TestUnavailableTable:
+    def test_an_unavailable_table_counts_as_empty_and_is_logged_once(self, client, mac_key, caplog):
         catalog = DynamoDbCatalog("no-such-table", KmsMac(mac_key), now=Clock())
 
         assert catalog.find(KEY) is None
@@ -314,7 +314,7 @@ class TestTableThatIsAway:
         assert warning.startswith("table no-such-table does not answer")
         assert client.scan(TableName=TABLE)["Count"] == 0
 
-    def test_it_is_left_alone_for_a_while_and_then_asked_again(self, client, mac_key, caplog):
+    def test_a_failed_table_is_asked_again_after_a_pause(self, client, mac_key, caplog):
         clock = Clock()
         catalog = DynamoDbCatalog("later", KmsMac(mac_key), now=clock)
         assert catalog.find(KEY) is None
@@ -336,7 +336,7 @@ class TestTableThatIsAway:
     @pytest.mark.parametrize(
         "code", ["ProvisionedThroughputExceededException", "ThrottlingException", "AccessDeniedException"]
     )
-    def test_so_it_is_when_it_refuses(self, client, mac_key, caplog, code):
+    def test_a_table_that_refuses_counts_as_empty(self, client, mac_key, caplog, code):
         with Stubber(client) as stubbed:
             stubbed.add_client_error("get_item", service_error_code=code, http_status_code=400)
             catalog = DynamoDbCatalog(TABLE, KmsMac(mac_key), make_client=lambda: client, now=Clock())
@@ -345,7 +345,7 @@ class TestTableThatIsAway:
 
         assert code in warnings(caplog)[0]
 
-    def test_an_endpoint_that_nobody_listens_at_costs_little_time(self, monkeypatch, caplog):
+    def test_a_closed_endpoint_costs_little_time(self, monkeypatch, caplog):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         self._point_to(monkeypatch, port)

@@ -118,7 +118,7 @@ def test_layers_of_several_members_are_indexed_or_not_as_the_settings_say(place,
         assert outcome.left_out == LeftOut(reason=Reason.MULTI_MEMBER_GZIP, detail="3 members")
 
 
-def test_of_a_zstd_layer_the_gzip_copy_is_there_and_indexed(place):
+def test_a_zstd_layer_is_recompressed_and_the_gzip_layer_indexed(place):
     layer = zstandard.compress(TAR)
     image = place.push(layer, layer_types={0: media_types.OCI_LAYER_ZSTD})
 
@@ -133,7 +133,7 @@ def test_of_a_zstd_layer_the_gzip_copy_is_there_and_indexed(place):
     assert str(outcome.ztoc) in blobs
 
 
-def test_a_zstd_layer_whose_copy_cannot_be_loaded_leaves_nothing_behind(place):
+def test_a_zstd_layer_that_cannot_be_loaded_lazily_leaves_no_upload(place):
     layer = zstandard.compress(tar_of(special("g", b"g"), file("a")))
     image = place.push(layer, layer_types={0: media_types.OCI_LAYER_ZSTD})
     before = files_of(place.layout)
@@ -144,7 +144,7 @@ def test_a_zstd_layer_whose_copy_cannot_be_loaded_leaves_nothing_behind(place):
     assert files_of(place.layout) == before
 
 
-def test_a_zstd_layer_that_is_not_what_the_config_says_gets_no_copy(place):
+def test_a_zstd_layer_with_another_tar_than_the_config_lists_is_refused(place):
     layer = zstandard.compress(TAR)
     image = image_of(LAYER, layer, layer_types={1: media_types.OCI_LAYER_ZSTD})
     manifest = json.loads(image.document)
@@ -232,7 +232,7 @@ class FullLayout(OciLayout):
         raise StorageError(f"no space for {descriptor.digest}")
 
 
-def test_when_the_ztoc_cannot_be_pushed_that_is_an_error(place, tmp_path):
+def test_a_ztoc_that_cannot_be_pushed_is_an_error(place, tmp_path):
     image = place.push(LAYER)
 
     with pytest.raises(StorageError, match="no space"):
@@ -246,7 +246,7 @@ class DeafLayout(OciLayout):
         raise StorageError(f"no answer about {descriptor.digest}")
 
 
-def test_when_a_gzip_copy_cannot_be_committed_nothing_is_left_of_it(place, tmp_path):
+def test_a_recompressed_layer_that_cannot_be_committed_leaves_no_upload(place, tmp_path):
     layer = zstandard.compress(TAR)
     image = place.push(layer, layer_types={0: media_types.OCI_LAYER_ZSTD})
     before = files_of(place.layout)

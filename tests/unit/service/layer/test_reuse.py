@@ -247,7 +247,7 @@ def test_a_row_lists_no_more_repositories_than_are_needed(world):
     assert len(listed) == MAX_REPOSITORIES
 
 
-def test_a_ztoc_that_is_nowhere_any_more_is_made_and_the_row_is_new(world, caplog):
+def test_a_ztoc_that_was_deleted_everywhere_is_built_and_recorded_again(world, caplog):
     first = world.index("app")
     del world.registry.repository("app").blobs[str(first.ztoc)]
 
@@ -258,7 +258,7 @@ def test_a_ztoc_that_is_nowhere_any_more_is_made_and_the_row_is_new(world, caplo
     assert warnings(caplog) == []
 
 
-def test_a_repository_that_is_gone_or_not_ours_to_read_is_passed_over(world):
+def test_a_repository_that_is_deleted_or_forbidden_is_skipped(world):
     world.index("app")
     world.poison(world.catalog.only | {"repositories": ["gone", "closed", "app"]})
     world.registry.fail(Answer(403), where=request_to("GET", "/closed/"), times=None)
@@ -367,7 +367,7 @@ def test_a_row_with_a_wrong_size_is_of_no_use_and_does_no_harm(world):
     assert world.index("app").reused is Reused.HERE
 
 
-def test_a_layer_that_is_not_what_its_digest_says_is_found_out_when_it_is_read(world):
+def test_a_layer_that_does_not_match_its_digest_is_an_error(world):
     world.index("app")
     image = world.push("app", LAYER)
     world.registry.repository("app").blobs[str(digest_of(LAYER))] = SIBLING
@@ -377,7 +377,7 @@ def test_a_layer_that_is_not_what_its_digest_says_is_found_out_when_it_is_read(w
 
 
 class TestZstdLayers:
-    def test_the_gzip_copy_is_not_made_again(self, world):
+    def test_a_recompressed_layer_is_reused(self, world):
         first = world.index("app", ZSTD, "zstd", **RECOMPRESS)
 
         again = world.index("app", ZSTD, "zstd", **RECOMPRESS)
@@ -399,7 +399,7 @@ class TestZstdLayers:
         assert world.has("other", first.recompressed.digest)
         assert world.read_bytes(ZSTD) == 0
 
-    def test_where_it_cannot_be_mounted_it_is_made_again(self):
+    def test_a_recompressed_layer_that_cannot_be_mounted_is_built_again(self):
         with Registry(Behaviour(rates={}, mounts=False)) as registry:
             world = World(registry)
             first = world.index("app", ZSTD, "zstd", **RECOMPRESS)
@@ -408,7 +408,7 @@ class TestZstdLayers:
 
             assert (other.reused, facts(other)) == (None, facts(first))
 
-    def test_another_level_is_another_copy(self, world):
+    def test_another_gzip_level_is_another_layer(self, world):
         world.index("app", ZSTD, "zstd", **RECOMPRESS)
 
         other = world.index("app", ZSTD, "zstd", **RECOMPRESS, gzip_level=1)
@@ -416,7 +416,7 @@ class TestZstdLayers:
         assert other.reused is None
 
     @pytest.mark.parametrize("kind", ["another layer", "damaged", "no copy"])
-    def test_a_row_that_leads_to_another_copy_is_detected(self, world, caplog, kind):
+    def test_a_row_with_a_wrong_recompressed_layer_is_detected(self, world, caplog, kind):
         """An image whose layer is another one would be another image."""
         first = world.index("app", ZSTD, "zstd", **RECOMPRESS)
         copy = SIBLING if kind == "another layer" else gzip.compress(TAR)[:-9] + b"\0" * 9

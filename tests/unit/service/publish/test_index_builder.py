@@ -112,7 +112,7 @@ def test_layers_and_then_the_image_are_published(registry, handler, log):
     assert {line["function_request_id"] for line in (layer, image)} == {Context.aws_request_id}
 
 
-def test_what_the_core_warns_of_is_a_line_of_the_log_with_the_request(registry, handler, log, monkeypatch):
+def test_warnings_of_the_core_are_logged_with_the_request(registry, handler, log, monkeypatch):
     monkeypatch.setenv("SOCI_ZTOC_TABLE", "ztocs")
     monkeypatch.setenv("SOCI_ZTOC_MAC_KEY", "key")
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
@@ -128,7 +128,7 @@ def test_what_the_core_warns_of_is_a_line_of_the_log_with_the_request(registry, 
     assert (done["layer_bytes"], "reused" in done) == (len(BASE), False)
 
 
-def test_the_login_is_had_once_for_all_calls_of_a_process(registry, handler, log):
+def test_all_calls_of_a_process_share_one_login(registry, handler, log):
     state = decision_of(push(registry, image_of(BASE)))
 
     index(handler, state)

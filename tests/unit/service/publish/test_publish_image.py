@@ -144,7 +144,7 @@ def test_a_published_image_is_sound_and_found_under_its_tag(place):
     assert place.is_sound("latest-soci")
 
 
-def test_the_answer_tells_of_platforms_layers_and_what_was_read_back(place):
+def test_the_answer_counts_platforms_layers_and_what_was_read_back(place):
     place.push(multi_platform(image_of(BASE, AMD, ODD), image_of(BASE, platform="linux/arm64/v8")))
 
     published = place.publish(configured(), platforms=["linux/amd64"])
@@ -220,7 +220,7 @@ def test_golden_images_have_the_same_digest_in_a_registry(place, tmp_path, name)
 
 
 class TestVersions:
-    def test_version_1_hangs_on_to_the_image_and_sets_no_tag(self, place):
+    def test_version_1_refers_to_the_image_and_sets_no_tag(self, place):
         root = place.push(TWO)
 
         published = place.publish(configured(version="v1"))
@@ -283,7 +283,7 @@ class TestVersions:
             [layer] = open_image(place("app", "latest"), Platform.parse(platform)).layers
             assert layer.ztoc is not None
 
-    def test_version_1_knows_nothing_of_gzip_copies(self, place):
+    def test_version_1_ignores_recompressed_layers(self, place):
         zstd = zstandard.compress(tar_of(file("a", noise(100_000))))
         place.push(image_of(BASE, zstd, layer_types={1: media_types.OCI_LAYER_ZSTD}))
 
@@ -294,7 +294,7 @@ class TestVersions:
         [platform] = published.platforms
         assert platform.layers_indexed == 2
 
-    def test_version_1_of_zstd_layers_alone_is_nothing_while_version_2_has_copies(self, place):
+    def test_zstd_layers_alone_give_no_version_1_but_a_version_2(self, place):
         zstd = zstandard.compress(tar_of(file("a", noise(100_000))))
         place.push(image_of(zstd, layer_types={0: media_types.OCI_LAYER_ZSTD}))
 
@@ -306,7 +306,7 @@ class TestVersions:
 
 
 class TestTags:
-    def test_replace_moves_the_image_s_own_tag(self, place):
+    def test_replace_moves_the_tag_of_the_image(self, place):
         root = place.push(TWO)
 
         published = place.publish(configured(tagging={"policy": "replace"}))
@@ -412,7 +412,7 @@ class TestNothingToIndex:
         assert place.names("latest") == root
 
     @pytest.mark.parametrize("tag", ["1.0-soci", "1.0-soci-debug", "-soci"[1:] + "-soci"])
-    def test_a_tag_with_the_suffix_in_it_gets_no_copy(self, place, tag):
+    def test_a_tag_that_contains_the_suffix_gets_no_further_tag(self, place, tag):
         place.push(image_of(ODD), tag)
 
         published = place.publish(configured(), tag=tag)
@@ -538,7 +538,7 @@ class TestStaleMessages:
             place, replace(job, decision=replace(job.decision, request=request)), "has no linux/amd64"
         )
 
-    def test_a_copy_where_none_is_asked_for(self, place):
+    def test_a_recompressed_layer_that_the_plan_does_not_ask_for(self, place):
         zstd = zstandard.compress(tar_of(file("a", noise(100_000))))
         place.push(image_of(BASE, zstd, layer_types={1: media_types.OCI_LAYER_ZSTD}))
         configuration = configured(zstd_layers="recompress")
@@ -606,7 +606,7 @@ class TestZtocs:
 
         self.expect(place, outcome, InvalidZtoc, f"{outcome.ztoc} of layer {digest_of(BASE)}: bytes of layer")
 
-    def test_one_that_is_none(self, place):
+    def test_a_blob_that_is_no_ztoc(self, place):
         outcome = self.pushed(place, b"no zTOC at all")
 
         self.expect(place, outcome, InvalidZtoc, "zTOC")
@@ -638,7 +638,7 @@ class TestZtocs:
             publish_image(replace(job, outcomes=(wrong,)), configured(), place)
 
 
-def test_how_much_was_streamed_and_how_much_was_spared_is_told(place):
+def test_streamed_and_reused_bytes_are_counted(place):
     place.push(TWO)
     job = place.indexed(configured())
     (base,) = [one for one in job.outcomes if one.layer == digest_of(BASE)]
@@ -650,7 +650,7 @@ def test_how_much_was_streamed_and_how_much_was_spared_is_told(place):
     assert published.layer_bytes == len(AMD) + len(ARM) + len(BASE)
 
 
-def test_patterns_that_match_no_file_are_told_of(place):
+def test_patterns_that_match_no_file_are_named(place):
     place.push(image_of(BASE))
 
     published = place.publish(configured(prefetch_files=["/base", "/nothing"]))

@@ -107,7 +107,7 @@ def test_everything_is_read_once(original):
 @pytest.mark.parametrize(
     "kind", ["root", "image manifest", "index manifest", "config", "zTOC", "prefetch artifact", "layer"]
 )
-def test_what_is_not_there_is_named(published, kind):
+def test_missing_content_is_named(published, kind):
     published.path(kind).unlink()
 
     with pytest.raises(BlobMissing, match=published.blobs[kind].digest.hex):
@@ -115,7 +115,7 @@ def test_what_is_not_there_is_named(published, kind):
 
 
 @pytest.mark.parametrize("kind", ["root", "image manifest", "index manifest", "zTOC"])
-def test_what_has_other_bytes_is_named(published, kind):
+def test_content_with_other_bytes_is_named(published, kind):
     data = bytearray(published.path(kind).read_bytes())
     data[len(data) // 2] ^= 1
     published.path(kind).write_bytes(data)
@@ -198,7 +198,7 @@ class TestVersion1:
         with pytest.raises(BlobMissing, match=f"{bound[1].index.digest} .* is not among the referrers"):
             self.read(layout, bound)
 
-    def test_a_place_that_lists_no_referrers_is_not_asked(self):
+    def test_a_place_without_referrers_is_not_asked(self):
         image = image_of(BASE)
 
         counts = read_back(MemorySource(image), [image.root], (), span_size_bytes=SPAN_SIZE_BYTES)
@@ -237,13 +237,13 @@ class TestForEach:
         for_each(self.pairs(*sizes), work, span_size_bytes=span_size_bytes)
         return most, count
 
-    def test_each_is_dealt_with_and_few_are_held(self):
+    def test_each_ztoc_is_checked_and_few_are_held_in_memory(self):
         most, count = self.most_bytes_at_a_time([1_000_000] * 635)
 
         assert count == 635
         assert most <= 4_000_000
 
-    def test_large_ones_are_held_alone(self):
+    def test_a_large_ztoc_is_held_alone(self):
         sizes = [LARGE_BYTES * 40, LARGE_BYTES + 1, LARGE_BYTES * 10, *[LARGE_BYTES] * 6]
 
         most, count = self.most_bytes_at_a_time(sizes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from soci.build.layer import RecompressedLayer
 from soci.errors import BlobMissing
 from soci.image.documents import Image, PlatformImage
-from soci.image.files import entries_of_layer
+from soci.image.files import contents_of_layer
 from soci.image.filesystem import FileSystem
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
@@ -167,6 +167,6 @@ def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason)
     if reason in _NO_TAR:
         return ()
     try:
-        return entries_of_layer(source, layer)
+        return contents_of_layer(source, layer).entries
     except BlobMissing:
         return ()

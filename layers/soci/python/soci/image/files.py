@@ -83,11 +83,6 @@ def open_layer_files(source: ImageSource, layer: ImageLayer) -> LayerFiles:
     return _IndexedFiles(source, layer.descriptor, fetch_ztoc(source, layer.ztoc))
 
 
-def entries_of_layer(source: ImageSource, layer: Descriptor) -> tuple[FileEntry, ...]:
-    """Read a whole layer for its entries, as far as they can be read. See `contents_of_layer`."""
-    return contents_of_layer(source, layer).entries
-
-
 def contents_of_layer(source: ImageSource, layer: Descriptor) -> LayerContents:
     """Read a whole layer for its entries. Size and digest are checked. Raises as `open_layer_files` does."""
     tar = TarReader()
