@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from soci.service.filter.promised_tag import original_tag, promised_tag, why_not_promised
+from soci.service.filter.promised_tag import promised_tag, why_not_promised
 from soci.service.messages import ImageRequest, Origin
 from soci.service.settings.configuration import Configuration
 
@@ -30,7 +30,7 @@ def settings(**sections) -> Configuration:
 )
 def test_a_tag_tells_its_promised_tag_and_its_original(tag, promised, original):
     assert promised_tag(request(tag=tag), settings()) == promised
-    assert original_tag(request(tag=tag), settings()) == original
+    assert settings().original_tag(tag) == original
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_other_policies_promise_no_tag(policy):
     others = settings(tagging={"policy": policy})
 
     assert promised_tag(request(), others) is None
-    assert original_tag(request(tag="1.4-soci"), others) is None
+    assert others.original_tag("1.4-soci") is None

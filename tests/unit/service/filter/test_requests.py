@@ -216,3 +216,51 @@ def test_an_event_with_junk_in_its_fields_is_parsed_or_refused(change, name):
     outcome = outcome_of(document)
 
     assert "detail" in outcome if isinstance(outcome, str) else outcome.repository
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"repository-name": 5}, ["detail.repository-name"]),
+        ({"repository-name": "A"}, ["detail.repository-name"]),
+        ({"image-tag": "?", "image-digest": None}, ["detail.image-tag"]),
+        ({"image-tag": None, "image-digest": "sha256:1"}, ["detail.image-digest"]),
+        ({"image-tag": None, "image-digest": None}, ["detail"]),
+    ],
+    ids=str,
+)
+def test_a_bad_field_of_an_event_is_named_once(change, named):
+    document = event("push")
+    document["detail"] |= change
+
+    assert bad_fields(document) == named
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"repository": 7, "tag": "1"}, ["repository"]),
+        ({"tag": "1"}, ["repository"]),
+        ({"repository": "", "tag": "1"}, ["repository"]),
+        ({"repository": "app", "tag": "a b"}, ["tag"]),
+        ({"repository": "app", "digest": "sha256:12"}, ["digest"]),
+        ({"repository": "app", "force": 1}, ["force"]),
+        ({"repository": "app", "detail": 1}, ["detail"]),
+        ({"repository": "app"}, ["tag, digest"]),
+    ],
+    ids=str,
+)
+def test_a_bad_field_of_a_request_by_hand_is_named_once(document, named):
+    assert bad_fields(document) == named
+
+
+def test_a_repository_may_have_the_name_of_a_registry():
+    host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+
+    assert parse_request({"repository": host, "tag": "1"}).repository == host
+
+
+def bad_fields(document: object) -> list[str]:
+    with pytest.raises(InvalidRequest) as failure:
+        parse_request(document)
+    return [problem.partition(":")[0] for problem in str(failure.value).removeprefix("request: ").split("; ")]

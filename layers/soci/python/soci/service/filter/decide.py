@@ -26,7 +26,7 @@ from soci.service.filter.platforms import (
     plan_index,
     planned_images,
 )
-from soci.service.filter.promised_tag import original_tag, promised_tag, why_not_promised
+from soci.service.filter.promised_tag import promised_tag, why_not_promised
 from soci.service.filter.rules import Rejection, evaluate_names
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.layer_messages import OUTCOME_BYTES
@@ -78,7 +78,7 @@ class _Filter:
 
         A person may ask for a SOCI-enabled image under a tag of its own, because it may have to be made again.
         """
-        original = original_tag(found.request, self.configuration)
+        original = self.configuration.original_tag(found.request.tag)
         if has_own_index(image, found.source):
             is_output = found.request.is_event or original is not None
             detail = "an image with a SOCI index"

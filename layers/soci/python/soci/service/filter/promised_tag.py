@@ -1,4 +1,4 @@
-"""Tags that go with an image's own tag: the one promised even if nothing is indexed, and the original of an output."""
+"""The tag that is promised to an image even if nothing of it is indexed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,6 @@ def why_not_promised(request: ImageRequest, configuration: Configuration) -> str
     if tag is None or not _promises_tags(configuration) or not _has_suffix(tag, suffix):
         return ""
     return f"no further tag, since {tag} has {suffix}"
-
-
-def original_tag(request: ImageRequest, configuration: Configuration) -> str | None:
-    """Return the tag whose output this tag would be, under the policy `suffix`; None when there is none."""
-    tagging, tag = configuration.tagging, request.tag or ""
-    if tagging.policy is not TagPolicy.SUFFIX or not tag.endswith(tagging.suffix):
-        return None
-    return tag.removesuffix(tagging.suffix) or None
 
 
 def _promises_tags(configuration: Configuration) -> bool:

@@ -13,7 +13,7 @@ from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.places.ports import ImageOpener, ImageSource, ReferrerSource
 from soci.places.registry.ecr_api import EcrImage
-from soci.service.filter.promised_tag import original_tag, promised_tag
+from soci.service.filter.promised_tag import promised_tag
 from soci.service.filter.requests import LISTED_FIELD
 from soci.service.filter.rules import evaluate_names, evaluate_platform
 from soci.service.messages import ImageRequest
@@ -62,7 +62,7 @@ class Evaluator:
 
     def evaluate_listed(self, candidate: Candidate) -> bool | None:
         """Tell from the list alone whether an image is worth a request; None when only the content tells."""
-        image, original = candidate.image, self._original_tag(candidate)
+        image, original = candidate.image, self.configuration.original_tag(candidate.tag)
         if image.artifact_type and not media_types.is_config(image.artifact_type):
             return False
         if original is not None and original in image.tags:
@@ -104,13 +104,10 @@ class Evaluator:
         except IntegrityError:
             return True  # the request fails and tells what is corrupt
         if has_own_index(image, source):
-            is_output = candidate.tag is None or self._original_tag(candidate) is not None
+            is_output = candidate.tag is None or self.configuration.original_tag(candidate.tag) is not None
             return not (is_output or self.only_missing)
         is_done = self._needs_none(candidate, image) or self._has_index(candidate, source, image, converted)
         return not (self.only_missing and is_done)
-
-    def _original_tag(self, candidate: Candidate) -> str | None:
-        return original_tag(candidate.request, self.configuration)
 
     def _tag_stays(self, candidate: Candidate) -> bool:
         """Tell whether no tag can lead to the SOCI-enabled image: none is set, or the tag is set and may not move."""

@@ -276,3 +276,10 @@ class Configuration(Declared):
         if tag is None or not self.index.makes_v2 or self.tagging.policy is TagPolicy.DIGEST_ONLY:
             return None
         return tag + self.tagging.suffix if self.tagging.policy is TagPolicy.SUFFIX else tag
+
+    def original_tag(self, tag: str | None) -> str | None:
+        """Return the tag whose output this tag would be, under the policy `suffix`; None when there is none."""
+        suffix = self.tagging.suffix
+        if tag is None or self.tagging.policy is not TagPolicy.SUFFIX or not tag.endswith(suffix):
+            return None
+        return tag.removesuffix(suffix) or None

@@ -19,7 +19,6 @@ from soci.oci.digest import Digest
 from soci.places.ports import ImageSource, SourceOpener
 from soci.service.filter.decide import decide
 from soci.service.filter.platforms import plan_platforms
-from soci.service.filter.promised_tag import original_tag
 from soci.service.filter.rules import image_size_bytes
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
@@ -140,7 +139,7 @@ class _Survey:
 
     def _examine(self, blank: ImageStatus, open_image: SourceOpener) -> ImageStatus | None:
         request = ImageRequest(repository=self.repository, tag=blank.tag)
-        original = original_tag(request, self.configuration)
+        original = self.configuration.original_tag(request.tag)
         if original is not None:
             converted = find_converted(open_image, self.repository, blank.tag)
             if converted is not None:
