@@ -96,7 +96,7 @@ def test_version_1_uses_what_version_2_has_kept(soci_index, convert, tmp_path, c
     assert reused(document) == [True]
 
 
-def test_a_table_says_what_came_out_of_the_cache(soci_index, convert, tmp_path, cache):
+def test_a_table_names_the_layers_from_the_cache(soci_index, convert, tmp_path, cache):
     convert(BASE)
     path = layout_of(tmp_path / "other", image_of(BASE))
 
@@ -105,7 +105,7 @@ def test_a_table_says_what_came_out_of_the_cache(soci_index, convert, tmp_path, 
     assert lines[2].endswith("from the cache")
 
 
-def test_a_kept_file_is_the_ztoc_as_it_is_and_lies_in_a_folder_of_its_layer(convert, cache):
+def test_a_kept_file_holds_the_ztoc_in_a_folder_of_its_layer(convert, cache):
     document = convert(BASE)
 
     (path,) = kept(cache)
@@ -170,7 +170,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_file_that_is_not_right_is_made_again(convert, cache, kind):
+def test_a_damaged_file_is_replaced(convert, cache, kind):
     clean = convert(BASE)
     assert ZtocDirectory(cache).find(KEY) == kept(cache)[0].read_bytes()
     DAMAGE[kind](kept(cache)[0])
@@ -182,7 +182,7 @@ def test_a_file_that_is_not_right_is_made_again(convert, cache, kind):
     assert reused(convert(BASE)) == [True]
 
 
-def test_a_layer_that_is_left_out_is_looked_at_each_time(convert, cache):
+def test_a_layer_that_is_left_out_is_read_each_time(convert, cache):
     odd = gzip_of(tar_of(special("g", b"g"), file("a", noise(1_000))))
 
     documents = [convert(BASE, odd) for _ in range(2)]
@@ -202,7 +202,7 @@ def test_a_zstd_layer_is_recompressed_each_time_and_its_neighbours_are_cached(co
     assert [path.parent.name for path in kept(cache)] == [f"sha256-{digest_of(BASE).hex}"]
 
 
-def test_a_damaged_layer_is_found_out_as_far_as_its_spans_are_read(soci_index, convert, tmp_path, cache):
+def test_a_damaged_layer_is_detected_in_the_spans_that_are_read(soci_index, convert, tmp_path, cache):
     convert(BASE)
     path = layout_of(tmp_path / "broken", image_of(BASE))
     blob = path / "blobs/sha256" / digest_of(BASE).hex
@@ -213,7 +213,7 @@ def test_a_damaged_layer_is_found_out_as_far_as_its_spans_are_read(soci_index, c
     assert digest_of(BASE).hex in result.stderr
 
 
-def test_where_nothing_can_be_kept_that_is_said(soci_index, layout, tmp_path):
+def test_a_cache_that_cannot_be_written_is_an_error(soci_index, layout, tmp_path):
     (tmp_path / "file").write_text("in the way")
 
     result = soci_index(

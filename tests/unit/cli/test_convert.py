@@ -22,7 +22,7 @@ SMALL = ["--min-layer-size", "1KiB"]
 ALL = ["--min-layer-size", "0"]
 
 
-def test_a_table_shows_what_became_of_each_layer(soci_index, layout):
+def test_a_table_shows_the_result_of_each_layer(soci_index, layout):
     lines = soci_index("convert", f"oci:{layout}:latest", *SMALL).stdout.splitlines()
 
     assert lines[0].startswith(f"{PLATFORMS[0]}  sha256:")
@@ -34,7 +34,7 @@ def test_a_table_shows_what_became_of_each_layer(soci_index, layout):
     assert lines[4].startswith(f"below-min-size: {Reason.BELOW_MIN_SIZE.sentence}")
 
 
-def test_it_says_what_was_made_and_where(soci_index, layout):
+def test_the_output_names_the_image_and_its_place(soci_index, layout):
     text = soci_index("convert", f"oci:{layout}:latest", *SMALL).stdout
 
     root = OciLayout(layout, tag="latest-soci").fetch_root()
@@ -55,7 +55,7 @@ def test_create_says_which_index_it_made(soci_index, layout):
 
 
 @pytest.mark.parametrize("name", ["convert", "create"])
-def test_as_json_it_has_the_digest_and_for_each_layer_its_ztoc_or_the_reason(soci_index, layout, name):
+def test_the_document_has_the_digest_and_for_each_layer_its_ztoc_or_the_reason(soci_index, layout, name):
     document = soci_index(name, f"oci:{layout}:latest", *SMALL, "--json").document
 
     assert list(document) == ["digest", "tag", "tag_left_alone", "image", "platforms", "layers"]
@@ -115,7 +115,7 @@ def test_of_two_platforms_both_are_indexed_or_the_one_asked_for(soci_index, two_
     assert document["tag"] == "latest-soci"
 
 
-def test_a_platform_without_an_index_is_told(soci_index, tmp_path):
+def test_a_platform_without_an_index_is_named(soci_index, tmp_path):
     images = [
         image_of(layer, platform=platform) for layer, platform in zip((LAYER, UPPER), PLATFORMS, strict=True)
     ]
@@ -136,7 +136,7 @@ def test_each_reason_is_explained_once(soci_index, tmp_path):
     assert text.count("left out: unsupported-entry-type") == 2
 
 
-def test_prefetch_files_that_are_not_there_are_told_and_fatal_to_none(soci_index, layout):
+def test_prefetch_files_that_do_not_exist_are_reported_and_not_fatal(soci_index, layout):
     flags = ["--prefetch-file", "/etc/motd", "--prefetch-file", "/no/*", "--prefetch-file", "/etc"]
 
     result = soci_index("convert", f"oci:{layout}:latest", *ALL, *flags)

@@ -36,7 +36,7 @@ def elsewhere(tmp_path, monkeypatch):
     return directory
 
 
-def test_without_an_image_the_rules_on_names_are_asked(soci_index):
+def test_without_an_image_only_the_rules_on_names_apply(soci_index):
     passed = soci_index("decide", PUSH)
     left_out = soci_index("decide", EVENTS / "push-empty-tag.json", "--json")
 
@@ -54,7 +54,7 @@ def test_a_reason_is_explained(soci_index):
     assert " would be skipped\n  own-artifact: Indexing made this" in result.stdout
 
 
-def test_the_image_named_is_decided_on_as_if_the_event_spoke_of_it(soci_index, image, settings):
+def test_the_named_image_is_decided_on_as_if_it_were_the_events(soci_index, image, settings):
     result = soci_index("decide", PUSH, "--image", f"oci:{image}", "--settings", settings, "--json")
 
     assert result.document["action"] == "index"
@@ -86,7 +86,7 @@ def test_a_cdk_json_in_the_working_directory_gives_the_settings(soci_index, imag
     assert soci_index("decide", PUSH, "--image", f"oci:{image}", "--json").document["action"] == "index"
 
 
-def test_an_image_whose_index_lies_beside_it_needs_none(soci_index, image, settings):
+def test_an_image_with_an_index_needs_none(soci_index, image, settings):
     settings.write_text(json.dumps(configuration(index={"build_tool_identifier": "x"}).to_document()))
     convert_layout(image, of="7", tag="1.4-soci", build_tool_identifier="x")
 
@@ -95,7 +95,7 @@ def test_an_image_whose_index_lies_beside_it_needs_none(soci_index, image, setti
     assert result.document["reason"] == "already-indexed"
 
 
-def test_an_image_in_a_registry_is_asked_for_there(soci_index, settings):
+def test_an_image_in_a_registry_is_read_from_there(soci_index, settings):
     with in_memory() as place:
         place.put("app", with_soci_index(AMD), "8")
 
@@ -134,7 +134,7 @@ REQUEST = '{"repository": "app", "tag": "1"}'
     ],
     ids=["event no JSON", "event no request", "settings", "cdk.json", "settings no object"],
 )
-def test_bad_files_are_named_with_what_is_wrong(soci_index, tmp_path, event, settings_text, problem):
+def test_a_bad_file_is_named_with_its_problem(soci_index, tmp_path, event, settings_text, problem):
     (tmp_path / "event.json").write_text(event)
     (tmp_path / "settings.json").write_text(settings_text)
     files = (tmp_path / "event.json", "--settings", tmp_path / "settings.json")
@@ -144,7 +144,7 @@ def test_bad_files_are_named_with_what_is_wrong(soci_index, tmp_path, event, set
     assert problem in result.stderr
 
 
-def test_files_that_are_not_there_are_named(soci_index, tmp_path, settings):
+def test_missing_files_are_named(soci_index, tmp_path, settings):
     assert "absent.json" in soci_index("decide", tmp_path / "absent.json", status=1).stderr
     assert "none.json" in soci_index("decide", PUSH, "--settings", tmp_path / "none.json", status=1).stderr
     missing = soci_index(

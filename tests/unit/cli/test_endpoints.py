@@ -61,7 +61,7 @@ def test_elsewhere(place, image, destination, converted, copied):
     assert places.sink is not places.source
 
 
-def test_a_tag_that_is_not_named_is_that_of_the_entry(place):
+def test_without_a_tag_that_of_the_entry_counts(place):
     place("only")
 
     assert tags("oci:a") == ("only-soci", None)
@@ -151,7 +151,7 @@ def test_an_image_of_a_docker_archive_has_the_tag_of_its_name(tmp_path, monkeypa
         ("dir:a", "oci:b", "not a transport that is read"),
     ],
 )
-def test_what_cannot_be_written_to_or_read_is_refused(place, image, destination, message):
+def test_places_that_cannot_be_read_or_written_are_refused(place, image, destination, message):
     place()
 
     with pytest.raises(InvalidReference, match=message):
@@ -167,7 +167,7 @@ def test_a_directory_with_other_files_is_no_destination(place, tmp_path):
         open_places("oci:a", "oci:b")
 
 
-def test_opening_makes_nothing(place, tmp_path):
+def test_opening_writes_nothing(place, tmp_path):
     place()
 
     open_places("oci:a", "oci:b:x")

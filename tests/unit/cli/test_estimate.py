@@ -46,7 +46,7 @@ def test_the_table_has_a_row_for_each_image_and_says_whose_prices_these_are(soci
 
 
 @pytest.mark.usefixtures("cdk")
-def test_the_document_has_quantities_dollars_and_all_that_went_in(soci_index, image):
+def test_the_document_has_quantities_dollars_and_assumptions(soci_index, image):
     document = soci_index("estimate", image, "--json").document
 
     [one] = document["images"]
@@ -59,7 +59,7 @@ def test_the_document_has_quantities_dollars_and_all_that_went_in(soci_index, im
 
 
 @pytest.mark.usefixtures("cdk")
-def test_a_month_adds_up_pushes_and_what_is_kept(soci_index, image):
+def test_a_month_adds_up_pushes_and_storage(soci_index, image):
     flags = ("--pushes-per-month", 600, "--months-kept", 2)
 
     document = soci_index("estimate", image, image, *flags, "--json").document
@@ -71,7 +71,7 @@ def test_a_month_adds_up_pushes_and_what_is_kept(soci_index, image):
 
 
 @pytest.mark.usefixtures("cdk")
-def test_an_image_in_a_registry_is_planned_where_it_lies(soci_index):
+def test_an_image_in_a_registry_is_planned_in_its_place(soci_index):
     with in_memory() as place:
         place.put("app", AMD, "1")
 
@@ -80,7 +80,7 @@ def test_an_image_in_a_registry_is_planned_where_it_lies(soci_index):
     assert document["images"][0]["layers"] == 2
 
 
-def test_by_the_default_settings_a_small_image_gets_its_tag_alone(soci_index, image, tmp_path, monkeypatch):
+def test_by_the_default_settings_a_small_image_gets_only_its_tag(soci_index, image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     result = soci_index("estimate", image)
@@ -108,14 +108,14 @@ def test_memory_and_processor_are_those_of_the_deployment(soci_index, image, cdk
         ({"publish_index": 5}, "cdk.json: deployment.publish_index.memory_mib: got None"),
     ],
 )
-def test_a_deployment_that_cannot_be_is_named(soci_index, image, cdk, deployment, problem):
+def test_an_invalid_deployment_is_named(soci_index, image, cdk, deployment, problem):
     cdk(**deployment)
 
     assert problem in soci_index("estimate", image, status=2).stderr
 
 
 @pytest.mark.usefixtures("cdk")
-def test_a_layer_that_no_call_could_finish_is_told(soci_index, image):
+def test_a_layer_that_no_call_can_finish_is_reported(soci_index, image):
     result = soci_index("estimate", image, "--cpu-seconds-per-gb", 40_000_000)
 
     assert "its largest layer would take" in result.stderr
@@ -131,14 +131,14 @@ def test_a_layer_that_no_call_could_finish_is_told(soci_index, image):
         *("--reused-percent", "--pushes-per-month"),
     ],
 )
-def test_a_number_that_is_none_or_out_of_bounds_is_a_usage_error(soci_index, image, flag, number):
+def test_a_number_that_is_invalid_or_out_of_bounds_is_a_usage_error(soci_index, image, flag, number):
     result = soci_index("estimate", image, f"{flag}={number}", "--json", status=2)
 
     assert flag in result.stderr or flag in result.stdout
 
 
 @pytest.mark.usefixtures("cdk")
-def test_what_is_reused_costs_no_seconds(soci_index, image):
+def test_reused_bytes_take_no_seconds(soci_index, image):
     slow = ("--network-mb-per-second", 0.1, "--json")
 
     whole, none = (

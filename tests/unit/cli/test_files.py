@@ -100,7 +100,7 @@ def test_everything_below_is_listed_by_full_paths(soci_index, image):
     assert names(soci_index("ls", image, "/usr/big", "--recursive")) == ["/usr/big"]
 
 
-def test_brackets_in_the_name_of_a_directory_are_no_pattern(soci_index, tmp_path):
+def test_brackets_in_the_name_of_a_directory_are_not_a_pattern(soci_index, tmp_path):
     layer = tar_of(directory("[id]"), file("[id]/page.js"), directory("i"), file("i/other.js"))
     layout = layout_of(tmp_path, image_of(layer))
 
@@ -177,14 +177,14 @@ def test_a_path_that_is_not_there_is_an_error_that_says_where_it_ends(
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/usr", "dir"), ("/", "dir"), ("/null", "char")])
-def test_what_is_no_file_has_no_content(soci_index, image, path, kind):
+def test_only_files_have_content(soci_index, image, path, kind):
     result = soci_index("cat", image, path, status=1)
 
     assert f"{path} is no file, its type is {kind}" in result.stderr
     assert result.raw == b""
 
 
-def test_as_json_it_is_said_what_had_to_be_read(soci_index, tmp_path):
+def test_the_document_says_what_was_read(soci_index, tmp_path):
     layer = gzip_of(tar_of(file("pad", noise(2_000_000)), file("wanted", b"x" * 100)))
     layout = layout_of(tmp_path, image_of(layer))
     convert_layout(layout)
@@ -212,7 +212,7 @@ def test_of_several_platforms_one_has_to_be_chosen(soci_index, two_platforms, co
     assert chosen.raw
 
 
-def test_a_layer_that_can_be_read_only_in_part_is_told(soci_index, tmp_path):
+def test_a_layer_that_is_read_only_in_part_is_named(soci_index, tmp_path):
     layer = tar_of(file("before"), special("odd", b"7"), file("after"))
     layout = layout_of(tmp_path, image_of(layer))
 

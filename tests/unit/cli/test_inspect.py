@@ -95,7 +95,7 @@ def test_a_ztoc_file_as_text_and_its_files_when_asked_for(soci_index, ztoc_file)
     ],
     ids=["empty", "text", "layer", "cut short"],
 )
-def test_a_file_that_is_no_ztoc_is_an_error_that_says_so(soci_index, tmp_path, content, message):
+def test_a_file_that_is_not_a_ztoc_is_an_error(soci_index, tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)
 

@@ -31,7 +31,7 @@ def test_a_size_is_bytes_or_has_a_binary_unit(text, size_bytes):
 @pytest.mark.parametrize(
     "text", ["", "MiB", "-1", "1.5MiB", "4TiB", "4 M B", "0x10", "1e6", "4MiBs", "²", "9" * 5_000]
 )
-def test_anything_else_is_no_size(text):
+def test_anything_else_is_not_a_size(text):
     with pytest.raises(
         typer.BadParameter, match="is not a size; write bytes or a unit, such as 4194304, 4MiB or 512k"
     ):

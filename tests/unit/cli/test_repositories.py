@@ -29,7 +29,7 @@ def app(registry) -> str:
     return f"{registry.host}/app"
 
 
-def test_an_image_is_planned_converted_and_verified_where_it_lies(soci_index, app):
+def test_an_image_is_planned_converted_and_verified_in_its_registry(soci_index, app):
     assert soci_index("plan", f"{app}:1.0", "--min-layer-size", "0", "--json").document["layers"][0]["index"]
 
     converted = soci_index("convert", f"{app}:1.0", *FLAGS)
@@ -69,7 +69,7 @@ def test_an_image_gets_an_index_of_version_1(soci_index, registry, app):
     assert soci_index("cat", f"{app}:1.0", "/etc/notes").raw == NOTES
 
 
-def test_a_tag_that_may_not_move_is_an_error_and_the_image_is_there_by_its_digest(soci_index, registry, app):
+def test_an_immutable_tag_is_an_error_and_the_image_exists_by_its_digest(soci_index, registry, app):
     stays = registry.repository("app").put_manifest(IMAGE.document, tag="taken")
 
     result = soci_index("convert", f"{app}:1.0", f"{app}:taken", *FLAGS, "--json", status=1)

@@ -49,7 +49,7 @@ def test_a_count_has_its_noun():
     ],
     ids=["letters", "newline", "escape", "right to left", "no unicode"],
 )
-def test_what_moves_the_cursor_is_escaped(text, shown):
+def test_control_characters_are_escaped(text, shown):
     assert printable(text) == shown
 
 

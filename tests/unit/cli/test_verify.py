@@ -57,7 +57,7 @@ def test_a_sound_image(soci_index, converted):
     assert result.stderr == ""
 
 
-def test_as_json_it_has_findings_and_what_was_looked_at(soci_index, converted):
+def test_the_document_has_findings_and_counts(soci_index, converted):
     document = soci_index("verify", f"oci:{converted}:latest-soci", "--json").document
 
     assert document["sound"] is True

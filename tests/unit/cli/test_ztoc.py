@@ -27,7 +27,7 @@ def test_the_ztoc_is_described(soci_index, layer_file):
     assert "nowhere; -o FILE writes it" in facts["written"]
 
 
-def test_as_json_it_has_what_scripts_need(soci_index, layer_file, tmp_path):
+def test_the_document_has_what_scripts_need(soci_index, layer_file, tmp_path):
     output = tmp_path / "out.ztoc"
     indexed = index_layer(LAYER)
 
@@ -46,7 +46,7 @@ def test_as_json_it_has_what_scripts_need(soci_index, layer_file, tmp_path):
     }
 
 
-def test_it_is_written_where_asked(soci_index, layer_file, tmp_path):
+def test_the_ztoc_is_written_to_the_output(soci_index, layer_file, tmp_path):
     output = tmp_path / "out.ztoc"
 
     result = soci_index("ztoc", layer_file, *MINE, "--output", output)
@@ -56,7 +56,7 @@ def test_it_is_written_where_asked(soci_index, layer_file, tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_the_compression_is_told_by_the_content_and_can_be_given(soci_index, tmp_path, compression):
+def test_the_compression_is_found_in_the_content_and_can_be_given(soci_index, tmp_path, compression):
     layer = tmp_path / "layer"
     content = tar_of(file("a", b"x" * 5_000))
     layer.write_bytes(gzip_of(content) if compression == "gzip" else content)
@@ -142,7 +142,7 @@ def test_a_layer_that_cannot_be_read_is_an_error(soci_index, tmp_path, layer, me
     assert message in soci_index("ztoc", tmp_path / layer, status=1).stderr
 
 
-def test_an_output_in_no_directory_is_refused_before_anything_is_read(soci_index, tmp_path):
+def test_an_output_in_a_missing_directory_is_refused_before_reading(soci_index, tmp_path):
     result = soci_index("ztoc", tmp_path / "no layer", "-o", tmp_path / "none" / "out", status=1)
 
     assert f"the directory {tmp_path / 'none'} does not exist" in result.stderr
@@ -162,7 +162,7 @@ def test_a_link_stays_a_link_to_what_is_written(soci_index, layer_file, tmp_path
     assert decode_ztoc(target.read_bytes()).files
 
 
-def test_what_is_no_file_is_written_through_and_stays_what_it_is(layer_file, tmp_path):
+def test_a_device_is_written_to_and_stays_a_device(layer_file, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with subprocess.Popen(
@@ -175,7 +175,7 @@ def test_what_is_no_file_is_written_through_and_stays_what_it_is(layer_file, tmp
     assert fifo.is_fifo()
 
 
-def test_an_empty_file_is_no_layer(soci_index, tmp_path):
+def test_an_empty_file_is_not_a_layer(soci_index, tmp_path):
     empty = Path(tmp_path / "empty")
     empty.touch()
 
@@ -189,7 +189,7 @@ def test_a_zstd_layer_is_left_out_by_its_name(soci_index, tmp_path):
     assert soci_index("ztoc", layer, "--json", status=1).document["reason"] == "zstd"
 
 
-def test_an_output_that_cannot_be_made_is_named_as_it_was_given(soci_index, layer_file, tmp_path):
+def test_an_output_that_cannot_be_written_is_named_as_given(soci_index, layer_file, tmp_path):
     output = tmp_path / ("n" * 300)
 
     result = soci_index("ztoc", layer_file, "-o", output, status=1)
