@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from soci.service.outcomes import ImageReason
 from tests.builders import image_of, layout_of, with_soci_index
 from tests.image_files import Image, write_docker_archive
 from tests.recipes import convert_layout
@@ -51,7 +52,8 @@ def test_without_an_image_only_the_rules_on_names_apply(soci_index):
 def test_a_reason_is_explained(soci_index):
     result = soci_index("decide", EVENTS / "push-soci-index-v2.json")
 
-    assert " would be skipped\n  own-artifact: Indexing made this" in result.stdout
+    reason = ImageReason.OWN_ARTIFACT
+    assert f" would be skipped\n  {reason}: {reason.sentence}" in result.stdout
 
 
 def test_the_named_image_is_decided_on_as_if_it_were_the_events(soci_index, image, settings):
@@ -151,3 +153,14 @@ def test_missing_files_are_named(soci_index, tmp_path, settings):
         "decide", PUSH, "--image", f"oci:{tmp_path / 'nowhere'}", "--settings", settings, status=1
     )
     assert "nowhere" in missing.stderr
+
+
+def test_a_json_file_may_have_one_mebibyte(soci_index, tmp_path):
+    limit_bytes = 1 << 20
+    (tmp_path / "event.json").write_text(REQUEST.ljust(limit_bytes))
+    (tmp_path / "large.json").write_text(REQUEST.ljust(limit_bytes + 1))
+
+    soci_index("decide", tmp_path / "event.json")
+    result = soci_index("decide", tmp_path / "large.json", status=1)
+
+    assert f"large.json: more than {limit_bytes} bytes" in result.stderr

@@ -105,6 +105,8 @@ def test_memory_and_processor_are_those_of_the_deployment(soci_index, image, cdk
     [
         ({"lambda_architecture": "mips"}, "cdk.json: deployment.lambda_architecture: got 'mips'"),
         ({"index_layer": {"memory_mib": "much"}}, "cdk.json: deployment.index_layer.memory_mib: got 'much'"),
+        ({"index_layer": {"memory_mib": True}}, "cdk.json: deployment.index_layer.memory_mib: got True"),
+        ({"index_layer": {"memory_mib": 0}}, "cdk.json: deployment.index_layer.memory_mib: got 0"),
         ({"publish_index": 5}, "cdk.json: deployment.publish_index.memory_mib: got None"),
     ],
 )

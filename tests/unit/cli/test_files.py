@@ -98,6 +98,7 @@ def test_everything_below_is_listed_by_full_paths(soci_index, image):
         *("/usr/", "/usr/big", "/usr/bin/", "/usr/bin/bash", "/usr/bin/sh"),
     ]
     assert names(soci_index("ls", image, "/usr/big", "--recursive")) == ["/usr/big"]
+    assert names(soci_index("ls", image, "/", "-R"))[0] == "/"
 
 
 def test_brackets_in_the_name_of_a_directory_are_not_a_pattern(soci_index, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.places.layout.oci_layout import OciLayout
+from soci.ztoc.model import MAX_ZTOC_BYTES
 from tests.builders import (
     describe,
     file,
@@ -103,6 +104,15 @@ def test_a_file_that_is_not_a_ztoc_is_an_error(soci_index, tmp_path, content, me
 
     assert result.document["error"]["type"] == "InvalidZtoc"
     assert f"{path} {message}" in result.stderr
+
+
+def test_a_file_larger_than_any_ztoc_is_refused_unread(soci_index, tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(MAX_ZTOC_BYTES + 1)  # sparse: it takes no space
+
+    result = soci_index("inspect", tmp_path / "file", status=1)
+
+    assert f"has {MAX_ZTOC_BYTES + 1} bytes, a zTOC at most {MAX_ZTOC_BYTES}" in result.stderr
 
 
 @pytest.mark.parametrize(
