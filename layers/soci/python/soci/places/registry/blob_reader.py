@@ -93,13 +93,17 @@ class BlobReader:
         with ExitStack() as stack:
             first = stack.enter_context(self._open(0, end, self._client.retries.start()))
             if end == size or first.status == _OK:
-                yield self._fetch(0, size, first)
+                yield self.fetch(0, size, response=first)
             else:
                 rest = stack.enter_context(self._ahead(end, settings))
-                yield chain(self._fetch(0, end, first), rest)
+                yield chain(self.fetch(0, end, response=first), rest)
 
-    def fetch(self, start: int, end: int) -> Iterator[bytes]:
+    def fetch(
+        self, start: int, end: int, *, response: BodyStream | None = None, is_ahead: bool = False
+    ) -> Iterator[bytes]:
         """Yield bytes [start, end), each once, with retries after broken connections.
+
+        `response` is one that has begun already. A range ahead of the reader (`is_ahead`) takes no whole blob.
 
         Raises:
             BlobMissing: the registry does not have the blob.
@@ -107,11 +111,6 @@ class BlobReader:
             InvalidResponse: the response has another digest or range than requested.
             RegistryError: the request failed, and so did its retries.
         """
-        return self._fetch(start, end, None)
-
-    def _fetch(
-        self, start: int, end: int, response: BodyStream | None, *, is_ahead: bool = False
-    ) -> Iterator[bytes]:
         attempts = self._client.retries.start()
         counted_from = start
         while start < end:
@@ -138,11 +137,11 @@ class BlobReader:
         is_part = (start, end) != (0, self._blob.size)
         headers = {"Range": f"bytes={start}-{end - 1}"} if is_part else {}
         with ExitStack() as stack:
-            stream = self._ask(stack, headers, attempts)
+            stream = self._send(stack, headers, attempts)
             self._check(stream, start, end)
             yield stream
 
-    def _ask(self, stack: ExitStack, headers: Mapping[str, str], attempts: Attempts) -> BodyStream:
+    def _send(self, stack: ExitStack, headers: Mapping[str, str], attempts: Attempts) -> BodyStream:
         """Send the request to the URL of the last redirect, else to the registry; again if that URL is refused."""
         while True:
             remembered = self._redirect_url
@@ -178,7 +177,7 @@ class BlobReader:
             match = _CONTENT_RANGE.fullmatch(stream.headers.get("content-range", ""))
             if match is None or int(match[1]) != start or int(match[2]) >= end:
                 got = stream.headers.get("content-range", "nothing")[:100]
-                raise InvalidResponse(f"{self._what}: asked for bytes {start}-{end - 1}, got {got!r}")
+                raise InvalidResponse(f"{self._what}: requested bytes {start}-{end - 1}, got {got!r}")
             length = None if match[3] == "*" else match[3]
         if length is not None and length != str(self._blob.size):
             raise SizeMismatch(f"{self._what} has {length[:20]} bytes, want {self._blob.size}")
@@ -194,7 +193,7 @@ class BlobReader:
         def load(begin: int) -> deque[bytes]:
             with cancellation.scope():
                 end = min(begin + settings.range_size_bytes, self._blob.size)
-                return deque(self._fetch(begin, end, None, is_ahead=True))
+                return deque(self.fetch(begin, end, is_ahead=True))
 
         def submit_next() -> None:
             for begin in starts:
@@ -208,7 +207,7 @@ class BlobReader:
                     chunks = pending.popleft().result()
                 except _WholeBlobError:
                     cancellation.cancel()
-                    yield from self._fetch(position, self._blob.size, None)
+                    yield from self.fetch(position, self._blob.size)
                     return
                 while chunks:
                     position += len(chunks[0])
