@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from soci.errors import (
@@ -30,7 +31,7 @@ from soci.oci.fields import Fields
 from soci.places.registry.challenge import Challenge, parse_challenges
 from soci.places.registry.credentials import Login
 from soci.places.registry.http_messages import Operation, Request, Response
-from soci.places.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
+from soci.places.registry.retry import TRANSIENT_STATUSES, parse_retry_after
 from soci.places.registry.urls import is_loopback, is_private, origin, redacted
 
 CLIENT_ID = "soci-index"
@@ -147,7 +148,7 @@ def _require_reach(realm: str, registry_url: str) -> None:
 def _refusal(where: str, response: Response, login: Login | None) -> RegistryError:
     status, pause = response.status, parse_retry_after(response.headers.get("retry-after"))
     who = "without a login" if login is None else "with this login"
-    if status == TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled(f"{where}: too many requests for tokens", status=status, retry_after_seconds=pause)
     if status in TRANSIENT_STATUSES:
         return RegistryUnavailable(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from soci.errors import RegistryError, RegistryUnavailable, Throttled, Unauthorized
@@ -73,8 +74,6 @@ _THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 )
 _TEXT_CHARACTERS = 300
-_TOO_MANY_REQUESTS = 429
-_SERVER_ERROR = 500
 
 
 class EcrLogins:
@@ -199,9 +198,9 @@ def error_from_aws(where: str, error: Exception, *, with_text: bool = False) -> 
 
 
 def _kind_of(code: str, status: int | None) -> type[RegistryError]:
-    if code in _THROTTLED or status == _TOO_MANY_REQUESTS:
+    if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled
-    if code == "ServerException" or (status or 0) >= _SERVER_ERROR:
+    if code == "ServerException" or (status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return RegistryUnavailable
     return RegistryError if code == "InvalidParameterException" else Unauthorized
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from soci.errors import (
     InvalidDocument,
@@ -15,7 +16,7 @@ from soci.errors import (
 )
 from soci.oci.digest import Digest, digest_of
 from soci.places.registry.http_messages import BodyStream, Request, Response, read_start
-from soci.places.registry.retry import TOO_MANY_REQUESTS, TRANSIENT_STATUSES, parse_retry_after
+from soci.places.registry.retry import TRANSIENT_STATUSES, parse_retry_after
 from soci.places.registry.urls import redacted
 
 OK = 200
@@ -48,7 +49,7 @@ def error_from(request: Request, response: Response) -> RegistryError:
 def _kind_of(status: int) -> type[RegistryError]:
     if status in (UNAUTHORIZED, FORBIDDEN):
         return Unauthorized
-    if status == TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled
     return RegistryUnavailable if status in TRANSIENT_STATUSES else RegistryError
 

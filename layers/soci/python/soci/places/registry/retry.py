@@ -22,7 +22,6 @@ from soci.errors import RegistryError
 from soci.places.cancellation import cancellable_sleep
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 from soci.errors import EventBusUnavailable, EventRefused
@@ -24,8 +25,6 @@ _DETAIL_TYPES = {Outcome.INDEXED: CREATED, Outcome.FAILED: FAILED}
 _BUSY = frozenset(
     {"ThrottlingException", "Throttling", "InternalException", "InternalFailure", "LimitExceeded"}
 )
-_TOO_MANY_REQUESTS = 429
-_SERVER_ERROR = 500
 
 Document = dict[str, object]
 
@@ -122,7 +121,11 @@ def _boto3_client() -> Any:  # noqa: ANN401 - boto3 makes its classes at run tim
 
 
 def _refusal(code: str, message: str, status: int | None) -> EventRefused:
-    is_busy = code in _BUSY or status == _TOO_MANY_REQUESTS or (status or 0) >= _SERVER_ERROR
+    is_busy = (
+        code in _BUSY
+        or status == HTTPStatus.TOO_MANY_REQUESTS
+        or (status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
     return (EventBusUnavailable if is_busy else EventRefused)(f"PutEvents: {code}: {message}")
 
 
