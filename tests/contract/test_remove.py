@@ -1,4 +1,4 @@
-"""An index is taken away from places of every kind: nothing of it is left, and nothing else is missing."""
+"""A removal from every kind of place deletes the whole index and nothing else."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ KINDS = ("docker-registry", "in memory, as ECR", "in memory, without referrers A
 
 @dataclass(frozen=True)
 class Place:
-    """A repository or a layout: how images in it are named, and which manifests it holds."""
+    """A repository or a layout, and the manifests in it."""
 
     name: str
     manifests: Callable[[], set[str]]
@@ -72,7 +72,7 @@ class Place:
         return Path(self.name.removeprefix("oci:"))
 
     def manifests_but_of_lists(self) -> set[str]:
-        """Without what an interruption of the very last step leaves in a layout: the list, and its config."""
+        """Return the manifests without the removal list and its config, which an interrupted last step leaves."""
         if self.is_registry:
             return self.manifests()
         contents = {name: (self.path / name).read_bytes() for name in self.manifests()}
@@ -88,7 +88,7 @@ class Place:
             run(recipe, store, store, tag=(to or f"{tag}-soci") if recipe is convert else None, **options)
 
     def open(self, reference: str) -> ImageStore:
-        """Open it without waiting to see whether others write at the same time: nobody does."""
+        """Open an image without pauses between retries."""
         parsed = parse_reference(self.name + reference)
         if isinstance(parsed, RegistryRef):
             return open_repository(parsed, retries=RetryPolicy(clock=Clock(sleep=lambda _: None)))
@@ -111,13 +111,13 @@ class Place:
             return None
 
     def is_complete(self, tag: str) -> bool:
-        """Whether all is at hand that it leads to."""
+        """Whether everything that the tag leads to exists."""
         store = self.open(f":{tag}")
         root = store.fetch_root()
         return all(map(store.has_blob, fetch_tree(store, root, store.fetch_manifest(root))))
 
     def is_whole(self, tag: str, directory: Path) -> bool:
-        """Whether skopeo can copy all platforms, and we find nothing wrong."""
+        """Whether skopeo copies all platforms, and `verify` finds no problem."""
         scheme = "docker://" if self.is_registry else ""
         flag = ["--src-tls-verify=false"] if self.is_registry else []
         skopeo("copy", "-q", "--all", *flag, f"{scheme}{self.name}:{tag}", f"dir:{directory / tag}")
@@ -126,7 +126,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """Places of one kind: new ones, and copies of what is there."""
+    """Makes places of one kind, empty or as copies."""
 
     new: Callable[[], Place]
     copy: Callable[[Place], Place]
@@ -183,7 +183,7 @@ def on_disk(paths: Iterator[Path]) -> Places:
 
 @pytest.fixture
 def place(places, tmp_path) -> Place:
-    """Two images that share the manifest of a platform."""
+    """A place with two images that share the manifest of a platform."""
     place: Place = places.new()
     place.put(ONE, "1.0", tmp_path / "one")
     place.put(TWO, "2.0", tmp_path / "two")
@@ -286,7 +286,7 @@ def test_an_image_named_by_digest_is_kept_while_a_tag_leads_to_it(place):
 
 
 class Interrupted:
-    """A place that breaks off right after one of the calls that change it."""
+    """A store that fails right after one of the calls that change it."""
 
     def __init__(self, store: Any, number: int) -> None:
         self._store = store

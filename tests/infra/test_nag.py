@@ -17,7 +17,7 @@ def violations(stack):
 
 
 WITH_A_TOPIC = {"deployment": {"alarms": {"email": "ops@example.com"}}}
-"""Which no key of ours encrypts."""
+"""A stack whose topic no chosen key encrypts."""
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def searched(expression):
 
 
 def watched(context=None):
-    """The metrics that alarms watch, likewise."""
+    """The metrics that alarms watch, in the same form."""
     for alarm in alarms(context).values():
         queries = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
         for metric in queries or [alarm]:
@@ -105,7 +105,7 @@ def outcome_lines():
 
 
 def told():
-    """The metrics that the functions write into their logs, likewise."""
+    """The metrics that the functions write into their logs, in the same form."""
     search: dict[str, object] = {
         "request": {"repositories": ["*"], "scheduled": True},
         "summary": {"outcomes": {"indexed": 2}},

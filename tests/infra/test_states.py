@@ -31,7 +31,7 @@ def tasks_of(machine):
 
 
 def without_marks(chain):
-    """A chain as text, its names without what makes them unique."""
+    """A chain as text, without the suffixes that make its names unique."""
     return json.dumps(chain).replace(" of a page", "").replace(" again", "")
 
 

@@ -1,4 +1,4 @@
-"""`clean` over the in-memory registry: what goes, what stays because somebody needs it, what is only told."""
+"""`clean` with the in-memory registry: what is removed, what is kept, and what is reported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def indexed(place: InMemory, tag: str, settings: Any = SETTINGS, image: Any = No
 
 
 def delete(there: Repository, tag: str) -> None:
-    """Let an image go as a lifecycle rule does: its index, and its manifests that nothing else lists."""
+    """Delete an image as a lifecycle rule does: its index and its manifests."""
     digest = there.tags.pop(tag)
     gone = there.manifests.pop(digest)
     for child in gone.children:
@@ -260,7 +260,7 @@ def test_the_next_run_finds_the_rest_of_an_interrupted_one(clean, place, there):
 
 @pytest.fixture
 def search_then(place, there):
-    """Search, let something happen, then remove what the search found."""
+    """Search, call `meanwhile`, then remove the orphans that the search found."""
 
     def run(wanted: Wanted, meanwhile: Callable[[], object]) -> tuple[Orphans, CleanResult]:
         inventory = Inventory(connect(place.registry.host, is_ecr=True))

@@ -1,4 +1,4 @@
-"""`remove` as users see it: what it lists, what it says, and how it ends."""
+"""`remove` at the command line: output and exit status."""
 
 from __future__ import annotations
 

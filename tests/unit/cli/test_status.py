@@ -1,4 +1,4 @@
-"""`status` over the in-memory registry: by ECR's API, and by tags as any other registry is asked."""
+"""`status` with the in-memory registry, by ECR's API and by tags."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_under_digest_only_a_registry_without_api_gives_the_state_unknown(soci_i
 
 
 def test_a_converted_image_with_differently_compressed_layers_is_outdated(soci_index, place, tmp_path):
-    """A rebuild gives the same config; what the layers are as blobs it does not tell."""
+    """A rebuild keeps the config, but may compress the layers differently."""
     tar = tar_of(file("app/rebuilt", text(90_000, "rebuilt")))
     place.put("app", image_of(gzip_of(tar, level=1)), "1")
     index(place, by_hand("app", "1"), configuration())

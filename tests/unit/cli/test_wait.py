@@ -1,4 +1,4 @@
-"""`wait` over the in-memory registry."""
+"""`wait` with the in-memory registry."""
 
 from __future__ import annotations
 

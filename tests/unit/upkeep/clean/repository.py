@@ -28,7 +28,7 @@ class Repository:
     documents: dict[Digest, bytes] = field(default_factory=dict)
     reads: list[Digest] = field(default_factory=list)
     refuses: set[Digest] = field(default_factory=set)
-    """Manifests that it does not delete."""
+    """Manifests that it refuses to delete."""
     after_listing: Callable[[], object] = lambda: None
 
     def put(self, document: dict[str, Any], *tags: str, **facts: Any) -> Digest:

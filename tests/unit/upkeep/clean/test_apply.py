@@ -1,4 +1,4 @@
-"""Orphans are deleted one after the other; a document that stays keeps what belongs to it."""
+"""The deletion of orphans: a document that is kept keeps its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forty images of two repositories, of every state that there is, made as the service makes them."""
+"""Forty images in two repositories, in every state, made as the service makes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXPECTED = {
 
 
 def app(seed: str, platform: str = "linux/amd64", size_bytes: int = 9_000) -> Image:
-    """A small image that differs from others by its seed."""
+    """A small image, different for each seed."""
     layer = gzip_of(tar_of(file(f"app/{seed}", text(size_bytes, seed))))
     return image_of(layer, platform=platform)
 
@@ -42,7 +42,7 @@ def both(seed: str) -> Image:
 
 
 def put_forty(place: InMemory) -> None:
-    """Fill a registry. Tags begin with the name of the state that they are to be in."""
+    """Fill a registry. Each tag begins with the expected state."""
     for repository, tag, image, settings in _indexed():
         place.put(repository, image, tag)
         index(place, by_hand(repository, tag), settings)
@@ -57,7 +57,7 @@ def put_forty(place: InMemory) -> None:
         place.put("app", app(f"small {n}", size_bytes=10), f"left-out-{n}")
     place.put("app", app("windows", "windows/amd64"), "left-out-2")
     place.put("app", app("dev"), "dev-left-out-3")
-    _put_promised_copy(place, "left-out-4")
+    _put_promised_tag(place, "left-out-4")
     _put_chart(place, "left-out-5")
     for n in range(3):
         del place.registry.repository("app").tags[f"orphan-{n}"]
@@ -86,7 +86,7 @@ def _index_amd64(place: InMemory, tag: str) -> None:
     run(convert, store, store, platforms=["linux/amd64"], tag=f"{tag}-soci")
 
 
-def _put_promised_copy(place: InMemory, tag: str) -> None:
+def _put_promised_tag(place: InMemory, tag: str) -> None:
     place.put("app", app("too small", size_bytes=20), tag, f"{tag}-soci")
 
 
@@ -102,7 +102,7 @@ def _put_chart(place: InMemory, tag: str) -> None:
 
 
 def _lose_soci_index(place: InMemory, tag: str) -> None:
-    """Take away the SOCI index that the SOCI-enabled copy lists."""
+    """Delete the SOCI index that the converted image lists."""
     there = place.registry.repository("app")
     copy = there.find(f"{tag}-soci")
     assert copy is not None

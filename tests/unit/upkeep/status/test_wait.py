@@ -1,4 +1,4 @@
-"""Waiting over the in-memory registry, with time that passes only by waiting."""
+"""Waits with the in-memory registry and a clock that advances only by sleeping."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place():
 
 
 class Meanwhile(FakeTime):
-    """Time in which something happens once so much has passed."""
+    """A clock that calls `act` once so many seconds have passed."""
 
     def __init__(self, seconds, act):
         super().__init__()
@@ -119,7 +119,7 @@ def test_a_converted_image_without_its_soci_index_is_not_ready(place, asks_rules
 
 @RULES
 def test_a_converted_image_with_differently_compressed_layers_is_not_ready(place, asks_rules):
-    """A rebuild gives the same config; what the layers are as blobs it does not tell."""
+    """A rebuild keeps the config, but may compress the layers differently."""
     old, new = (image_of(gzip_of(TAR, level=level), platform="linux/amd64") for level in (1, 9))
     configs = [json.loads(one.document)["config"]["digest"] for one in (old, new)]
     assert (configs[0] == configs[1], old.root == new.root) == (True, False)
