@@ -53,7 +53,7 @@ TOO_LARGE_A_MINIMUM = {"min_image_size_bytes": 1 << 30}
 def artifact(
     config_type: str = media_types.OCI_CONFIG, layer_type: str = "", artifact_type: str = ""
 ) -> Image:
-    """Something in the shape of an image that is none."""
+    """A manifest with the types of an image that is not an image."""
     config, layer = b"{}", b"content"
     layers = (describe(layer, layer_type),) if layer_type else ()
     manifest = ImageManifest(

@@ -99,8 +99,8 @@ def test_each_call_logs_one_line(registry, handler, log):
     handler({"request": {"repositories": ["app"]}})
 
     (line,) = map(json.loads, log.getvalue().splitlines())
-    told = {name: line[name] for name in ("message", "images", "failed", "done", "function_request_id")}
-    assert told == {
+    logged = {name: line[name] for name in ("message", "images", "failed", "done", "function_request_id")}
+    assert logged == {
         "message": "listed",
         "images": 3,
         "failed": 0,

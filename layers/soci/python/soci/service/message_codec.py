@@ -73,7 +73,7 @@ class _Member:
     type: Any
     marks: frozenset[Mark]
     default: object
-    """`MISSING` when there is none, or when it is made anew each time."""
+    """`MISSING` when there is no default, or when a factory makes it."""
     is_optional: bool
 
 

@@ -46,7 +46,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest(Message):
-    """An image that may have to be indexed. Its members stand in every answer about the image."""
+    """A request for the index of an image. Its members are in every answer about the image."""
 
     repository: str
     tag: str | None = None

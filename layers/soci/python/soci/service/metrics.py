@@ -60,7 +60,7 @@ IMAGES = Metric(
 IMAGES_PUSHED = Metric(
     name="ImagesPushed",
     unit=Unit.COUNT,
-    meaning="images with an outcome of which the registry had told: pushed, replicated or pulled through",
+    meaning="images with an outcome that an event asked for: pushed, replicated or pulled through",
 )
 PUSH_TO_INDEX = Metric(
     name="PushToIndexSeconds",
@@ -70,12 +70,12 @@ PUSH_TO_INDEX = Metric(
 BYTES_STREAMED = Metric(
     name="BytesStreamed",
     unit=Unit.BYTES,
-    meaning="layers that were read whole to index them, compressed",
+    meaning="layers that were read to index them, compressed",
 )
 BYTES_REUSED = Metric(
     name="BytesReused",
     unit=Unit.BYTES,
-    meaning="layers that were not read because there was a zTOC already, compressed",
+    meaning="layers that were not read because their zTOC was cached, compressed",
 )
 ESTIMATED_COST = Metric(
     name="EstimatedCostUsd",

@@ -76,7 +76,7 @@ class _Filter:
     def _evaluate_origin(self, found: FoundImage, image: Image) -> Rejection | None:
         """Reject what indexing made: SOCI-enabled images, and images under the tag that was promised to them.
 
-        A person may ask for a SOCI-enabled image under a tag of its own, because it may have to be made again.
+        A person may ask for a SOCI-enabled image under a tag of its own, because it may need to be made again.
         """
         original = self.configuration.original_tag(found.request.tag)
         if has_own_index(image, found.source):

@@ -19,7 +19,7 @@ GONE = (NotInImage, BlobMissing)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundImage:
-    """An image that may have to be indexed."""
+    """The image of a request, and where to read it."""
 
     request: ImageRequest
     """With the digest of the image."""

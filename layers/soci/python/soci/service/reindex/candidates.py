@@ -102,7 +102,7 @@ class Evaluator:
         except TooManyManifests:
             return not (self.only_missing and self._has_promised(candidate))  # it is never indexed
         except IntegrityError:
-            return True  # the request fails and tells what is corrupt
+            return True  # its request fails and names what is corrupt
         if has_own_index(image, source):
             is_output = candidate.tag is None or self.configuration.original_tag(candidate.tag) is not None
             return not (is_output or self.only_missing)

@@ -42,7 +42,7 @@ class ReindexRequest(Declared):
         str | None, Setting(Nullable(_TIME), "leave out images that were pushed then or later; UTC")
     ] = None
     only_missing: Annotated[
-        bool, Setting(Flag(), "leave out images that have an index, with whatever settings it was made")
+        bool, Setting(Flag(), "leave out images that have an index, made with any settings")
     ] = False
     force: Annotated[bool, Setting(Flag(), "index again what has an index with the same settings")] = False
     scheduled: Annotated[bool, Setting(Flag(), "a schedule asks: count the images that were missed")] = False
