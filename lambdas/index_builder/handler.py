@@ -1,7 +1,4 @@
-"""The functions that index: `index_layer`, once for each layer, and `publish_index`, once for each image.
-
-Errors are raised: the workflow decides by their names which calls to retry. Each call logs one line.
-"""
+"""The functions `index_layer`, called for each layer, and `publish_index`, called for each image. Both log a line."""
 # ruff: noqa: INP001 - Lambda imports the file by its name, out of a folder of its own
 
 from __future__ import annotations
@@ -26,9 +23,8 @@ from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
+copy_config_to_registered_loggers(logger, include={"soci"})  # it warns of bad entries in the catalog of zTOCs
 Document = dict[str, object]
-# The core warns of bad entries in the catalog of zTOCs.
-copy_config_to_registered_loggers(logger, include={"soci"})
 
 
 @cache
@@ -37,9 +33,7 @@ def _deployed() -> tuple[Configuration, ImageOpener]:
     return settings, connect(os.environ["SOCI_REGISTRY"], is_ecr=True).open_image
 
 
-@cache
-def _catalog() -> DynamoDbCatalog | None:
-    return DynamoDbCatalog.from_environment(os.environ)
+_catalog = cache(lambda: DynamoDbCatalog.from_environment(os.environ))
 
 
 @logger.inject_lambda_context(correlation_id_path="correlation_id")

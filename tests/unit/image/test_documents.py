@@ -197,7 +197,7 @@ def test_without_a_wish_and_nothing_for_this_machine_all_are_taken():
 
 @pytest.mark.parametrize("wanted", list(Platforms))
 def test_an_index_without_images_is_refused(wanted):
-    with pytest.raises(NotInImage, match="holds no image manifest that is at hand"):
+    with pytest.raises(NotInImage, match="holds no image manifest that can be fetched"):
         chosen(multi_platform(), wanted)
 
 

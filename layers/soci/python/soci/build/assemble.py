@@ -162,7 +162,7 @@ def _prefetch(
 def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
     """Return a layer's files; none for a layer that cannot be read (foreign, encrypted, no tar at all).
 
-    A prefetch is a hint: if such a layer hides a file, at worst some spans are fetched in vain.
+    A prefetch is a hint: if such a layer hides a file, at worst some spans are fetched for nothing.
     """
     if reason in _NO_TAR:
         return ()

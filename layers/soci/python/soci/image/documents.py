@@ -155,7 +155,7 @@ def choose_images(image: Image, wanted: Sequence[Platform] | Platforms) -> tuple
         matching = [one for one in image.images if one.platform.matches(host)]
         chosen = matching[:1] if wanted is Platforms.HOST and matching else _first_of_each(image.images)
         if not chosen:
-            raise NotInImage(f"image {image.root.digest} holds no image manifest that is at hand")
+            raise NotInImage(f"image {image.root.digest} holds no image manifest that can be fetched")
         return tuple(chosen)
     chosen = []
     for platform in wanted:
