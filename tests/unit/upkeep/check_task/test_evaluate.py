@@ -64,3 +64,12 @@ def test_the_converted_image_of_another_image_is_not_recommended(place):
     place.put("app", app("new"), "1")
 
     assert evaluate(place, "1").reason is TaskReason.NO_INDEX
+
+
+def test_the_tag_of_the_converted_image_is_recommended_rather_than_version_1(place):
+    place.put("app", app("1"), "1")
+    index(place, by_hand("app", "1"), configuration(index={"version": "both"}))
+
+    verdict = evaluate(place, "1")
+
+    assert (verdict.reason, verdict.detail.endswith("/app:1-soci")) == (TaskReason.OTHER_TAG, True)
