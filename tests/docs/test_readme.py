@@ -14,8 +14,8 @@ import pytest
 
 from local.registry import Registry
 from soci.oci.compression import Compression
-from soci.service.estimate import DEFAULT_SIZES, Assumptions, layer_seconds
 from soci.service.layer_messages import LayerItem
+from soci.upkeep.estimate.one_image import DEFAULT_SIZES, Assumptions, layer_seconds
 from tests.aws_environment import variables_for
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
 from tests.docs.manual import DOCS

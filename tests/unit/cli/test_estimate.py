@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from soci.service.estimate import Assumptions
+from soci.upkeep.estimate.one_image import Assumptions
 from tests.builders import image_of, layout_of
 from tests.image_files import Image, write_docker_archive
 from tests.unit.cli.samples import LAYER, UPPER

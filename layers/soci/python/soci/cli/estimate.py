@@ -13,12 +13,12 @@ from soci.cli.json_files import SettingsOption, read_settings, read_sizes
 from soci.cli.terminal import count_text, print_error, print_json, print_lines, print_table, size_text
 from soci.oci.reference import parse_reference
 from soci.places.open import open_source
-from soci.service import estimate as model
 from soci.service import prices
 from soci.service.cost import FunctionSizes
-from soci.service.estimate import PUT_IMAGE_PER_SECOND, Assumptions, Estimate
 from soci.service.messages import Action, Decision
-from soci.service.monthly import Month
+from soci.upkeep.estimate import one_image as model
+from soci.upkeep.estimate.month import Month
+from soci.upkeep.estimate.one_image import PUT_IMAGE_PER_SECOND, Assumptions, Estimate
 
 _MEASURED = Assumptions()
 _MAX_SECONDS = 900

@@ -12,8 +12,8 @@ import typer
 from soci.errors import InvalidOption, InvalidRequest
 from soci.places.layout.extents import storage_errors
 from soci.service.cost import USD_PER_GB_SECOND, FunctionSizes
-from soci.service.estimate import DEFAULT_SIZES
 from soci.service.settings.configuration import Configuration
+from soci.upkeep.estimate.one_image import DEFAULT_SIZES
 
 DEFAULT_SETTINGS = Path("cdk.json")
 _FILE_LIMIT_BYTES = 1 << 20

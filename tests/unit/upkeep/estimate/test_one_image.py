@@ -15,7 +15,12 @@ from local.registry.journal import REGISTRY
 from soci.oci.compression import Compression
 from soci.service import prices
 from soci.service.cost import FunctionSizes, estimate_usd, transitions
-from soci.service.estimate import (
+from soci.service.filter.decide import decide
+from soci.service.layer_messages import LayerItem
+from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Work
+from soci.service.publish.publish_image import publish_image
+from soci.service.settings.configuration import Configuration
+from soci.upkeep.estimate.one_image import (
     DEFAULT_SIZES,
     PUT_IMAGE_PER_SECOND,
     Assumptions,
@@ -23,16 +28,11 @@ from soci.service.estimate import (
     estimate,
     layer_seconds,
 )
-from soci.service.filter.decide import decide
-from soci.service.layer_messages import LayerItem
-from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan, Work
-from soci.service.publish.publish_image import publish_image
-from soci.service.settings.configuration import Configuration
 from tests.builders import Image, file, gzip_of, image_of, multi_platform, noise, tar_of
 from tests.service_steps import index_all
 from tests.unit.service.places import InMemory, by_hand, configuration
 
-COST = Path(__file__).parents[3] / "docs" / "cost.md"
+COST = Path(__file__).parents[4] / "docs" / "cost.md"
 MEASURED = Assumptions()
 GB = 1_000_000_000
 

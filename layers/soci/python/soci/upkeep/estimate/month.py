@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from soci.service.estimate import PUT_IMAGE_PER_SECOND, Estimate
+from soci.upkeep.estimate.one_image import PUT_IMAGE_PER_SECOND, Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

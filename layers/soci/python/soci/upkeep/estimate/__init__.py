@@ -1,0 +1,1 @@
+"""What indexing costs: one image, and a month of pushes."""
