@@ -19,7 +19,6 @@ from soci.service.layer.catalog import DynamoDbCatalog
 from soci.service.layer.index_layer import index_one_layer
 from soci.service.layer_messages import LayerJob
 from soci.service.messages import PublishJob
-from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
 
 logger = Logger(service="soci-index-builder")
@@ -51,6 +50,8 @@ def index_layer(event: Document, context: LambdaContext) -> Document:  # noqa: A
 @logger.inject_lambda_context(correlation_id_path="correlation_id")
 def publish_index(event: Document, context: LambdaContext) -> Document:
     """Publish the index of an image: take a `PublishJob`, return a `Published`, the output of the execution."""
+    from soci.service.publish.publish_image import publish_image  # noqa: PLC0415 - a layer starts without it
+
     with log_failure(logger, "image failed") as about:
         job = PublishJob.from_document(event)
         about.update(job.decision.request.to_document())

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +146,8 @@ def _bare(key: str) -> str:
 
 def _ask_helper(name: str, key: str) -> Login | None:
     """Run docker-credential-NAME. Its output is secret: messages never show it."""
+    import subprocess  # noqa: PLC0415 - Lambda starts without it
+
     if not _HELPER_NAME.fullmatch(name):
         raise Unauthorized(
             f"config.json names the credential helper {name[:100]!r}, which is not a program name"
