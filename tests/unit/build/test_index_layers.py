@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from soci.build.index_layers import index_layers
+from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer, plan_layer
-from soci.build.reuse import KnownZtocs, NothingKnown
+from soci.build.reuse import KnownZtoc, KnownZtocs, NothingKnown
 from soci.errors import BlobMissing, DigestMismatch, GzipError, SizeMismatch, TarError
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -213,6 +214,38 @@ def test_a_foreign_layer_is_built_each_time():
     index(LayerSource(*LAYERS), *layers, known=known)
 
     assert known.asked == [layers[1].descriptor.digest]
+
+
+class KnowsOne(NothingKnown):
+    """Knows the zTOC of one layer, and notes the layers whose zTOCs are recorded."""
+
+    def __init__(self, layer: PlannedLayer, indexed: IndexedLayer) -> None:
+        self.layer = layer
+        self.found = KnownZtoc(indexed=indexed, reused=Reused.CACHED)
+        self.recorded: list[PlannedLayer] = []
+
+    def find(self, layer: PlannedLayer) -> KnownZtoc | None:
+        return self.found if layer == self.layer else None
+
+    def record(
+        self,
+        layer: PlannedLayer,
+        indexed: IndexedLayer,  # noqa: ARG002 - a port's method
+        recompressed: RecompressedLayer | None,  # noqa: ARG002
+    ) -> None:
+        self.recorded.append(layer)
+
+
+def test_a_ztoc_that_was_found_is_not_recorded_again():
+    layers = [gzip_layer(layer) for layer in LAYERS[:2]]
+    outcome = index(LayerSource(*LAYERS), layers[0])[layers[0]].outcome
+    assert isinstance(outcome, IndexedLayer)
+    known = KnowsOne(layers[0], outcome)
+
+    results = index(LayerSource(*LAYERS), *layers, known=known)
+
+    assert results[layers[0]].reused is Reused.CACHED
+    assert known.recorded == [layers[1]]
 
 
 def test_an_ordinary_layer_that_is_missing_is_an_error():
