@@ -116,7 +116,7 @@ def index_layer(
 ) -> LayerResult:
     """Index one layer: find its zTOC, or build it from the layer's bytes.
 
-    Of the new zTOC nothing is written: the caller pushes and records it. A recompressed layer is uploaded, but not
+    A new zTOC is not written here: the caller pushes and records it. A recompressed layer is uploaded, but not
     committed. Foreign layers are built each time. A foreign layer that is not in the source is left out.
 
     Raises:
@@ -148,7 +148,7 @@ def _result_for(layer: PlannedLayer, result: LayerResult) -> LayerResult:
 
 
 def _content_of(layer: PlannedLayer) -> tuple[Digest, int, Compression | LeftOut]:
-    """Return what two layers must share to share a result."""
+    """Return the key of a result: layers with the same key have the same result."""
     return layer.descriptor.digest, layer.descriptor.size, layer.decision
 
 

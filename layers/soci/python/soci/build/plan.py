@@ -23,7 +23,7 @@ class PlannedLayer:
 
     @property
     def is_recompressed(self) -> bool:
-        """Whether the layer is zstd: a gzip layer is made of it, and that is indexed."""
+        """Whether the layer is zstd. It is recompressed to gzip, and the gzip layer is indexed."""
         return self.decision is Compression.ZSTD
 
 

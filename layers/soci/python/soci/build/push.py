@@ -28,7 +28,7 @@ def push_indexes(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> 
 
 
 def push_referrers(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> None:
-    """Make index manifests of version 1 entry points: no tag leads to them. Raises `SourceError`."""
+    """List index manifests of version 1 as entry points, without a tag. Raises `SourceError`."""
     for platform in platforms:
         if platform.index is not None:
             sink.push_root(platform.index.descriptor, None)

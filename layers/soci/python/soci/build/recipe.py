@@ -154,7 +154,7 @@ def _part_of(result: LayerResult) -> LayerPart:
 
 
 def _tagged(run: Run, made: BuildResult, root: Descriptor) -> BuildResult:
-    """Make a root an entry point of the sink, under the tag if that is right."""
+    """Make a root an entry point of the sink. It gets the tag if the source's tag still names the image."""
     left_alone = push_tagged(run.source, run.image.root, run.sink, root, run.tag)
     return replace(made, root=root, tag=None if left_alone else run.tag, tag_left_alone=left_alone)
 

@@ -2,8 +2,8 @@
 
 A zTOC depends on its layer and a few settings alone, so it need not be built twice. Before it is used again, it passes
 the settings, the lazy reader's rules, and a look at the layer: three spans are fetched by range, hashed and inflated.
-The layer as a whole is not read. So the checks find mistakes and zTOCs of other layers, but no careful forgery: a
-`KnownZtocs` must return only what a builder made.
+The layer as a whole is not read. So the checks find mistakes and zTOCs of other layers, but no forgery: whoever can
+write to a `KnownZtocs` decides what an index says.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OUTPUT_VERSION = 1
 """Goes up when this package makes other bytes of the same layer and settings. Older zTOCs are then built again."""
 
 GOLDEN_OUTPUT = (1, "ef387faf367c8c56aac509028bcfb5db84abef464764d5ef3fcd32c808e549b0")
-"""An output version, and a hash over all zTOCs of the golden layers. The tests hold one to the other."""
+"""An output version, and a hash over all zTOCs of the golden layers. A test fails if the hash alone changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

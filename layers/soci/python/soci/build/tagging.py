@@ -10,7 +10,7 @@ from soci.places.ports import ArtifactSink, ImageSource
 
 
 class TagLeftAlone(StrEnum):
-    """Why a tag was not set. The image is published all the same, under its digest."""
+    """Why a tag was not set."""
 
     SOURCE_MOVED = "source-moved"
     IMMUTABLE = "immutable"
@@ -30,10 +30,12 @@ _SENTENCES = {
 def push_tagged(
     source: ImageSource, indexed: Descriptor, sink: ArtifactSink, root: Descriptor, tag: str | None
 ) -> TagLeftAlone | None:
-    """Make a pushed manifest an entry point, with its tag if the tag is still right. Return why not, otherwise.
+    """Make a pushed manifest an entry point, with its tag if the tag is still right.
 
     Indexing takes minutes, and the source's tag may have moved meanwhile. So the source's reference is read again: it
     must name the image that was indexed, or `root`, if another run with the same result was faster.
+
+    Returns None, or why the tag was not set.
 
     Raises:
         SourceError: the source cannot be read, or the sink does not accept the tag.

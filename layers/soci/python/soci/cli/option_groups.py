@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 def with_single_options(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with one parameter for each field of the dataclasses that `command` takes.
 
-    The fields are keyword-only and annotated as typer wants parameters annotated.
+    The fields are keyword-only, with typer's annotations.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {

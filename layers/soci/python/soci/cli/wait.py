@@ -61,8 +61,9 @@ def wait(
 ) -> None:
     """Wait until a pushed image has its index, then print the image to deploy.
 
-    Exit status 0: the index exists, or nothing was to be indexed and the promised tag names the image itself; 1: it
-    does not, and the message says why. Images that the settings (--settings or ./cdk.json) leave out end the wait.
+    Exit status 0: the index exists, or nothing was to be indexed and the promised tag names the image itself.
+    1: there is no index, and the message says why. Images that the settings (--settings or ./cdk.json) leave out end
+    the wait.
     """
     place = _Place(reference=_parse(image))
     configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)

@@ -23,7 +23,7 @@ class Platforms(Enum):
 
     ALL = "all"
     HOST = "host"
-    """The platform of this machine, as the format's owner does. If the image does not have it, all."""
+    """The platform of this machine, as in the owner's tool. All platforms if the image lacks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,8 +100,8 @@ class FileSystem:
     def glob(self, pattern: bytes) -> tuple[Node, ...]:
         """Find the nodes that match, sorted: `*`, `?` and `[...]` within a name, `**` across directories.
 
-        Links to directories are followed where the pattern continues after them, but not by `**`. A link at the end of
-        a path is returned as it is.
+        Links to directories are followed where the pattern continues after them, but not by `**`. A link that ends
+        the path is not followed.
         """
         parts = [part for part in clean_path(pattern).split(b"/") if part]
         found: dict[bytes, _Inode] = {}

@@ -1,4 +1,9 @@
-"""What some content is, by its documents: an image, a converted image, a SOCI index, or something else.
+"""What some content is, by its documents.
+
+    classify, classify_manifest   an image, a SOCI index, an attestation, or another artifact
+    is_soci_index                 an entry of an image index: the SOCI index of a conversion?
+    is_converted                  an image: does it name a SOCI index?
+    has_own_index                 an image in its place: does it name a SOCI index that exists?
 
 Tags and names say nothing: whoever pushes chooses them. What this software pushes is always recognised, so its own
 pushes never lead to more work.
@@ -82,8 +87,8 @@ def has_own_index(image: Image, source: ImageSource) -> bool:
     """Tell whether an image is converted and its SOCI index is in the source.
 
     Tools that copy one manifest of an image to another place leave the index behind. An image that names more indexes
-    than `LIMITS` allows counts as having its own: skipping a stranger's image is better than indexing one's own for
-    ever.
+    than `LIMITS` allows counts as having its own. It is better to skip a stranger's image than to index our own
+    output again and again.
 
     Raises `SourceError` when the source cannot be read.
     """

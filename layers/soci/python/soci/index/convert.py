@@ -98,7 +98,7 @@ def _rewrite(manifest: ImageManifest, index_digest: str | None) -> tuple[Documen
 
 
 def follow_manifests(entry: Descriptor, new_digests: Mapping[str, str]) -> Descriptor:
-    """Return an entry (an attestation, an earlier SOCI index) that names the new image manifest instead of the old."""
+    """Replace the old image manifest's digest in an entry: an attestation, or an earlier SOCI index."""
     annotations = dict(entry.annotations)
     for key in (DOCKER_REFERENCE_DIGEST, SOCI_IMAGE_MANIFEST_DIGEST):
         if annotations.get(key) in new_digests:

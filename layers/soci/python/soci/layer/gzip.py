@@ -29,7 +29,7 @@ from soci.layer.inflate import (
 _MAX_BOUNDARIES_AT_START = 2
 """Checkpoints kept before the first output.
 
-The format has one at each boundary there, and its readers refuse more than one. Two are enough to show that. If
+The format has one at each boundary there, but its readers refuse a second one. Two are enough to show that. If
 all were kept, an empty block of five bytes would cost a window of 32 KiB.
 """
 

@@ -30,7 +30,7 @@ class SpanHasher:
         self._last_byte = b""
 
     def feed(self, data: bytes | memoryview, cuts: Sequence[Cut] = ()) -> None:
-        """Take the next bytes of the layer. A cut lies in (bytes fed before, bytes fed after], or at 0."""
+        """Take the next bytes of the layer. Each cut lies within them or at their end; the first may be 0."""
         at = 0
         for cut in cuts:
             end = cut.compressed - self._fed_bytes

@@ -62,7 +62,7 @@ _MAX_SHOWN_BYTES = 256
 class Attributes:
     """The facts of a file's headers besides its name, size and position.
 
-    Most files of a layer share these facts, and then one object. Objects are compared by identity.
+    Files with equal facts share one object. Objects are compared by identity.
     """
 
     type: bytes

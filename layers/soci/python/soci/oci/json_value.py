@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 _SHOWN_CHARACTERS = 60
 _WORD = re.compile(r"(?!(true|false|null|nothing)$)[A-Za-z_][\w.-]*")
-"""A text that needs no quotes to be told from a value of another kind."""
+"""A text that nobody takes for a number, true, false or null. It is shown without quotes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Platform:
         )
 
     def matches(self, other: Platform) -> bool:
-        """Tell whether both are the same platform. An older variant that would run, too, does not match."""
+        """Tell whether both are the same platform. An older variant does not match, although it would run."""
         mine, theirs = self.normalized(), other.normalized()
         return (mine.os, mine.architecture, mine.variant) == (theirs.os, theirs.architecture, theirs.variant)
 

@@ -55,7 +55,7 @@ class ReferrerSource(Protocol):
 
 @runtime_checkable
 class CompleteSource(Protocol):
-    """A promise of some sources: everything that an index lists existed once. Missing content is lost.
+    """Some sources hold only whole images: what an index lists and the source lacks was deleted.
 
     A layout on disk does not promise this: tools copy single platforms together with the whole index.
     """

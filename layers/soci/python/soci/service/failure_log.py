@@ -18,7 +18,7 @@ class ErrorLogger(Protocol):
 
 @contextmanager
 def log_failure(logger: ErrorLogger, message: str) -> Iterator[dict[str, object]]:
-    """Log a failed call in one line, and raise its error again: the workflow decides by its name on a retry.
+    """Log a failed call in one line, and raise its error again. The workflow retries by the error's name.
 
     Yields a dictionary. The call puts in it what it is about; the line adds the name and the detail of the error.
     """

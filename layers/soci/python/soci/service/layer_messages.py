@@ -28,7 +28,7 @@ class LayerItem(Message):
     size: int
     """In bytes, compressed."""
     compression: Compression
-    """Of a zstd layer, a gzip layer is made and indexed."""
+    """A zstd layer is recompressed to gzip, and the gzip layer is indexed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

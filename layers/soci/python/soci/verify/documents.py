@@ -176,7 +176,7 @@ class Documents:
 
 
 def _torn_apart(entries: Iterable[Descriptor], here: Collection[str], absent: Collection[str]) -> set[str]:
-    """Return each absent image manifest whose SOCI index is present, and the other way round."""
+    """Return image manifests that lack their SOCI index, and SOCI indexes that lack their image manifest."""
     halves: set[frozenset[str]] = set()
     for entry in entries:
         for key in (SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST):

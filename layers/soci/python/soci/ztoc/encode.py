@@ -31,7 +31,7 @@ def encode_ztoc(
     """Return the finished zTOC.
 
     `checkpoints` is the blob of soci.ztoc.checkpoints. `span_digests` are raw SHA-256 values. Checkpoints and file
-    tables make up nearly all of a zTOC. The result grows from the larger of the two, and only the smaller is copied.
+    tables make up nearly all of a zTOC. To save memory, the smaller of the two is appended to the larger.
     """
     version = encode_string(VERSION.encode())
     tool = encode_string(build_tool_identifier.encode())

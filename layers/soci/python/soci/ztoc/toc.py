@@ -59,7 +59,7 @@ _MAX_CACHED_TEXT_BYTES = 1024
 
 
 class _Shape(NamedTuple):
-    """The layout of a file table with given fields, for one of the two alignments of its end."""
+    """The layout of a file table. There is one for each set of fields and each of the two alignments of its end."""
 
     front: struct.Struct
     """Vtable link to linkname. Size and offset follow."""

@@ -103,7 +103,8 @@ class BlobReader:
     ) -> Iterator[bytes]:
         """Yield bytes [start, end), each once, with retries after broken connections.
 
-        `response` is one that has begun already. A range ahead of the reader (`is_ahead`) takes no whole blob.
+        `response` is one that has begun already. With `is_ahead`, the range is read
+        ahead, and a response with the whole blob is not used.
 
         Raises:
             BlobMissing: the registry does not have the blob.

@@ -79,8 +79,8 @@ _TEXT_CHARACTERS = 300
 class EcrLogins:
     """Logins by GetAuthorizationToken, with the AWS credentials of the process; kept until they expire.
 
-    `make_client` makes the boto3 client for a host. With `any_host` every host counts as ECR: one whose name does
-    not say so as a registry of the process's own account and region.
+    `make_client` makes the boto3 client for a host. With `any_host` every host counts as ECR. A host with another
+    name counts as the registry of the process's own account and region.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ class Referrers:
         return entry
 
     def _change(self, subject: Digest, change: _Change, is_done: Callable[[ImageIndex], bool]) -> None:
-        """Change the list, and again while other clients undo the change."""
+        """Change the list. Repeat the change while other clients overwrite it."""
         tag = fallback_tag(subject)
         replaced: set[Digest] = set()
         with _lock_of(f"{self._url}/{tag}"):

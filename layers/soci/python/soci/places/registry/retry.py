@@ -1,4 +1,4 @@
-"""Retries: which requests are repeated, how often, and after what delay. Decided here and nowhere else.
+"""Retries of one HTTP request: which failures are repeated, how often, and after what delay.
 
     failure                             repeated
     no connection, reset, time-out      if the request may be sent twice

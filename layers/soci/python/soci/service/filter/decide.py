@@ -139,7 +139,7 @@ class _Filter:
 
 
 def _evaluate_size(decision: Decision) -> Rejection | None:
-    """Reject a decision that no state can hold, or whose outcomes of all layers no state can hold later.
+    """Reject a decision that is too large for a state, or whose layer outcomes will be.
 
     Only a harmful image is so large, or one for a dozen platforms of a hundred layers each.
     """

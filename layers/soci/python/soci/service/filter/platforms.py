@@ -25,7 +25,7 @@ _MOST_TELLING = (
     ImageReason.NOT_LINUX,
     ImageReason.NOT_AN_IMAGE,
 )
-"""Reasons of platforms. An image has the first that applies: that of the platform which came nearest to an index."""
+"""Reasons of platforms, nearest to an index first. The first one that a platform has is the image's reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

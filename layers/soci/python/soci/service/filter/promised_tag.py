@@ -39,9 +39,9 @@ def _promises_tags(configuration: Configuration) -> bool:
 def _has_suffix(tag: str, suffix: str) -> bool:
     """Tell whether a tag has the suffix: at its end, or before a separator, where another suffix may follow.
 
-    A suffix without a separator in front cannot be told from the letters around it, so it counts wherever it stands.
-    Therefore the tags of several stacks come to an end: a suffix counts again as soon as one with a separator
-    follows, and a suffix without a separator is added only once (docs/adr/0024).
+    A suffix without a separator in front looks like the letters around it, so it counts wherever it stands. So the tags
+    of several stacks do not grow for ever: a suffix still counts when another one follows, and a suffix without a
+    separator is added only once (docs/adr/0024).
     """
     if suffix[0] not in _SEPARATORS:
         return suffix in tag

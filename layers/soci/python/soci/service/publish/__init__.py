@@ -1,1 +1,1 @@
-"""The function publish_index: what the layers of an image add up to, pushed, read back, tagged."""
+"""The function publish_index: it makes an image's documents, pushes them, reads them back and sets the tag."""

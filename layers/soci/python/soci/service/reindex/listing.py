@@ -202,7 +202,7 @@ class _Search:
         return self.request.takes_untagged and rule is UntaggedImages.INDEX
 
     def _tags(self, image: EcrImage, repository: str) -> Iterator[str | None]:
-        """Yield the tags of an image that are meant; None for an untagged image that is no part of another."""
+        """Yield the requested tags of an image. Yield None for an untagged image that no image index lists."""
         rules = self.configuration.rules
         for tag in image.tags:
             if self.request.means_tag(tag) and matches(tag, rules.tags):

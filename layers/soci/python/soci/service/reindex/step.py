@@ -40,7 +40,7 @@ MAX_CALLS = 1_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Message):
-    """How far a re-index has come; `cursor` in the state."""
+    """How far a re-index has come. The member `cursor` of the state holds it."""
 
     cursor: Annotated[Cursor | None, "place"] = None
     """Where the next page begins; None at the first image, and at the end."""
@@ -53,7 +53,7 @@ class Progress(Message):
     redrives: int = 0
     """Of the execution, when the failures were last sent again."""
     counted: int = 0
-    """How many of the indexed images `metrics_of` has counted; after a redrive it counts only the others."""
+    """How many indexed images the metrics have already. After a redrive they get only the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

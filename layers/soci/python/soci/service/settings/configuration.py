@@ -278,7 +278,7 @@ class Configuration(Declared):
         return tag + self.tagging.suffix if self.tagging.policy is TagPolicy.SUFFIX else tag
 
     def original_tag(self, tag: str | None) -> str | None:
-        """Return the tag whose output this tag would be, under the policy `suffix`; None when there is none."""
+        """Return a tag without the suffix; None if it has none, or if the policy is another."""
         suffix = self.tagging.suffix
         if tag is None or self.tagging.policy is not TagPolicy.SUFFIX or not tag.endswith(suffix):
             return None

@@ -15,7 +15,8 @@ from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.remove import Refusal
 
 _FRESH_SECONDS = 1.0
-"""How long a search stays valid, or as long as it took if that is longer. Searching takes at most half of the time."""
+"""A search is valid for this long, or for as long as it took if that is longer. So searching takes at most half of
+the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

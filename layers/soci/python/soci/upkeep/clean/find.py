@@ -127,7 +127,7 @@ class _Search:
         return KeptReason.SEVERAL_TAGS if len(named) > 1 else None
 
     def _untagged_converted(self) -> Iterator[Listed]:
-        """Yield untagged converted images without their original, also manifests left of an interrupted deletion."""
+        """Yield untagged converted images without their original, and manifests that an interrupted deletion left."""
         contents = self.contents
         below = {digest for children in contents.children.values() for digest in children}
         left = (digest for digest in contents.named_indexes if digest not in below)

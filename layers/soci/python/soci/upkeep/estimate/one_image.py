@@ -5,7 +5,7 @@
     quantities  calls, GB-seconds, states, requests to the registry, zTOCs
     dollars     quantities times list prices                                       prices.py, cost.py
 
-docs/cost.md explains the model and the source of its numbers. The recorded outcome of an image has what it really took.
+docs/cost.md explains the model and the source of its numbers. The record of an image has the real numbers.
 """
 
 from __future__ import annotations

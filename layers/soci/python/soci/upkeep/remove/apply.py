@@ -33,7 +33,7 @@ class RemovalResult:
     """The result of a removal. After a refusal, rerunning resumes with the rest."""
 
     left_alone: TagLeftAlone | None = None
-    """Why nothing was removed, if a tag could not be changed."""
+    """Why nothing was removed: a tag moved, or may not move."""
     refused: tuple[Refusal, ...] = ()
     blobs_freed: int = 0
     """0 in a registry, which frees blobs by itself later."""

@@ -116,7 +116,7 @@ def fetch_removal(target: Target) -> Removal:
 def _fetch_reachability(
     target: Target, documents: Collection[Digest], is_own: Callable[[EntryPoint], bool]
 ) -> tuple[Reachability, list[Descriptor]]:
-    """Find what leads to the documents and to the remains of earlier removals; return the remains as well."""
+    """Find what leads to the documents, and to what earlier removals left over. Returns the left-overs too."""
     reachability = find_reachability(target.store, documents, target.name, is_own=is_own)
     rest = [one for one in _fetch_rest(target.store, reachability.interrupted) if one.digest not in documents]
     if rest:
