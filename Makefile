@@ -70,7 +70,7 @@ mutants: venv ## List small changes of a module that its tests miss: MODULE=soci
 bench: venv ## Compare engine and CLI with their floors, or with AGAINST=REVISION, on layers of real packages.
 	$(python) -m bench $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
-lock: ## Write the lock files anew; ARGS=--upgrade takes newer versions.
+lock: ## Write the lock files again; ARGS=--upgrade takes newer versions.
 	@test -x $(VENV)/bin/uv || $(MAKE) venv
 	$(python) -m $(LOCK) $(ARGS) --universal --python-version 3.11 -o requirements-lock.txt \
 		requirements.txt requirements-dev.txt

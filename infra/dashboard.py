@@ -132,13 +132,13 @@ def _machinery(watched: Watched) -> list[Document]:
         _line(watched.queue(AGE, "oldest, seconds"), _RED),
         _line(watched.queue(WAITING, "events"), _ORANGE),
     ]
-    limit = {"label": "time-out", "value": 100, "color": _RED}
+    limit = {"label": "timeout", "value": 100, "color": _RED}
     missed = [_line(watched.own(metrics.IMAGES_MISSED, "Sum", label="found by the daily search"), _ORANGE)]
     cost = [_line(watched.own(metrics.ESTIMATED_COST, "Sum", label="US dollars"), _BLUE)]
     return [
         _widget("Not delivered", waiting, _LINES),
         _widget(
-            "Invocations, % of time-out",
+            "Invocations, % of timeout",
             [*_durations(watched)],
             {**_LINES, "annotations": {"horizontal": [limit]}},
         ),

@@ -20,8 +20,8 @@ from infra.config import Deployment, FunctionSize, InvalidConfig, Network
 from infra.log_groups import log_group_for
 from infra.packaging import Assets
 from infra.permissions import Grant
-from infra.reuse import ZtocTable
 from infra.undelivered import Undelivered
+from infra.ztoc_table import ZtocTable
 from soci.service.settings.configuration import Configuration, NamePatterns
 
 MAX_SETTINGS_BYTES = 3584

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from soci.places.ports import ImageOpener
 from soci.places.registry.connect import connect
 from soci.places.registry.retry import SHORT_RETRIES
-from soci.service.deadline import in_time
+from soci.service.deadline import within_deadline
 from soci.service.failure_log import log_failure
 from soci.service.filter.decide import decide
 from soci.service.filter.requests import parse_request
@@ -42,7 +42,7 @@ def handler(event: Document, context: LambdaContext) -> Document:
     with log_failure(logger, "no decision") as about:
         request = parse_request(event.get("request"), event.get("execution"))
         about.update(request.to_document())
-        with in_time(context.get_remaining_time_in_millis()):
+        with within_deadline(context.get_remaining_time_in_millis()):
             decision = decide(request, *_environment())
     counts = {"layers": len(decision.layers), "platforms": len(decision.platforms)}
     answer = decision.to_document()

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from soci.places.registry.connect import connect
 from soci.places.registry.ecr_api import EcrApi
 from soci.places.registry.retry import SHORT_RETRIES
-from soci.service.deadline import in_time
+from soci.service.deadline import within_deadline
 from soci.service.failure_log import log_failure
 from soci.service.reindex.listing import Lister
 from soci.service.reindex.step import metrics_of, next_step
@@ -42,7 +42,7 @@ def handler(event: Document, context: LambdaContext) -> Document:
     """Take the state of a re-index; return the state after the next step, with the next images."""
     with log_failure(logger, "no page") as about:
         about["request"] = event.get("request")
-        with in_time(context.get_remaining_time_in_millis()):
+        with within_deadline(context.get_remaining_time_in_millis()):
             state = next_step(event, lambda request, cursor: _lister().fetch_page(request, cursor))
     logged = ("request", "cursor", "summary", "done")
     metrics = metrics_of(event, state, stack=os.environ["SOCI_STACK"], timestamp_ms=int(time.time() * 1000))

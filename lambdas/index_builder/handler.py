@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from soci.places.ports import ImageOpener
 from soci.places.registry.connect import connect
-from soci.service.deadline import in_time
+from soci.service.deadline import within_deadline
 from soci.service.failure_log import log_failure
 from soci.service.layer.catalog import DynamoDbCatalog
 from soci.service.layer.index_layer import index_one_layer
@@ -55,7 +55,7 @@ def publish_index(event: Document, context: LambdaContext) -> Document:
     with log_failure(logger, "image failed") as about:
         job = PublishJob.from_document(event)
         about.update(job.decision.request.to_document())
-        with in_time(context.get_remaining_time_in_millis()):
+        with within_deadline(context.get_remaining_time_in_millis()):
             answer = publish_image(job, *_deployed()).to_document()
     logger.info("image done", extra=about | answer)
     return answer

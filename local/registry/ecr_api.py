@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from local.registry.behaviour import Behaviour
-from local.registry.events import ACCOUNT, REGION
 from local.registry.login import EcrLogin, Login
 from local.registry.messages import Refused, Request, Response, json_response
+from local.registry.push_events import ACCOUNT, REGION
 from local.registry.service import Service
 from local.registry.store import INDEX_TYPES, Manifest, Repository
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from local.registry.events import push_event
 from local.registry.messages import Refused, Request, Response
+from local.registry.push_events import push_event
 from local.registry.service import Service
 from local.registry.store import INDEX_TYPES, MANIFEST_TYPES, Manifest, Repository, digest_of
 

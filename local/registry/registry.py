@@ -92,7 +92,7 @@ class Registry:
     ) -> None:
         """Let requests fail: the one with this number, those chosen by `where`, or else the next.
 
-        `times` is the number of failures; None means all. Numbers count the requests to both origins from 1, anew
+        `times` is the number of failures; None means all. Numbers count the requests to both origins from 1, again
         after `forget_requests`.
         """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.registry.events import ACCOUNT, REGION
+from local.registry.push_events import ACCOUNT, REGION
 
 __all__ = ["ACCOUNT", "REGION", "Resource", "Rule", "Target", "Template", "UnknownValue"]
 

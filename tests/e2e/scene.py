@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from local.registry.events import push_event
+from local.registry.push_events import push_event
 from local.system.system import LocalSystem
 from local.system.workflows import Execution
 from soci.build import recipe as build

@@ -19,7 +19,7 @@ HANGS = 3
 
 @pytest.fixture
 def _impatient(monkeypatch):
-    """No deployment may have so short a time-out; a test need not wait for longer."""
+    """No deployment may have so short a timeout; a test need not wait for longer."""
 
     def process(**how: Any) -> LambdaProcess:
         is_hit = any(name in how["name"] for name in ("ImageFilter", "PublishIndex"))

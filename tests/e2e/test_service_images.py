@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import zstandard
 
-from local.registry.events import push_event
+from local.registry.push_events import push_event
 from local.system.record import Status
 from local.system.system import LocalSystem
 from soci.oci import media_types

@@ -97,7 +97,7 @@ def test_policy_replace_moves_the_tag_and_recognises_the_result(tmp_path):
 
 
 def test_policy_replace_converts_again_after_the_settings_have_changed(tmp_path):
-    image = an_image("anew")
+    image = an_image("again")
     with service_with(tmp_path, tagging={"policy": "replace"}) as service:
         layout = service.layout(image)
         other = soci_index("convert", f"oci:{layout}:latest", "--min-layer-size", 0, "--span-size", 131_072)

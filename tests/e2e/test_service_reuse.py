@@ -304,7 +304,7 @@ def test_a_row_that_no_builder_wrote_is_detected_and_repaired(service, kind):
 
 
 def assert_mended(service: Reuse, execution: Execution, base: bytes, right: dict[str, Any]) -> None:
-    assert reuse_of(execution) == (len(base), 0), "it was made anew"
+    assert reuse_of(execution) == (len(base), 0), "it was made again"
     assert len(service.warnings("poisoned", base)) == 1
     mended = service.row_of(base)
     assert [mended[name] for name in ("ztoc", "size", "mac")] == [

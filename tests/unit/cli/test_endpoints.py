@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from soci.cli.endpoints import converted_tag, open_places, unchanged_tag
+from soci.cli.endpoints import converted_tag, open_endpoints, unchanged_tag
 from soci.errors import InvalidReference, SourceError
 from soci.places.layout.oci_layout import OciLayout
 from tests.image_files import Image, tar_of, write_docker_archive, write_layout
@@ -26,7 +26,7 @@ def place(tmp_path, monkeypatch):
 
 def tags(image: str, destination: str | None = None) -> tuple[str | None, str | None]:
     """The tags that convert and create would give."""
-    places = open_places(image, destination)
+    places = open_endpoints(image, destination)
     root = places.source.fetch_root()
     return converted_tag(places, root), unchanged_tag(places, root)
 
@@ -45,7 +45,7 @@ def test_in_place(place, image, destination, converted, copied):
     place()
 
     assert tags(image, destination) == (converted, copied)
-    places = open_places(image, destination)
+    places = open_endpoints(image, destination)
     assert places.sink is places.source
 
 
@@ -57,7 +57,7 @@ def test_elsewhere(place, image, destination, converted, copied):
     place()
 
     assert tags(image, destination) == (converted, copied)
-    places = open_places(image, destination)
+    places = open_endpoints(image, destination)
     assert places.sink is not places.source
 
 
@@ -85,7 +85,7 @@ def test_without_a_tag_that_of_the_entry_counts(place):
 )
 def test_a_registry_is_a_place_like_a_layout(place, image, destination, tags_given, same):
     place()
-    places = open_places(image, destination)
+    places = open_endpoints(image, destination)
     root = OciLayout(Path("a"), tag="1.0").fetch_root()
 
     assert (converted_tag(places, root), unchanged_tag(places, root)) == tags_given
@@ -94,7 +94,7 @@ def test_a_registry_is_a_place_like_a_layout(place, image, destination, tags_giv
 
 def test_an_image_that_is_named_by_digest_has_no_tag(place):
     place()
-    digest = open_places("oci:a", None).source.fetch_root().digest
+    digest = open_endpoints("oci:a", None).source.fetch_root().digest
 
     assert tags(f"oci:a@{digest}", "oci:b") == (None, None)
     assert tags(f"oci:a@{digest}", "oci:b:x") == ("x", "x")
@@ -103,7 +103,7 @@ def test_an_image_that_is_named_by_digest_has_no_tag(place):
 
 def test_a_tag_with_the_suffix_stays_only_when_the_image_is_converted(place):
     place("1.0-soci")
-    places = open_places("oci:a:1.0-soci", "oci:b")
+    places = open_endpoints("oci:a:1.0-soci", "oci:b")
     root = places.source.fetch_root()
 
     assert converted_tag(places, root, is_converted=True) == "1.0-soci"
@@ -155,7 +155,7 @@ def test_places_that_cannot_be_read_or_written_are_refused(place, image, destina
     place()
 
     with pytest.raises(InvalidReference, match=message):
-        open_places(image, destination)
+        open_endpoints(image, destination)
 
 
 def test_a_directory_with_other_files_is_no_destination(place, tmp_path):
@@ -164,12 +164,12 @@ def test_a_directory_with_other_files_is_no_destination(place, tmp_path):
     (tmp_path / "b" / "thesis.txt").touch()
 
     with pytest.raises(SourceError, match="a directory with other files in it, not an OCI layout; nothing"):
-        open_places("oci:a", "oci:b")
+        open_endpoints("oci:a", "oci:b")
 
 
 def test_opening_writes_nothing(place, tmp_path):
     place()
 
-    open_places("oci:a", "oci:b:x")
+    open_endpoints("oci:a", "oci:b:x")
 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

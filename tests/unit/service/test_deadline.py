@@ -9,7 +9,7 @@ from soci.errors import InvalidRequest, RegistryUnavailable
 from soci.places.cancellation import cancellable_sleep
 from soci.places.registry.connect import connect
 from soci.places.registry.credentials import NoLogins
-from soci.service.deadline import in_time
+from soci.service.deadline import within_deadline
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_a_silent_registry_is_a_retryable_error_before_the_deadline(silent):
     place = connect(silent, logins=NoLogins())
     began = time.monotonic()
 
-    with pytest.raises(RegistryUnavailable) as caught, in_time(1_000):
+    with pytest.raises(RegistryUnavailable) as caught, within_deadline(1_000):
         place.open_image("app", "1").fetch_root()
 
     assert caught.value.retryable
@@ -31,10 +31,10 @@ def test_a_silent_registry_is_a_retryable_error_before_the_deadline(silent):
 
 
 def test_the_deadline_ends_waits_between_attempts():
-    with pytest.raises(RegistryUnavailable, match="did not answer within 0 seconds"), in_time(200):
+    with pytest.raises(RegistryUnavailable, match="did not answer within 0 seconds"), within_deadline(200):
         cancellable_sleep(60)
 
 
 def test_other_errors_pass():
-    with pytest.raises(InvalidRequest), in_time(60_000):
+    with pytest.raises(InvalidRequest), within_deadline(60_000):
         raise InvalidRequest("no")

@@ -16,14 +16,14 @@
     │       │   └── TagNotDeletable   the registry deletes manifests, but no single tag
     │       ├── InvalidResponse   the answer contradicts the protocol or itself
     │       ├── Throttled         too many requests, even after all our waiting (retryable)
-    │       └── RegistryUnavailable  no connection, a time-out or a server error (retryable)
+    │       └── RegistryUnavailable  no connection, a timeout or a server error (retryable)
     ├── IntegrityError            bytes contradict their digest, size or format
     │   ├── DigestMismatch        content hashes to another digest
     │   ├── SizeMismatch          content is longer or shorter than declared
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
     ├── EventRefused              the event bus refuses an event
-    │   └── EventBusUnavailable   no connection, a time-out, or too many at once (retryable)
+    │   └── EventBusUnavailable   no connection, a timeout, or too many at once (retryable)
     ├── ImagesFailed              images of a re-index failed twice; a redrive tries them again
     ├── Stopped                   cancelled, because other work failed or the user ended the run
     └── DamagedLayer              a layer's bytes are broken: the image fails, nothing is written
@@ -116,7 +116,7 @@ class Throttled(RegistryError):
 
 
 class RegistryUnavailable(RegistryError):
-    """Several attempts all ended with no connection, a time-out or a server error."""
+    """Several attempts all ended with no connection, a timeout or a server error."""
 
     retryable = True
 
@@ -139,6 +139,10 @@ class InvalidDocument(IntegrityError):
 
 class InvalidZtoc(IntegrityError):
     """A zTOC or checkpoint blob does not decode, or breaks a rule of the reader (formats.md 8.3)."""
+
+
+MISSING_OR_CORRUPT = (NotInImage, BlobMissing, IntegrityError)
+"""A document that is not there, or not as it should be. Other errors say that the place cannot be read."""
 
 
 class EventRefused(SociError):

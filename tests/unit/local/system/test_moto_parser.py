@@ -14,7 +14,7 @@ local/system runs state machines in moto's private interpreter and replaces part
 To move to another version:
 1. Compare moto/stepfunctions/parser of both versions, at least the parts in REPLACED of local/system/moto_parser.py.
 2. Adapt local/system/moto_parser.py, then the hooks in interpreter.py and maps.py.
-3. Run tests/unit/local/system and tests/e2e: they cover retries, maps, redrives and time-outs.
+3. Run tests/unit/local/system and tests/e2e: they cover retries, maps, redrives and timeouts.
 4. Set VERSION in local/system/moto_parser.py and the pin in requirements-dev.txt, then `make lock`.
 Until then, pin moto=={VERSION}.
 """

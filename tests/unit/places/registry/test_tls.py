@@ -159,7 +159,7 @@ def test_a_silent_tls_server_is_left_in_time(tmp_path, monkeypatch, transport):
     pem = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
 
-    with served(pem) as (url, seen), pytest.raises(RegistryUnavailable, match="time-out"):
+    with served(pem) as (url, seen), pytest.raises(RegistryUnavailable, match="timeout"):
         transport.send(get(f"{url}/silent"), limit_bytes=LIMIT)
 
     assert seen == ["/silent"]

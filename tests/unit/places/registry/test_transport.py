@@ -108,7 +108,7 @@ def test_no_connection_is_unavailable():
 def test_silence_is_unavailable_after_the_time_out():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = "http://{}:{}/".format(*server.getsockname())
-        with pytest.raises(RegistryUnavailable, match="no answer within the time-out"):
+        with pytest.raises(RegistryUnavailable, match="no answer within the timeout"):
             TRANSPORT.send(get(url), limit_bytes=LIMIT)
 
 

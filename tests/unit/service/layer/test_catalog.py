@@ -17,9 +17,9 @@ from soci.build.layer import RecompressedLayer
 from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.digest import digest_of
-from soci.service.layer.best_effort import PAUSE_SECONDS
 from soci.service.layer.catalog import ROW_LIFE_SECONDS, DynamoDbCatalog, facts_of
 from soci.service.layer.entry import Entry
+from soci.service.layer.optional_service import PAUSE_SECONDS
 from soci.service.layer.row_mac import KmsMac
 
 TABLE, REGION = "ztocs", "eu-central-1"
@@ -291,7 +291,7 @@ class TestUnavailableKey:
 
     def test_an_endpoint_that_does_not_answer_is_not_waited_for(self, catalog, monkeypatch, caplog):
         catalog.record(KEY, ENTRY)
-        monkeypatch.setattr("soci.service.layer.best_effort.READ_SECONDS", 0.2)
+        monkeypatch.setattr("soci.service.layer.optional_service.READ_SECONDS", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{server.getsockname()[1]}")
 
@@ -357,7 +357,7 @@ class TestUnavailableTable:
         assert len(warnings(caplog)) == 1
 
     def test_an_endpoint_that_does_not_answer_is_not_waited_for(self, monkeypatch, caplog):
-        monkeypatch.setattr("soci.service.layer.best_effort.READ_SECONDS", 0.2)
+        monkeypatch.setattr("soci.service.layer.optional_service.READ_SECONDS", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as server:
             self._point_to(monkeypatch, server.getsockname()[1])
 

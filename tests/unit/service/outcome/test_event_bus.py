@@ -68,7 +68,7 @@ TOLD = {
     "skipped": result(SKIPPED),
     "failure of a re-index": CAUGHT,
     "failure of a push": status_change(event("push")),
-    "time-out": status_change(BY_HAND, status="TIMED_OUT", error=None, cause=None),
+    "timeout": status_change(BY_HAND, status="TIMED_OUT", error=None, cause=None),
     "no request": status_change("nothing of the kind", error="InvalidRequest"),
 }
 each_outcome = pytest.mark.parametrize("told", TOLD.values(), ids=TOLD.keys())
@@ -207,7 +207,7 @@ def test_an_entry_that_is_refused_in_a_successful_response_is_an_error(code, kin
         (ReadTimeoutError(endpoint_url="http://x"), EventBusUnavailable),
         (NoCredentialsError(), EventRefused),
     ],
-    ids=["no connection", "time-out", "no credentials"],
+    ids=["no connection", "timeout", "no credentials"],
 )
 def test_no_response_is_retryable_and_no_credentials_are_not(error, kind):
     class Away:

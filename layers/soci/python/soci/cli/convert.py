@@ -11,7 +11,7 @@ from soci.build import recipe
 from soci.build.index_layers import LayerResult
 from soci.build.recipe import BuildResult, Run
 from soci.build.reuse import KnownZtocs, NothingKnown
-from soci.cli.endpoints import Places, converted_tag, open_places, unchanged_tag
+from soci.cli.endpoints import Endpoints, converted_tag, open_endpoints, unchanged_tag
 from soci.cli.options import DestinationArgument, ImageArgument, IndexOptions, JsonOption
 from soci.cli.reports import indexed_document, layer_document, print_reasons, reason_or_none
 from soci.cli.terminal import (
@@ -43,8 +43,8 @@ def create(
 ) -> None:
     """Index an image with version 1: write an index manifest that names the image as its subject."""
 
-    def tag_of(places: Places, found: Image) -> str | None:
-        return unchanged_tag(places, found.root)
+    def tag_of(endpoints: Endpoints, found: Image) -> str | None:
+        return unchanged_tag(endpoints, found.root)
 
     _index(image, destination, options, recipe.create_index, tag_of, as_json=as_json)
 
@@ -58,8 +58,8 @@ def convert(
 ) -> None:
     """Index an image with version 2: write a SOCI-enabled image beside it, tagged TAG-soci or as DEST says."""
 
-    def tag_of(places: Places, found: Image) -> str | None:
-        return converted_tag(places, found.root, is_converted=is_converted(found))
+    def tag_of(endpoints: Endpoints, found: Image) -> str | None:
+        return converted_tag(endpoints, found.root, is_converted=is_converted(found))
 
     _index(image, destination, options, recipe.convert, tag_of, as_json=as_json)
 
@@ -69,28 +69,28 @@ def _index(
     destination: str | None,
     options: IndexOptions,
     index: Callable[[Run], BuildResult],
-    tag_of: Callable[[Places, Image], str | None],
+    tag_of: Callable[[Endpoints, Image], str | None],
     *,
     as_json: bool,
 ) -> None:
     """Run a recipe and show its result. Exit with 1 if nothing was indexed or the tag was left alone."""
     settings, wanted = options.settings(), options.platforms()
-    places = open_places(image, destination)
-    found = fetch_image(places.source)
+    endpoints = open_endpoints(image, destination)
+    found = fetch_image(endpoints.source)
     chosen = choose_images(found, wanted)
-    tag = tag_of(places, found)
+    tag = tag_of(endpoints, found)
     with progress_bars() as progress:
         result = index(
             Run(
-                source=places.source,
-                sink=places.sink,
+                source=endpoints.source,
+                sink=endpoints.sink,
                 image=found,
                 chosen=chosen,
                 settings=settings,
                 tag=tag,
                 jobs=options.jobs,
                 progress=progress,
-                known=_known_ztocs(options.cache, places.source, settings),
+                known=_known_ztocs(options.cache, endpoints.source, settings),
             )
         )
     if as_json:
@@ -103,7 +103,7 @@ def _index(
         print_error("nothing to index: no layer got a zTOC, so nothing was written")
         raise typer.Exit(1)
     if not as_json:
-        print_lines(_published_lines(result, found, where=places.where))
+        print_lines(_published_lines(result, found, where=endpoints.where))
     if result.tag_left_alone is not None:
         print_error(f"tag {tag} was not moved: {result.tag_left_alone.sentence}")
         raise typer.Exit(1)
@@ -161,7 +161,7 @@ def _row(layer: LayerResult) -> tuple[str, ...]:
     outcome = layer.outcome
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
-    result = f"indexed, gzip copy of {short(layer.recompressed.of)}" if layer.recompressed else "indexed"
+    result = f"indexed, recompressed from {short(layer.recompressed.of)}" if layer.recompressed else "indexed"
     result = "from the cache" if layer.reused else result
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))

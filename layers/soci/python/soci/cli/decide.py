@@ -51,9 +51,9 @@ def decide(
     if image is None:
         _report_names(request, configuration, as_json=as_json)
         return
-    place = _StandIn(reference=parse_reference(image), asked=request.tag or str(request.digest))
-    root = open_source(place.reference).fetch_root()
-    decision = decide_on_image(replace(request, digest=root.digest), configuration, place)
+    stand_in = _StandIn(reference=parse_reference(image), asked=request.tag or str(request.digest))
+    root = open_source(stand_in.reference).fetch_root()
+    decision = decide_on_image(replace(request, digest=root.digest), configuration, stand_in)
     if as_json:
         print_json(decision.to_document())
     else:

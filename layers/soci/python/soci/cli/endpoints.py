@@ -24,7 +24,7 @@ CONVERTED_SUFFIX = "-soci"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Endpoints:
     """The place that an image is read from and the place that the result is written to.
 
     `sink is source` when both are the same.
@@ -42,8 +42,8 @@ class Places:
         return written.name if isinstance(written, RegistryRef) else str(written.path)
 
 
-def open_places(image: str, destination: str | None) -> Places:
-    """Open both places. Nothing is written yet.
+def open_endpoints(image: str, destination: str | None) -> Endpoints:
+    """Open both endpoints. Nothing is written yet.
 
     Raises:
         InvalidReference: a reference does not parse, or the destination is an archive.
@@ -52,13 +52,15 @@ def open_places(image: str, destination: str | None) -> Places:
     reference = parse_reference(image)
     if destination is None:
         store = open_store(reference)
-        return Places(source=store, sink=store, source_reference=reference, sink_reference=reference)
+        return Endpoints(source=store, sink=store, source_reference=reference, sink_reference=reference)
     target = parse_reference(destination)
     sink = open_sink(target)
     if _is_same_place(reference, target):
         store = open_store(reference)
-        return Places(source=store, sink=store, source_reference=reference, sink_reference=target)
-    return Places(source=open_source(reference), sink=sink, source_reference=reference, sink_reference=target)
+        return Endpoints(source=store, sink=store, source_reference=reference, sink_reference=target)
+    return Endpoints(
+        source=open_source(reference), sink=sink, source_reference=reference, sink_reference=target
+    )
 
 
 def _is_same_place(one: Reference, other: Reference) -> bool:
@@ -71,7 +73,7 @@ def _is_same_place(one: Reference, other: Reference) -> bool:
             return False
 
 
-def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = False) -> str | None:
+def converted_tag(endpoints: Endpoints, root: Descriptor, *, is_converted: bool = False) -> str | None:
     """Return the tag for a converted image: the destination's, or the source's with `-soci` behind it.
 
     A source that is a converted image and has the suffix keeps its tag: converting again changes nothing. None when
@@ -80,9 +82,9 @@ def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = Fals
     Raises:
         InvalidReference: the tag is longer than a registry allows. A layout could hold it, but no registry the image.
     """
-    if places.sink_reference is not places.source_reference and (given := places.sink_reference.tag):
+    if endpoints.sink_reference is not endpoints.source_reference and (given := endpoints.sink_reference.tag):
         return given
-    name = source_tag(places, root)
+    name = source_tag(endpoints, root)
     if name is None or (name.endswith(CONVERTED_SUFFIX) and is_converted):
         return name
     tag = name.rpartition(":")[2] + CONVERTED_SUFFIX  # in a layout, a tag may be a full image name
@@ -93,20 +95,20 @@ def converted_tag(places: Places, root: Descriptor, *, is_converted: bool = Fals
     return name + CONVERTED_SUFFIX
 
 
-def unchanged_tag(places: Places, root: Descriptor) -> str | None:
+def unchanged_tag(endpoints: Endpoints, root: Descriptor) -> str | None:
     """Return the tag for an image that is not changed: the destination's, or the source's.
 
     None when the image stays in its place, under its tag.
     """
-    given = places.sink_reference.tag
-    if places.sink is places.source:
-        return None if given == places.source_reference.tag else given
-    return given or source_tag(places, root)
+    given = endpoints.sink_reference.tag
+    if endpoints.sink is endpoints.source:
+        return None if given == endpoints.source_reference.tag else given
+    return given or source_tag(endpoints, root)
 
 
-def source_tag(places: Places, root: Descriptor) -> str | None:
+def source_tag(endpoints: Endpoints, root: Descriptor) -> str | None:
     """Return the tag by which the source names the image; of a Docker name, the part behind the colon."""
-    reference = places.source_reference
+    reference = endpoints.source_reference
     if isinstance(reference, DockerArchiveRef):
         name = reference.tag
         return full_image_name(name).rpartition(":")[2] if name else root.annotations.get(REF_NAME)

@@ -10,7 +10,7 @@ import typer
 
 from soci.build.tagging import TagLeftAlone
 from soci.cli import options
-from soci.cli.endpoints import CONVERTED_SUFFIX, Places, open_places, source_tag
+from soci.cli.endpoints import CONVERTED_SUFFIX, Endpoints, open_endpoints, source_tag
 from soci.cli.terminal import print_error, print_json, print_lines
 from soci.image.documents import fetch_image
 from soci.places.open import open_source
@@ -27,7 +27,7 @@ def remove(
 
     Manifests that another tag leads to stay. After an interruption, run the same command again: it resumes.
     """
-    target = open_target(open_places(image, None))
+    target = open_target(open_endpoints(image, None))
     removal = fetch_removal(target)
     result = None if dry_run or removal.is_empty else remove_index(target, removal)
     if as_json:
@@ -42,16 +42,16 @@ def remove(
         raise typer.Exit(1)
 
 
-def open_target(places: Places) -> Target:
+def open_target(endpoints: Endpoints) -> Target:
     """Find the image, and the tag that `convert` gives its converted image."""
-    found = fetch_image(places.source)
-    tag = source_tag(places, found.root)
+    found = fetch_image(endpoints.source)
+    tag = source_tag(endpoints, found.root)
     converted = None
     if tag is not None and not tag.endswith(CONVERTED_SUFFIX):
         converted_tag = tag + CONVERTED_SUFFIX
-        source = open_source(replace(places.source_reference, tag=converted_tag))
+        source = open_source(replace(endpoints.source_reference, tag=converted_tag))
         converted = TaggedSource(source=source, tag=converted_tag)
-    return Target(store=places.sink, image=found, tag=tag, converted=converted)
+    return Target(store=endpoints.sink, image=found, tag=tag, converted=converted)
 
 
 def _tags_that_go(target: Target, removal: Removal) -> list[str]:

@@ -81,7 +81,7 @@ def _reason(image: ImageStatus) -> str:
 
 def _summary(shown: Sequence[ImageStatus], counts: Counter[IndexState]) -> list[str]:
     """Count all states, and explain each state that is shown once."""
-    told = ", ".join(f"{counts[state]} {state}" for state in IndexState if counts[state])
-    lines = [f"{count_text(counts.total(), 'image')}" + (f": {told}" if told else "")]
+    states = ", ".join(f"{counts[state]} {state}" for state in IndexState if counts[state])
+    lines = [f"{count_text(counts.total(), 'image')}" + (f": {states}" if states else "")]
     seen = {image.state for image in shown} - {IndexState.INDEXED}
     return lines + [f"  {state}: {state.sentence}" for state in IndexState if state in seen]

@@ -65,17 +65,19 @@ def wait(
     1: there is no index, and the message says why. Images that the settings (--settings or ./cdk.json) leave out end
     the wait.
     """
-    place = _Place(reference=_parse(image))
+    opener = _ImageOpener(reference=_parse(image))
     configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)
     asks_rules = settings is not None or DEFAULT_SETTINGS.is_file()
     begun = time.monotonic()
-    waiting = Wait.begin(place.reference.repository, place.tag, configuration, place, asks_rules=asks_rules)
+    waiting = Wait.begin(
+        opener.reference.repository, opener.tag, configuration, opener, asks_rules=asks_rules
+    )
     found = waiting.until(timeout, Clock())
     if as_json:
         report = {"image": image, "image_digest": str(waiting.image.root.digest), **found.to_document()}
         print_json(report | {"seconds": round(time.monotonic() - begun, 1)})
     elif found.end.is_ready:
-        print_lines([f"{place.reference.name}:{found.tag}"])
+        print_lines([f"{opener.reference.name}:{found.tag}"])
     if not found.end.is_ready:
         why = ": ".join(part for part in (found.reason, found.detail) if part)
         print_error(f"{image}: {found.end.sentence}" + (f" ({why})" if why else ""))
@@ -83,7 +85,7 @@ def wait(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _ImageOpener:
     """Opens the image, and other tags of its repository."""
 
     reference: RegistryRef
@@ -96,12 +98,12 @@ class _Place:
     def __call__(self, repository: str, reference: str) -> ImageSource:  # noqa: ARG002 - a `SourceOpener`
         """Open the repository at a tag or a digest. Nothing read before is kept."""
         is_digest = ":" in reference
-        place = replace(
+        target = replace(
             self.reference,
             tag=None if is_digest else reference,
             digest=Digest.parse(reference) if is_digest else None,
         )
-        return open_source(place)
+        return open_source(target)
 
 
 def _parse(image: str) -> RegistryRef:

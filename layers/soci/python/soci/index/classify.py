@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum, auto
 
-from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.errors import MISSING_OR_CORRUPT
 from soci.image.documents import Image, Limits
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_IMAGE_MANIFEST_DIGEST, SOCI_INDEX_DIGEST
@@ -106,7 +106,7 @@ def has_own_index(image: Image, source: ImageSource) -> bool:
                 return True
             if classify(found, source.fetch_manifest(found)) is Content.SOCI_INDEX:
                 return True
-        except (NotInImage, BlobMissing, IntegrityError):
+        except MISSING_OR_CORRUPT:
             continue
     return False
 

@@ -13,7 +13,7 @@ MARGIN_SECONDS = 15.0
 
 
 @contextmanager
-def in_time(milliseconds_left: int) -> Iterator[None]:
+def within_deadline(milliseconds_left: int) -> Iterator[None]:
     """Cancel the requests of the calling thread shortly before the time of the function ends.
 
     Raises:

@@ -122,6 +122,9 @@ class LayerOutcome:
                 left_out=left_out,
                 read_bytes=fields.size("streamed") if fields.has("streamed") else 0,
             )
+        reused = fields.choice("reused", Reused) if fields.has("reused") else None
+        if reused is Reused.CACHED:
+            raise fields.invalid("reused", "a function has no cache in a directory")
         recompressed = fields.optional_child("copy")
         return cls(
             layer=layer,
@@ -129,5 +132,5 @@ class LayerOutcome:
             size=fields.size("size"),
             seconds=seconds,
             recompressed=parse_recompressed(recompressed, layer) if recompressed else None,
-            reused=fields.choice("reused", Reused) if fields.has("reused") else None,
+            reused=reused,
         )

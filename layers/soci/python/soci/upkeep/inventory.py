@@ -12,7 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from soci.errors import InvalidReference, InvalidResponse, NotInImage
+from soci.errors import InvalidReference, NotInImage
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
@@ -117,28 +117,17 @@ class Inventory:
         if self._api is None:
             yield from self._fetch_by_tags(repository)
             return
-        page_token: str | None = None
-        while True:
-            page = self._api.fetch_images(
-                repository, only_tagged=only_tagged, page_token=page_token, with_archived=with_archived
+        images = self._api.fetch_all_images(repository, only_tagged=only_tagged, with_archived=with_archived)
+        for one in images:
+            yield Listed(
+                digest=one.digest,
+                tags=one.tags,
+                media_type=one.media_type,
+                artifact_type=one.artifact_type,
+                subject=one.subject,
+                pushed_at=one.pushed_at,
+                is_archived=one.is_archived,
             )
-            if page is None:
-                raise InvalidResponse(
-                    f"DescribeImages of {repository}: the token of its next page is refused"
-                )
-            for one in page.images:
-                yield Listed(
-                    digest=one.digest,
-                    tags=one.tags,
-                    media_type=one.media_type,
-                    artifact_type=one.artifact_type,
-                    subject=one.subject,
-                    pushed_at=one.pushed_at,
-                    is_archived=one.is_archived,
-                )
-            page_token = page.next_token
-            if page_token is None:
-                return
 
     def _fetch_by_tags(self, repository: str) -> Iterator[Listed]:
         found: dict[Digest, Listed] = {}

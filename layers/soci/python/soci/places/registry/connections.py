@@ -1,6 +1,6 @@
 """Connections of urllib3 with deadlines, which another thread can abort.
 
-A socket's time-out limits one wait for bytes, so a server that sends a byte now and then never exceeds it. Here a
+A socket's timeout limits one wait for bytes, so a server that sends a byte now and then never exceeds it. Here a
 deadline limits all waits of an exchange together, first for the head of the response and then for its body.
 """
 
@@ -53,7 +53,7 @@ class Exchange:
         self.set_deadline(self._head_seconds)
 
     def next_timeout_seconds(self) -> float:
-        """Return the time-out for the next read. Raises `TooSlow` after the deadline."""
+        """Return the timeout for the next read. Raises `TooSlow` after the deadline."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TooSlow("the answer comes too slowly")
@@ -146,7 +146,7 @@ class _Readable:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a connection, with the time-out of its exchange for each read."""
+    """Reads from a connection, with the timeout of its exchange for each read."""
 
     def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
         self._connection = connection

@@ -134,6 +134,26 @@ class EcrApi:
             next_token=response.get("nextToken"),
         )
 
+    def fetch_all_images(
+        self, repository: str, *, only_tagged: bool, with_archived: bool = False
+    ) -> Iterator[EcrImage]:
+        """Yield all images of a repository, in no order.
+
+        Raises:
+            RegistryError: an API call failed, or the API refused the token of its own next page.
+        """
+        token: str | None = None
+        while True:
+            page = self.fetch_images(
+                repository, only_tagged=only_tagged, page_token=token, with_archived=with_archived
+            )
+            if page is None:
+                raise token_refused(repository)
+            yield from page.images
+            token = page.next_token
+            if token is None:
+                return
+
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
         return self._make_client(parse_ecr_host(self._host))
@@ -162,3 +182,8 @@ def _parse(detail: dict[str, Any], where: str) -> EcrImage:
         )
     except (KeyError, InvalidDocument) as error:
         raise InvalidResponse(f"{where}: {error}") from None
+
+
+def token_refused(repository: str) -> InvalidResponse:
+    """Make the error for a page token of ECR's API that the API refuses."""
+    return InvalidResponse(f"DescribeImages of {repository}: the token of its next page is refused")

@@ -33,7 +33,7 @@ from soci.places.registry.token_scopes import Scopes
 from soci.places.registry.urls import redacted
 
 TAG_SECONDS = 45.0
-"""The deadline for setting a tag: one read time-out, and another attempt."""
+"""The deadline for setting a tag: one read timeout, and another attempt."""
 
 _CREATED = 201
 _ACCEPTED = 202

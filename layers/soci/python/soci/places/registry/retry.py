@@ -1,7 +1,7 @@
 """Retries of one HTTP request: which failures are repeated, how often, and after what delay.
 
     failure                             repeated
-    no connection, reset, time-out      if the request may be sent twice
+    no connection, reset, timeout       if the request may be sent twice
     408, 425, 429, 500, 502, 503, 504   if the request may be sent twice; 429 always, as nothing was done
     any other status                    never
 

@@ -46,8 +46,8 @@ MAX_IDLE_CONNECTIONS = 64
 """Per host: enough for 16 layers with four ranges each."""
 
 _TIMEOUTS: Mapping[type[BaseException], str] = {
-    ConnectTimeoutError: "no connection within the time-out",
-    ReadTimeoutError: "no answer within the time-out",
+    ConnectTimeoutError: "no connection within the timeout",
+    ReadTimeoutError: "no answer within the timeout",
 }
 
 _NO_TLS = frozenset(
@@ -86,7 +86,7 @@ class Transport:
         """Send a request and return the response with its body.
 
         Raises:
-            RegistryUnavailable: no connection, a time-out, or the response broke off.
+            RegistryUnavailable: no connection, a timeout, or the response broke off.
             InvalidResponse: the response is not HTTP, or its body is larger than the limit.
         """
         with self.open(request) as stream:
@@ -110,7 +110,7 @@ class Transport:
                 yield stream
 
     def _send(self, request: Request, proxy: str | None) -> urllib3.BaseHTTPResponse:
-        # From a file, the body is sent in pieces with a time-out each. From bytes, one time-out covers all of it.
+        # From a file, the body is sent in pieces with a timeout each. From bytes, one timeout covers all of it.
         body = None if request.body is None else io.BytesIO(request.body)
         length = {} if request.body is None else {"Content-Length": str(len(request.body))}
         return self._pools_for(proxy).urlopen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from soci.errors import MISSING_OR_CORRUPT
 from soci.image.documents import Image, Platforms, choose_images, fetch_image
 from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex
@@ -14,7 +15,6 @@ from soci.oci.descriptor import Descriptor
 from soci.oci.manifest import ImageManifest
 from soci.places.ports import ImageSource
 from soci.service.filter.up_to_date import (
-    MISSING_OR_CORRUPT,
     converted_root,
     fetch_named_index,
     find_counterpart,

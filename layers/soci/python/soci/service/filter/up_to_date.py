@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.errors import MISSING_OR_CORRUPT, IntegrityError
 from soci.image.documents import Image, PlatformImage, fetch_image
 from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
@@ -37,7 +37,6 @@ from soci.reasons import LeftOut
 from soci.service.filter.platforms import PlannedImage
 from soci.settings import IndexSettings, IndexVersion, Optimization
 
-MISSING_OR_CORRUPT = (NotInImage, BlobMissing, IntegrityError)
 """Errors for missing or corrupt documents. Other errors (no answer, no access) are raised."""
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from soci.build.reuse import ReuseKey
 from soci.errors import InvalidDocument
 from soci.oci.fields import Fields
-from soci.service.layer.best_effort import OptionalService
 from soci.service.layer.entry import Entry
+from soci.service.layer.optional_service import OptionalService
 from soci.service.layer.row_mac import KmsMac, RowMac
 
 ROW_LIFE_SECONDS = 90 * 24 * 3600

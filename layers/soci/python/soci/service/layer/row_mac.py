@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from soci.service.layer.best_effort import OptionalService
+from soci.service.layer.optional_service import OptionalService
 
 ALGORITHM = "HMAC_SHA_256"
 MAC_BYTES = 32

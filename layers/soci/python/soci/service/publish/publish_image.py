@@ -123,7 +123,7 @@ class _Publication:
             push_referrers(self.store, made.v1)
 
     def _read_back(self, made: Made) -> ReadBack:
-        """Read what was pushed through a repository opened anew, which remembers nothing that was written."""
+        """Read what was pushed through a repository opened again, which remembers nothing that was written."""
         opened_anew = self.open_image(self.request.repository, str(self.digest))
         converted = made.converted
         roots = (*converted.manifests, converted.root) if converted else ()

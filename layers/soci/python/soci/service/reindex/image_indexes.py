@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from soci.errors import BlobMissing, IntegrityError, InvalidResponse, NotInImage
+from soci.errors import MISSING_OR_CORRUPT
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import LIMITS, has_own_index, is_converted
 from soci.oci import media_types
@@ -49,28 +49,15 @@ class ImageIndexes:
         return frozenset[Digest]().union(*(known[digest] for digest in indexes))
 
     def _list(self, repository: str) -> list[Digest]:
-        token: str | None = None
-        indexes: list[Digest] = []
-        while True:
-            page = self._api.fetch_images(repository, only_tagged=False, page_token=token)
-            if page is None:
-                raise token_refused(repository)
-            indexes += [one.digest for one in page.images if media_types.is_index(one.media_type)]
-            token = page.next_token
-            if token is None:
-                return indexes
-
-
-def token_refused(repository: str) -> InvalidResponse:
-    """Make the error for a page token of ECR's API that the API refuses."""
-    return InvalidResponse(f"DescribeImages of {repository}: the token of its next page is refused")
+        images = self._api.fetch_all_images(repository, only_tagged=False)
+        return [one.digest for one in images if media_types.is_index(one.media_type)]
 
 
 def listed_manifests(source: ImageSource) -> frozenset[Digest]:
     """Return the manifests that an image index lists; none if it is missing or corrupt. Raises `SourceError`."""
     try:
         entries = _fetch_index(source, source.fetch_root()).manifests or ()
-    except (NotInImage, BlobMissing, IntegrityError):
+    except MISSING_OR_CORRUPT:
         return frozenset()
     return frozenset(entry.digest for entry in entries)
 
@@ -86,7 +73,7 @@ def converted_configs(source: ImageSource) -> frozenset[Digest]:
             return frozenset()  # conversion annotates the entries too, so no manifest need be fetched
         image = fetch_image(source, root, limits=LIMITS)
         return config_digests(image) if has_own_index(image, source) else frozenset()
-    except (NotInImage, BlobMissing, IntegrityError):
+    except MISSING_OR_CORRUPT:
         return frozenset()
 
 

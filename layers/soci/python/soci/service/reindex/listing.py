@@ -12,11 +12,11 @@ from soci.errors import InvalidRequest
 from soci.oci.digest import Digest
 from soci.places.cancellation import cancellable_threads
 from soci.places.ports import ImageOpener
-from soci.places.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage
+from soci.places.registry.ecr_api import MAX_PER_PAGE, EcrApi, EcrImage, ImagePage, token_refused
 from soci.service.filter.rules import matches
 from soci.service.reindex.candidates import Candidate, Evaluator
 from soci.service.reindex.cursor import Cursor
-from soci.service.reindex.image_indexes import ImageIndexes, token_refused
+from soci.service.reindex.image_indexes import ImageIndexes
 from soci.service.reindex.request import ReindexRequest
 from soci.service.settings.configuration import Configuration, UntaggedImages
 

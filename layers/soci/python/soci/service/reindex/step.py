@@ -39,7 +39,7 @@ MAX_CALLS = 1_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress(Message):
+class Position(Message):
     """How far a re-index has come. The member `cursor` of the state holds it."""
 
     cursor: Annotated[Cursor | None, "place"] = None
@@ -61,7 +61,7 @@ class _State:
     """A re-index between two calls, its results counted."""
 
     request: ReindexRequest
-    progress: Progress
+    progress: Position
     summary: Summary
     failed: tuple[FailedImage, ...]
 
@@ -146,7 +146,7 @@ def _bounded(state: _State) -> _State:
     return replace(state, progress=replace(progress, cursor=None, has_ended=True), summary=summary)
 
 
-def _where(progress: Progress) -> str:
+def _where(progress: Position) -> str:
     return f"at {progress.cursor.repository}" if progress.cursor else "at the beginning"
 
 
@@ -204,10 +204,10 @@ def _read(fields: Fields, document: object) -> _State:
     )
 
 
-def _progress_of(fields: Fields) -> Progress:
+def _progress_of(fields: Fields) -> Position:
     """Read the progress; a state without a cursor is at the beginning."""
     cursor = fields.optional_child("cursor")
-    return Progress() if cursor is None else Progress.from_fields(cursor)
+    return Position() if cursor is None else Position.from_fields(cursor)
 
 
 def _with_results(state: _State, fields: Fields) -> _State:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from soci.errors import BlobMissing, IntegrityError, NotInImage
+from soci.errors import MISSING_OR_CORRUPT, IntegrityError
 from soci.index.classify import is_soci_index
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
@@ -119,7 +119,7 @@ def _read(open_image: ImageOpener, repository: str, digest: Digest) -> ManifestF
         if not media_types.is_index(root.media_type):
             return _facts_of_manifest(ImageManifest.parse(data, what))
         return _facts_of_index(ImageIndex.parse(data, what))
-    except (NotInImage, BlobMissing, IntegrityError):
+    except MISSING_OR_CORRUPT:
         return None
 
 

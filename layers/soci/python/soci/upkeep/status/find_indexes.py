@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from soci.errors import BlobMissing, IntegrityError, InvalidDocument, NotInImage
+from soci.errors import MISSING_OR_CORRUPT, BlobMissing, IntegrityError, InvalidDocument, NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
 from soci.image.indexed import find_soci_index, ztocs_of
 from soci.index.classify import is_converted
@@ -93,7 +93,7 @@ def find_converted(open_image: SourceOpener, repository: str, reference: str) ->
     source = open_image(repository, reference)
     try:
         image = fetch_image(source)
-    except (NotInImage, BlobMissing, IntegrityError):
+    except MISSING_OR_CORRUPT:
         return None
     if not is_converted(image):
         return None

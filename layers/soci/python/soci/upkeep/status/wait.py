@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from soci.errors import BlobMissing, IntegrityError, InvalidOption, NotInImage, SociError
+from soci.errors import MISSING_OR_CORRUPT, InvalidOption, SociError
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import is_converted
 from soci.oci.digest import Digest
@@ -29,7 +29,6 @@ from soci.upkeep.status.find_indexes import ConvertedImage, PlatformFacts, find_
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 20.0
 _GROWTH = 1.5
-_NOT_THERE = (NotInImage, BlobMissing, IntegrityError)
 
 
 class End(StrEnum):
@@ -200,7 +199,7 @@ class Wait:
         source = self.open_image(self.repository, self.tag)
         try:
             image = fetch_image(source)
-        except _NOT_THERE:
+        except MISSING_OR_CORRUPT:
             return False
         if image.root.digest != self.image.root.digest and not self._was_converted():
             return False
@@ -247,7 +246,7 @@ class Wait:
     def _fetch_digest(self, tag: str) -> Digest | None:
         try:
             return self.open_image(self.repository, tag).fetch_root().digest
-        except _NOT_THERE:
+        except MISSING_OR_CORRUPT:
             return None
 
 
