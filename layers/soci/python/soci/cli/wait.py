@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import typer
@@ -13,10 +13,7 @@ from soci.cli import options
 from soci.cli.json_files import DEFAULT_SETTINGS, SettingsOption, read_settings
 from soci.cli.terminal import print_error, print_json, print_lines
 from soci.errors import InvalidReference
-from soci.oci.digest import Digest
 from soci.oci.reference import DEFAULT_TAG, RegistryRef, parse_reference
-from soci.places.open import open_source
-from soci.places.ports import ImageSource
 from soci.places.registry.retry import Clock
 from soci.service.settings.configuration import Configuration, TagPolicy
 from soci.upkeep.status.wait import Wait
@@ -65,45 +62,29 @@ def wait(
     1: there is no index, and the message says why. Images that the settings (--settings or ./cdk.json) leave out end
     the wait.
     """
-    opener = _ImageOpener(reference=_parse(image))
+    from soci.places.registry.connect import connect  # noqa: PLC0415 - --help needs no HTTP client
+
+    reference = _parse(image)
     configuration = _changed(read_settings(settings), tag_policy, suffix, index_version)
     asks_rules = settings is not None or DEFAULT_SETTINGS.is_file()
     begun = time.monotonic()
     waiting = Wait.begin(
-        opener.reference.repository, opener.tag, configuration, opener, asks_rules=asks_rules
+        reference.repository,
+        reference.tag or DEFAULT_TAG,
+        configuration,
+        connect(reference.host).open_image,
+        asks_rules=asks_rules,
     )
     found = waiting.until(timeout, Clock())
     if as_json:
         report = {"image": image, "image_digest": str(waiting.image.root.digest), **found.to_document()}
         print_json(report | {"seconds": round(time.monotonic() - begun, 1)})
     elif found.end.is_ready:
-        print_lines([f"{opener.reference.name}:{found.tag}"])
+        print_lines([f"{reference.name}:{found.tag}"])
     if not found.end.is_ready:
         why = ": ".join(part for part in (found.reason, found.detail) if part)
         print_error(f"{image}: {found.end.sentence}" + (f" ({why})" if why else ""))
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ImageOpener:
-    """Opens the image, and other tags of its repository."""
-
-    reference: RegistryRef
-
-    @property
-    def tag(self) -> str:
-        """The tag of the image."""
-        return self.reference.tag or DEFAULT_TAG
-
-    def __call__(self, repository: str, reference: str) -> ImageSource:  # noqa: ARG002 - a `SourceOpener`
-        """Open the repository at a tag or a digest. Nothing read before is kept."""
-        is_digest = ":" in reference
-        target = replace(
-            self.reference,
-            tag=None if is_digest else reference,
-            digest=Digest.parse(reference) if is_digest else None,
-        )
-        return open_source(target)
 
 
 def _parse(image: str) -> RegistryRef:
