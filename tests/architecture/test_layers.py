@@ -11,7 +11,7 @@ VALUES = {"errors", "reasons", "oci"}
 PORTS = {"places.ports", "places.cancellation"}
 ENGINE = {*VALUES, "layer", "ztoc"}
 IMAGES = {*ENGINE, *PORTS, "settings", "image", "index"}
-SERVICE = {*IMAGES, "places", "build", "service"}
+SERVICE = {*IMAGES, "start", "places", "build", "service"}
 # What each part of the core may import, from the bottom up: a row names only parts that stand above it here.
 # A module belongs to the longest name that fits: soci.places.ports to `places.ports`, soci.places.open to `places`.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -26,11 +26,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ztoc": {*VALUES, "layer"},
     "image": {*ENGINE, *PORTS},
     "index": {*ENGINE, *PORTS, "settings", "image"},
-    "verify": IMAGES,
-    "build": IMAGES,
-    "service": {*IMAGES, "places", "build"},
+    "start": IMAGES,
+    "verify": {*IMAGES, "start"},
+    "build": {*IMAGES, "start"},
+    "mount": {*IMAGES, "start"},
+    "service": {*IMAGES, "start", "places", "build"},
     "upkeep": SERVICE,
-    "cli": {*SERVICE, "verify", "upkeep"},
+    "cli": {*SERVICE, "verify", "mount", "upkeep"},
 }
 ENTRANCES = {"soci", "soci.__main__"}
 """The package itself, which imports nothing, and `python -m soci`."""

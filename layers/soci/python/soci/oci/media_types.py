@@ -28,6 +28,8 @@ PREFETCH = "application/vnd.amazon.soci.prefetch.v1+json"
 ZTOC = "application/octet-stream"
 REMOVAL = "application/vnd.soci-index.removal.v1"
 """The artifact type of the list that `remove` keeps while it works and deletes at its end."""
+START_PROFILE = "application/vnd.soci-index-builder.start-profile.v1+json"
+"""A start profile: the type of the artifact that refers to an image, and of its blob."""
 
 _OCI_LAYER_PREFIX = "application/vnd.oci.image.layer."
 _OCI_FOREIGN_PREFIX = "application/vnd.oci.image.layer.nondistributable."
