@@ -9,6 +9,7 @@
     ├── SourceError               a place that holds images could not be read or written
     │   ├── BlobMissing           the place lacks a blob or manifest that a document names
     │   ├── StorageError          the file system refused (permission, space, a file in the way)
+    │   ├── SpanUnreadable        a span that a mount needs could not be had; a later read tries again
     │   └── RegistryError         a registry refused or failed; `status` is its HTTP status, if it answered
     │       ├── Unauthorized      no login, or the login does not allow the request
     │       ├── TagImmutable      the tag exists and may not be moved
@@ -74,6 +75,10 @@ class BlobMissing(SourceError):
 
 class StorageError(SourceError):
     """The file system refused a read or a write."""
+
+
+class SpanUnreadable(SourceError):
+    """A mount needs a span and could not get it. The message names layer, span and why."""
 
 
 class RegistryError(SourceError):

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer, plan_task
 from soci.build.recompress import Recompression, recompress_and_index
 from soci.build.reuse import KnownZtoc, KnownZtocs
+from soci.image.progress import Progress
 from soci.oci import media_types
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
@@ -22,19 +22,6 @@ from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings
 from soci.ztoc.indexer import LayerIndexer
 from soci.ztoc.model import IndexedLayer, LayerTask
-
-
-class Progress(Protocol):
-    """Shows how far each layer is. Several threads call it."""
-
-    def start(self, layer: Descriptor) -> None:
-        """Show that a layer is about to be read."""
-
-    def advance(self, layer: Descriptor, size_bytes: int) -> None:
-        """Show that so many more bytes of it have been read."""
-
-    def finish(self, layer: Descriptor) -> None:
-        """Show that the layer has its zTOC, or is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from soci.build.assemble import (
     converted_manifests,
     index_of,
 )
-from soci.build.index_layers import LayerResult, Progress, abort_uploads, index_layers
+from soci.build.index_layers import LayerResult, abort_uploads, index_layers
 from soci.build.plan import plan_layers
 from soci.build.push import push_converted, push_indexes, push_referrers, push_ztoc
 from soci.build.recompress import Recompression
@@ -27,6 +27,7 @@ from soci.build.tagging import TagLeftAlone, push_tagged
 from soci.errors import InvalidOption
 from soci.image.copy import copy_blobs_of, copy_trees
 from soci.image.documents import Image, PlatformImage, fetch_diff_ids
+from soci.image.progress import Progress
 from soci.index.manifest import LayerZtoc
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest

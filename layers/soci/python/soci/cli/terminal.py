@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from soci.build.index_layers import Progress
+from soci.image.progress import Progress
 from soci.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:

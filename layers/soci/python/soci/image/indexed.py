@@ -32,6 +32,8 @@ class ImageLayer:
 
     descriptor: Descriptor
     ztoc: Descriptor | None
+    prefetch: Descriptor | None = None
+    """The artifact that says which of its spans a reader fetches before the container starts."""
 
     @property
     def span_size_bytes(self) -> int | None:
@@ -64,9 +66,11 @@ def open_image(source: ImageSource, platform: Platform | None = None) -> Indexed
         there = ", ".join(str(one.platform) for one in chosen)
         raise NotInImage(f"image {image.root.digest} has several platforms, choose one of them: {there}")
     soci_index = find_soci_index(source, image, chosen[0])
-    ztocs = {} if soci_index is None else ztocs_of(_fetch_soci_index(source, soci_index))
+    manifest = None if soci_index is None else _fetch_soci_index(source, soci_index)
+    ztocs = {} if manifest is None else ztocs_of(manifest)
+    prefetches = {} if manifest is None else prefetches_of(manifest)
     layers = (
-        ImageLayer(descriptor=layer, ztoc=ztocs.get(layer.digest))
+        ImageLayer(descriptor=layer, ztoc=ztocs.get(layer.digest), prefetch=prefetches.get(str(layer.digest)))
         for layer in chosen[0].manifest.layers or ()
     )
     return IndexedImage(image=chosen[0], soci_index=soci_index, layers=tuple(layers))
@@ -95,6 +99,15 @@ def ztocs_of(soci_index: ImageManifest) -> Mapping[Digest, Descriptor]:
     """
     listed = (entry for entry in soci_index.layers or () if entry.media_type == media_types.ZTOC)
     return {Digest.parse(entry.annotations.get(SOCI_IMAGE_LAYER_DIGEST, "")): entry for entry in listed}
+
+
+def prefetches_of(soci_index: ImageManifest) -> Mapping[str, Descriptor]:
+    """Return the prefetch artifacts of a SOCI index by layer. If a layer has several, the first one counts.
+
+    One that names no layer is left out, as a reader does: nothing depends on it.
+    """
+    listed = [entry for entry in soci_index.layers or () if entry.media_type == media_types.PREFETCH]
+    return {entry.annotations.get(SOCI_IMAGE_LAYER_DIGEST, ""): entry for entry in reversed(listed)}
 
 
 def fetch_ztoc(source: ImageSource, ztoc: Descriptor) -> bytes:

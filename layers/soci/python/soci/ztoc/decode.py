@@ -63,6 +63,11 @@ def decode_build_tool(data: bytes | bytearray | memoryview) -> str:
     return _text(TableReader.root(data).string(1))
 
 
+def decode_span_count(data: bytes | bytearray | memoryview) -> int:
+    """Return the number of spans that a zTOC claims, before any of them is read. Raises InvalidZtoc."""
+    return TableReader.root(data).table(5).number(1, "i") + 1
+
+
 def decode_compression_info(data: bytes | bytearray | memoryview) -> CompressionInfo:
     """Return spans and checkpoints, without the files. Raises InvalidZtoc, as `decode_ztoc`."""
     root = TableReader.root(data)

@@ -1,0 +1,239 @@
+"""The content of an image's layers for a mount: by spans through a zTOC, or whole without one.
+
+StoredFile.read ─> SpanStore.read ─> SpanFetcher ─> SpanCache: a file, read where it lies
+     │                    └───────> WholeLayer ──> SpanCache
+     └ reads ahead, in threads of its own
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from soci.errors import InvalidZtoc, SpanUnreadable
+from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
+from soci.image.progress import Progress
+from soci.mount.read_ahead import ReadOrder
+from soci.mount.span_cache import MAX_SPANS, SpanCache, group_of
+from soci.mount.span_fetch import FetchCounts, SpanFetcher, SpanLayer, check_spans_of, joined
+from soci.mount.whole_layer import WholeLayer
+from soci.oci import media_types
+from soci.oci.digest import Digest
+from soci.places.cancellation import Cancellation
+from soci.places.ports import ImageSource
+from soci.reasons import LeftOut, Reason
+from soci.ztoc.decode import decode_span_count, decode_ztoc
+from soci.ztoc.model import FileEntry, Span
+
+LAYERS_AT_ONCE = 4
+"""Layers without a zTOC that are loaded at the same time, and zTOCs."""
+
+AHEAD_AT_ONCE = 4
+"""Requests of reading ahead at the same time."""
+
+AHEAD_REQUEST_BYTES = 4 << 20
+"""What such a request fetches: several of them share the way, and the first is there early."""
+
+_TRIES = 3
+"""A span may leave a small cache before it is read."""
+
+_LOG = logging.getLogger("soci.mount")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLayer:
+    """A layer of a mounted image."""
+
+    digest: Digest
+    entries: Sequence[FileEntry]
+    """In the order of the tar."""
+    left_out: LeftOut | None
+    """Why entries are missing; None if all are there."""
+    spans: tuple[Span, ...] | None
+    """None for a layer without a zTOC."""
+
+
+class StoredFile:
+    """An open file of the mount, which reads ahead when it is read in order. Shared by threads."""
+
+    def __init__(self, store: SpanStore, layer: int, entry: FileEntry) -> None:
+        self.size_bytes = entry.uncompressed_size
+        self._store = store
+        self._layer = layer
+        self._at = entry.uncompressed_offset
+        self._order = ReadOrder()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on; fewer only where the file ends. Raises `SpanUnreadable`."""
+        end = min(offset + size, self.size_bytes)
+        if offset >= end:
+            return b""
+        ahead = self._order.note(offset, end, size_bytes=self.size_bytes)
+        if ahead is not None:
+            self._store.read_ahead(self._layer, self._at + ahead[0], self._at + ahead[1])
+        return self._store.read(self._layer, self._at + offset, self._at + end)
+
+
+class SpanStore:
+    """The content of an image's layers. Shared by threads. `layers` are listed from the bottom up."""
+
+    def __init__(self, fetcher: SpanFetcher, opened: Sequence[_Opened]) -> None:
+        self.layers = tuple(one.stored for one in opened)
+        self._fetcher = fetcher
+        self._contents = [one.content for one in opened]
+        self._starts = [[span.uncompressed_start for span in one.stored.spans or ()] for one in opened]
+        self._ahead = ThreadPoolExecutor(AHEAD_AT_ONCE, thread_name_prefix="ahead")
+
+    def close(self) -> None:
+        """End all work in the background."""
+        self._fetcher.close()
+        self._ahead.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def counts(self) -> FetchCounts:
+        """What was fetched so far, with the layers that were loaded whole."""
+        whole = sum(one.bytes_fetched for one in self._contents if isinstance(one, WholeLayer))
+        counts = self._fetcher.counts
+        return replace(counts, bytes_fetched=counts.bytes_fetched + whole)
+
+    def open_file(self, layer: int, entry: FileEntry) -> StoredFile:
+        """Return an entry of type reg for reading. Reads nothing yet."""
+        return StoredFile(self, layer, entry)
+
+    def spans_of(self, layer: int, start: int, end: int) -> range:
+        """Return the numbers of the spans that hold bytes [start, end); none for a layer without a zTOC."""
+        starts = self._starts[layer]
+        if not starts or start >= end:
+            return range(0)
+        return range(bisect_right(starts, start) - 1, bisect_right(starts, end - 1))
+
+    def read(self, layer: int, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of the uncompressed layer. Raises `SpanUnreadable`; a later call tries again."""
+        content = self._contents[layer]
+        if isinstance(content, WholeLayer):
+            if end > content.size_bytes:
+                raise self._outside(layer, start, end)
+            return content.read(start, end)
+        if content is None or end > content.end_bytes:
+            raise self._outside(layer, start, end)
+        numbers = self.spans_of(layer, start, end)
+        parts = [self._read_span(content, numbers, number, start, end) for number in numbers]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_ahead(self, layer: int, start: int, end: int) -> None:
+        """Fetch the spans that hold bytes [start, end), in the background. Errors are left to the read that comes."""
+        content = self._contents[layer]
+        if not isinstance(content, SpanLayer):
+            return
+        numbers = self.spans_of(layer, start, min(end, content.end_bytes))
+        missing = self._fetcher.missing(content, numbers.start, numbers.stop - 1)
+        for first, last in joined(content.info.spans, missing, limit_bytes=AHEAD_REQUEST_BYTES):
+            self._ahead.submit(self._fetch_quietly, content, first, last)
+
+    def _fetch_quietly(self, layer: SpanLayer, first: int, last: int) -> None:
+        try:
+            self._fetcher.ensure(layer, first, last)
+        except SpanUnreadable as error:
+            _LOG.debug("reading ahead: %s", error)
+
+    def _read_span(self, layer: SpanLayer, numbers: range, number: int, start: int, end: int) -> bytes:
+        span = layer.info.spans[number]
+        part = max(start, span.uncompressed_start), min(end, span.uncompressed_end)
+        from_, to = (at - span.uncompressed_start for at in part)
+        for _ in range(_TRIES):
+            data = self._fetcher.read(layer, number, from_, to)
+            if data is not None:
+                return data
+            self._fetcher.ensure(layer, number, numbers[-1])
+        raise SpanUnreadable(
+            f"layer {layer.descriptor.digest}: span {number} left the cache before it was read; make the cache larger"
+        )
+
+    def _outside(self, layer: int, start: int, end: int) -> SpanUnreadable:
+        return SpanUnreadable(f"layer {self.layers[layer].digest}: bytes {start} to {end} lie outside of it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    stored: StoredLayer
+    content: SpanLayer | WholeLayer | None
+    """None for a foreign layer that is missing."""
+
+
+@contextmanager
+def open_span_store(
+    source: ImageSource, image: IndexedImage, cache: SpanCache, *, progress: Progress
+) -> Iterator[SpanStore]:
+    """Open an image: read its zTOCs, and load the layers without one, several at a time.
+
+    Raises:
+        IntegrityError, DamagedLayer: a zTOC or a layer is broken.
+        SourceError: the source cannot be read, or the cache has no room for a layer without a zTOC.
+    """
+    layers = dict.fromkeys(image.layers)  # an image may have a layer twice
+    cancellation = Cancellation()
+
+    def open_layer(layer: ImageLayer) -> _Opened:
+        with cancellation.scope():
+            return _open_layer(source, layer, cache, progress)
+
+    with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="layer") as pool:
+        tasks = {layer: pool.submit(open_layer, layer) for layer in sorted(layers, key=_size_to_read)}
+        try:
+            for task in as_completed(tasks.values()):
+                task.result()
+        except BaseException:
+            cancellation.cancel()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    store = SpanStore(SpanFetcher(source, cache), [tasks[layer].result() for layer in image.layers])
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _size_to_read(layer: ImageLayer) -> int:
+    """Return a key that puts the largest first."""
+    return -(layer.ztoc or layer.descriptor).size
+
+
+def _open_layer(source: ImageSource, layer: ImageLayer, cache: SpanCache, progress: Progress) -> _Opened:
+    descriptor = layer.descriptor
+    if layer.ztoc is not None:
+        return _open_indexed(fetch_ztoc(source, layer.ztoc), layer)
+    if media_types.is_foreign(descriptor.media_type) and not source.has_blob(descriptor):
+        return _opened(descriptor.digest, (), None, None, LeftOut(reason=Reason.FOREIGN))
+    whole = WholeLayer(source, cache, descriptor)
+    whole.load(progress)
+    entries, left_out = whole.read_entries()
+    return _opened(descriptor.digest, entries, None, whole, left_out)
+
+
+def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer) -> _Opened:
+    count = decode_span_count(ztoc_bytes)
+    if count > MAX_SPANS:
+        raise InvalidZtoc(
+            f"layer {layer.descriptor.digest}: its zTOC has {count} spans, the limit is {MAX_SPANS}"
+        )
+    ztoc = decode_ztoc(ztoc_bytes)
+    info = ztoc.compression
+    check_spans_of(layer.descriptor, info)
+    group = group_of(layer.descriptor.digest, layer.ztoc.digest if layer.ztoc else None)
+    content = SpanLayer(descriptor=layer.descriptor, group=group, info=info)
+    return _opened(layer.descriptor.digest, ztoc.files, info.spans, content, None)
+
+
+def _opened(
+    digest: Digest,
+    entries: Sequence[FileEntry],
+    spans: tuple[Span, ...] | None,
+    content: SpanLayer | WholeLayer | None,
+    left_out: LeftOut | None,
+) -> _Opened:
+    stored = StoredLayer(digest=digest, entries=entries, left_out=left_out, spans=spans)
+    return _Opened(stored=stored, content=content)
