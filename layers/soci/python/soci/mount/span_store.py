@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from soci.errors import InvalidZtoc, SpanUnreadable
 from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
 from soci.image.progress import Progress
+from soci.mount.prefetch_run import PREFETCH_AT_ONCE, PREFETCH_SECONDS, PrefetchResult, PrefetchRun
 from soci.mount.read_ahead import ReadOrder
 from soci.mount.span_cache import MAX_SPANS, SpanCache, group_of
 from soci.mount.span_fetch import FetchCounts, SpanFetcher, SpanLayer, check_spans_of, joined
@@ -81,16 +82,20 @@ class StoredFile:
 class SpanStore:
     """The content of an image's layers. Shared by threads. `layers` are listed from the bottom up."""
 
-    def __init__(self, fetcher: SpanFetcher, opened: Sequence[_Opened]) -> None:
+    def __init__(self, source: ImageSource, fetcher: SpanFetcher, opened: Sequence[_Opened]) -> None:
         self.layers = tuple(one.stored for one in opened)
+        self._source = source
         self._fetcher = fetcher
+        self._described = [one.layer for one in opened]
         self._contents = [one.content for one in opened]
         self._starts = [[span.uncompressed_start for span in one.stored.spans or ()] for one in opened]
         self._ahead = ThreadPoolExecutor(AHEAD_AT_ONCE, thread_name_prefix="ahead")
+        self._prefetch = ThreadPoolExecutor(PREFETCH_AT_ONCE, thread_name_prefix="prefetch")
 
     def close(self) -> None:
         """End all work in the background."""
         self._fetcher.close()
+        self._prefetch.shutdown(wait=True, cancel_futures=True)
         self._ahead.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -134,6 +139,17 @@ class SpanStore:
         for first, last in joined(content.info.spans, missing, limit_bytes=AHEAD_REQUEST_BYTES):
             self._ahead.submit(self._fetch_quietly, content, first, last)
 
+    def prefetch(self, *, seconds: float = PREFETCH_SECONDS) -> PrefetchResult:
+        """Fetch what the image's prefetch artifacts name, and wait for it so long at most. Only logs what fails."""
+        run = PrefetchRun(self._fetch_spans, self._prefetch)
+        spans = (one.spans for one in self.layers)
+        return run.run(self._source, list(zip(self._described, spans, strict=True)), seconds=seconds)
+
+    def _fetch_spans(self, layer: int, first: int, last: int) -> None:
+        content = self._contents[layer]
+        if isinstance(content, SpanLayer):
+            self._fetcher.ensure(content, first, last)
+
     def _fetch_quietly(self, layer: SpanLayer, first: int, last: int) -> None:
         try:
             self._fetcher.ensure(layer, first, last)
@@ -159,6 +175,7 @@ class SpanStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
+    layer: ImageLayer
     stored: StoredLayer
     content: SpanLayer | WholeLayer | None
     """None for a foreign layer that is missing."""
@@ -190,7 +207,7 @@ def open_span_store(
             cancellation.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    store = SpanStore(SpanFetcher(source, cache), [tasks[layer].result() for layer in image.layers])
+    store = SpanStore(source, SpanFetcher(source, cache), [tasks[layer].result() for layer in image.layers])
     try:
         yield store
     finally:
@@ -207,11 +224,11 @@ def _open_layer(source: ImageSource, layer: ImageLayer, cache: SpanCache, progre
     if layer.ztoc is not None:
         return _open_indexed(fetch_ztoc(source, layer.ztoc), layer)
     if media_types.is_foreign(descriptor.media_type) and not source.has_blob(descriptor):
-        return _opened(descriptor.digest, (), None, None, LeftOut(reason=Reason.FOREIGN))
+        return _opened(layer, (), None, None, LeftOut(reason=Reason.FOREIGN))
     whole = WholeLayer(source, cache, descriptor)
     whole.load(progress)
     entries, left_out = whole.read_entries()
-    return _opened(descriptor.digest, entries, None, whole, left_out)
+    return _opened(layer, entries, None, whole, left_out)
 
 
 def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer) -> _Opened:
@@ -225,15 +242,15 @@ def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer) -> _Opened:
     check_spans_of(layer.descriptor, info)
     group = group_of(layer.descriptor.digest, layer.ztoc.digest if layer.ztoc else None)
     content = SpanLayer(descriptor=layer.descriptor, group=group, info=info)
-    return _opened(layer.descriptor.digest, ztoc.files, info.spans, content, None)
+    return _opened(layer, ztoc.files, info.spans, content, None)
 
 
 def _opened(
-    digest: Digest,
+    layer: ImageLayer,
     entries: Sequence[FileEntry],
     spans: tuple[Span, ...] | None,
     content: SpanLayer | WholeLayer | None,
     left_out: LeftOut | None,
 ) -> _Opened:
-    stored = StoredLayer(digest=digest, entries=entries, left_out=left_out, spans=spans)
-    return _Opened(stored=stored, content=content)
+    stored = StoredLayer(digest=layer.descriptor.digest, entries=entries, left_out=left_out, spans=spans)
+    return _Opened(layer=layer, stored=stored, content=content)
