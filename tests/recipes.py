@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from soci.oci.platform import Platform
 from soci.places.layout.oci_layout import OciLayout
 from soci.places.ports import ImageSource, ImageStore
 from soci.settings import IndexSettings
+from soci.start.prefetch_source import UsedProfile
 from tests.builders import BUILD_TOOL
 
 CONVERTED = "latest-soci"
@@ -55,6 +56,7 @@ def run(
     tag: str | None = CONVERTED,
     jobs: int = 2,
     progress: Watcher | None = None,
+    profiles: Mapping[Digest, UsedProfile] | None = None,
     **settings: Any,
 ) -> BuildResult:
     """Run `convert` or `create_index` over the image that a source names."""
@@ -70,6 +72,7 @@ def run(
             tag=tag,
             jobs=jobs,
             progress=progress or Watcher(),
+            profiles=profiles or {},
         )
     )
 

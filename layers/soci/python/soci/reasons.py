@@ -29,6 +29,7 @@ class Reason(StrEnum):
     ZTOC_TOO_LARGE = "ztoc-too-large"
     UNREADABLE_SPANS = "unreadable-spans"
     UNREADABLE_TOC = "unreadable-toc"
+    READ_WHOLE = "read-whole"
 
     @property
     def sentence(self) -> str:
@@ -53,6 +54,7 @@ _SENTENCES = {
     Reason.ZTOC_TOO_LARGE: "The layer has so many files or spans that no reader would take its zTOC.",
     Reason.UNREADABLE_SPANS: "The spans of the finished zTOC break a rule of the lazy reader.",
     Reason.UNREADABLE_TOC: "The table of contents of the finished zTOC breaks a rule of the lazy reader.",
+    Reason.READ_WHOLE: "A start reads nearly all of the layer, so loading it whole is faster than reading it lazily.",
 }
 
 

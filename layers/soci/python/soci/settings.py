@@ -12,6 +12,9 @@ DEFAULT_SPAN_SIZE_BYTES = 4 << 20
 DEFAULT_MIN_LAYER_SIZE_BYTES = 10 << 20
 DEFAULT_GZIP_LEVEL = 6
 MAX_GZIP_LEVEL = 9
+DEFAULT_PREFETCH_BUDGET_BYTES = 750_000_000
+"""What arrives in 10 seconds at 75 MB/s. The owner's reader gives a prefetch 30 seconds."""
+
 DEFAULT_BUILD_TOOL_IDENTIFIER = "SOCI Index Builder v1"
 """A part of every digest. It names the family of outputs and must not change with a release."""
 
@@ -52,6 +55,15 @@ class ZstdLayers(StrEnum):
     """The converted image gets the layer recompressed to gzip, and that is indexed."""
 
 
+class WholeLayers(StrEnum):
+    """What to do with layers of which a start reads nearly all (docs/adr/0051)."""
+
+    NEVER = "never"
+    """Each layer keeps its zTOC."""
+    AUTO = "auto"
+    """Such a layer gets no zTOC if it is then loaded faster by a reader that does not prefetch."""
+
+
 def is_printable(text: str) -> bool:
     """Tell whether a text is printable in one line and is not blank."""
     return text.isprintable() and bool(text.strip())
@@ -72,6 +84,10 @@ class IndexSettings:
     optimizations: frozenset[Optimization] = frozenset()
     prefetch_patterns: tuple[str, ...] = ()
     """Paths or globs of files. A reader fetches their spans before the container starts."""
+    prefetch_budget_bytes: int = DEFAULT_PREFETCH_BUDGET_BYTES
+    """How many compressed bytes a start profile may have prefetched. Without a profile it decides nothing."""
+    whole_layers: WholeLayers = WholeLayers.NEVER
+    """Without a profile it decides nothing."""
     multi_member: MultiMember = MultiMember.INDEX
     zstd_layers: ZstdLayers = ZstdLayers.LEAVE_OUT
     gzip_level: int = DEFAULT_GZIP_LEVEL
@@ -89,6 +105,8 @@ class IndexSettings:
             )
         if self.min_layer_size_bytes < 0:
             yield f"minimum layer size: {self.min_layer_size_bytes} bytes, want 0 or more"
+        if self.prefetch_budget_bytes < 0:
+            yield f"prefetch budget: {self.prefetch_budget_bytes} bytes, want 0 or more"
         if not is_printable(self.build_tool_identifier):
             yield f"build tool identifier: {self.build_tool_identifier!r}, want printable text"
         if not 1 <= self.gzip_level <= MAX_GZIP_LEVEL:

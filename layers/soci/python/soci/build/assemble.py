@@ -1,23 +1,22 @@
 """The documents made from indexed layers: an index manifest per platform, and the converted image of version 2.
 
-It does not matter where the layers were indexed. A zTOC's descriptor is enough; only prefetch patterns need its bytes,
-and then one zTOC at a time.
+It does not matter where the layers were indexed. A zTOC's descriptor is enough; only a start profile and prefetch
+patterns need its bytes, and then one zTOC at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from soci.build.layer import RecompressedLayer
 from soci.errors import BlobMissing
 from soci.image.documents import Image, PlatformImage
 from soci.image.files import contents_of_layer
-from soci.image.filesystem import FileSystem
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
 from soci.index.manifest import LayerZtoc, describe_ztoc, encode_index_manifest
-from soci.index.prefetch import SpanRange, encode_prefetch, merge_ranges, plan_prefetch
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -25,8 +24,12 @@ from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, IndexVersion
+from soci.start.prefetch_source import ProfileUse, UsedProfile, prefetch_source_digest
 from soci.ztoc.decode import decode_compression_info, decode_files
-from soci.ztoc.model import FileEntry, Span
+from soci.ztoc.model import FileEntry
+
+if TYPE_CHECKING:
+    from soci.build.prefetch_artifacts import ImagePrefetch, LayerTables
 
 ZtocReader = Callable[[Descriptor], bytes | bytearray]
 """Returns the bytes of a zTOC, checked against its descriptor."""
@@ -51,12 +54,16 @@ class AssembledPlatform:
 
     image: PlatformImage
     parts: tuple[LayerPart, ...]
-    """In the image's order."""
+    """In the image's order, as the index has them. The profile may have left some whole."""
+    given: tuple[LayerPart, ...]
+    """The same, before the profile decided anything."""
     index: Document | None
-    """The SOCI index manifest; None when no layer got a zTOC."""
+    """The SOCI index manifest; None when no layer has a zTOC."""
     artifacts: tuple[Document, ...]
     """Prefetch artifacts, each once."""
     unmatched_prefetch: tuple[str, ...]
+    profile: ProfileUse | None = None
+    """What came of the start profile; None without one, or without an index."""
 
     def converted_manifest(self) -> ImageManifest:
         """Return the image manifest with recompressed layers in place of their zstd layers."""
@@ -72,41 +79,72 @@ class IndexRecipe:
     settings: IndexSettings
     version: IndexVersion
     read_ztoc: ZtocReader
+    marks_patterns: bool = False
+    """Whether an index says what decided its prefetch even if that is patterns alone. The owner's indexes do not."""
 
 
 def assemble_platform(
-    source: ImageSource, image: PlatformImage, parts: Sequence[LayerPart], recipe: IndexRecipe
+    source: ImageSource,
+    image: PlatformImage,
+    parts: Sequence[LayerPart],
+    recipe: IndexRecipe,
+    profile: UsedProfile | None = None,
 ) -> AssembledPlatform:
     """Make the index manifest of an image from its layers, which are in the image's order.
 
+    A profile decides what is prefetched, beside the patterns of the settings. It must be for this platform.
+
     Raises:
-        IntegrityError, SourceError: with prefetch patterns, a zTOC or a layer without one could not be read.
+        IntegrityError, SourceError: with a profile or patterns, a zTOC or a layer without one could not be read.
     """
-    settings = recipe.settings
-    ztocs = [describe_ztoc(part.outcome, settings) for part in parts if isinstance(part.outcome, LayerZtoc)]
-    artifacts: dict[Digest, Document] = {}
-    index, unmatched = None, settings.prefetch_patterns
-    if ztocs:
-        artifacts, unmatched = _prefetch(source, parts, recipe)
-        prefetch = [
-            replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(part.descriptor.digest)})
-            for part in parts
-            if (artifact := artifacts.get(part.descriptor.digest))
-        ]
-        index = encode_index_manifest(
-            version=recipe.version,
-            ztocs=ztocs,
-            prefetch=prefetch,
-            image_manifest=image.descriptor,
-            settings=settings,
-        )
+    made = None
+    if any(isinstance(part.outcome, LayerZtoc) for part in parts):
+        made = _prefetch(source, parts, recipe, profile)
+    whole = made.whole if made else {}
+    artifacts = made.artifacts if made else {}
+    final = [replace(part, outcome=whole.get(part.descriptor.digest, part.outcome)) for part in parts]
     return AssembledPlatform(
         image=image,
-        parts=tuple(parts),
-        index=index,
+        parts=tuple(final),
+        given=tuple(parts),
+        index=_index_manifest(image, final, artifacts, recipe, _prefetch_source(recipe, profile)),
         artifacts=tuple(artifacts.values()),
-        unmatched_prefetch=unmatched,
+        unmatched_prefetch=made.unmatched if made else recipe.settings.prefetch_patterns,
+        profile=made.use if made else None,
     )
+
+
+def _index_manifest(
+    image: PlatformImage,
+    parts: Sequence[LayerPart],
+    artifacts: Mapping[Digest, Document],
+    recipe: IndexRecipe,
+    prefetch_source: Digest | None,
+) -> Document | None:
+    """Make the index manifest; None without a zTOC."""
+    settings = recipe.settings
+    ztocs = [describe_ztoc(part.outcome, settings) for part in parts if isinstance(part.outcome, LayerZtoc)]
+    if not ztocs:
+        return None
+    prefetch = [
+        replace(artifact.descriptor, annotations={SOCI_IMAGE_LAYER_DIGEST: str(part.descriptor.digest)})
+        for part in parts
+        if (artifact := artifacts.get(part.descriptor.digest))
+    ]
+    return encode_index_manifest(
+        version=recipe.version,
+        ztocs=ztocs,
+        prefetch=prefetch,
+        image_manifest=image.descriptor,
+        settings=settings,
+        prefetch_source=prefetch_source,
+    )
+
+
+def _prefetch_source(recipe: IndexRecipe, profile: UsedProfile | None) -> Digest | None:
+    if profile is None and not recipe.marks_patterns:
+        return None
+    return prefetch_source_digest(recipe.settings, profile.digest if profile else None)
 
 
 def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> ConvertedImage | None:
@@ -135,28 +173,34 @@ def index_of(image: Image) -> ImageIndex:
 
 
 def _prefetch(
-    source: ImageSource, parts: Sequence[LayerPart], recipe: IndexRecipe
-) -> tuple[dict[Digest, Document], tuple[str, ...]]:
-    """Make the prefetch artifacts by layer digest. Layers left out are read, because they may hide or replace files."""
-    patterns = recipe.settings.prefetch_patterns
-    if not patterns:
-        return {}, ()
-    files: list[tuple[FileEntry, ...]] = []
-    spans: list[tuple[Span, ...] | None] = []
-    for part in parts:
-        if isinstance(part.outcome, LayerZtoc):
-            ztoc = recipe.read_ztoc(part.outcome.ztoc)
-            files.append(tuple(decode_files(ztoc)))
-            spans.append(decode_compression_info(ztoc).spans)
-        else:
-            files.append(_entries_if_readable(source, part.descriptor, part.outcome.reason))
-            spans.append(None)
-    plan = plan_prefetch(patterns, FileSystem.of(files), spans)
-    ranges: dict[Digest, list[SpanRange]] = {}
-    for part, found in zip(parts, plan.ranges, strict=True):
-        if found:
-            ranges.setdefault(part.descriptor.digest, []).extend(found)
-    return {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}, plan.unmatched
+    source: ImageSource, parts: Sequence[LayerPart], recipe: IndexRecipe, profile: UsedProfile | None
+) -> ImagePrefetch | None:
+    """Plan what is prefetched; None if nothing asks for it.
+
+    Layers left out are read, because they may hide or replace files.
+    """
+    if profile is None and not recipe.settings.prefetch_patterns:
+        return None
+    from soci.build.prefetch_artifacts import plan_image_prefetch  # noqa: PLC0415 - most images need none of it
+
+    tables = [_tables_of(source, part, recipe.read_ztoc) for part in parts]
+    return plan_image_prefetch(tables, recipe.settings, profile)
+
+
+def _tables_of(source: ImageSource, part: LayerPart, read_ztoc: ZtocReader) -> LayerTables:
+    from soci.build.prefetch_artifacts import LayerTables  # noqa: PLC0415
+
+    if isinstance(part.outcome, LeftOut):
+        entries = _entries_if_readable(source, part.descriptor, part.outcome.reason)
+        return LayerTables(descriptor=part.descriptor, entries=entries)
+    ztoc = read_ztoc(part.outcome.ztoc)
+    return LayerTables(
+        descriptor=part.descriptor,
+        entries=tuple(decode_files(ztoc)),
+        ztoc_bytes=part.outcome.ztoc.size,
+        spans=decode_compression_info(ztoc).spans,
+        is_recompressed=part.recompressed is not None,
+    )
 
 
 def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:

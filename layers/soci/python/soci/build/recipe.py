@@ -5,7 +5,7 @@ Nothing is pushed before all layers are indexed. A damaged layer leaves the dest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +34,7 @@ from soci.oci.digest import Digest
 from soci.places.ports import ImageSource, ImageStore
 from soci.reasons import LeftOut
 from soci.settings import IndexSettings, IndexVersion, ZstdLayers
+from soci.start.prefetch_source import UsedProfile
 from soci.ztoc.model import IndexedLayer
 
 
@@ -71,6 +72,8 @@ class Run:
     """Layers that are indexed at the same time."""
     progress: Progress
     known: KnownZtocs = field(default_factory=NothingKnown)
+    profiles: Mapping[Digest, UsedProfile] = field(default_factory=dict)
+    """The start profiles that decide what is prefetched, by the digest of the image manifest."""
 
 
 def create_index(run: Run) -> BuildResult:
@@ -138,10 +141,22 @@ def index_platforms(run: Run, version: IndexVersion) -> BuildResult:
         )
         layers = tuple(tuple(results[layer] for layer in plan) for plan in plans)
         platforms = tuple(
-            assemble_platform(run.source, image, [_part_of(layer) for layer in of_image], recipe)
+            assemble_platform(
+                run.source,
+                image,
+                [_part_of(layer) for layer in of_image],
+                recipe,
+                run.profiles.get(image.descriptor.digest),
+            )
             for image, of_image in zip(run.chosen, layers, strict=True)
         )
-    return BuildResult(platforms=platforms, layers=layers)
+    return BuildResult(
+        platforms=platforms,
+        layers=tuple(
+            tuple(_as_assembled(layer, part) for layer, part in zip(of_image, one.parts, strict=True))
+            for of_image, one in zip(layers, platforms, strict=True)
+        ),
+    )
 
 
 def _part_of(result: LayerResult) -> LayerPart:
@@ -152,6 +167,11 @@ def _part_of(result: LayerResult) -> LayerPart:
         else made
     )
     return LayerPart(descriptor=layer, outcome=outcome, recompressed=result.recompressed)
+
+
+def _as_assembled(layer: LayerResult, part: LayerPart) -> LayerResult:
+    """Return a layer's result without its zTOC if the layer was left whole."""
+    return replace(layer, outcome=part.outcome) if isinstance(part.outcome, LeftOut) else layer
 
 
 def _tagged(run: Run, made: BuildResult, root: Descriptor) -> BuildResult:

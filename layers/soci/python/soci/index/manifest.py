@@ -4,7 +4,7 @@ schemaVersion, mediaType   of an OCI image manifest, without artifactType at the
 config                     media type of index version 1 or 2, the two bytes {}
 layers                     a zTOC per indexed layer, in the image's order, then prefetch artifacts
 subject                    version 1 only: the image manifest
-annotations                the build tool; nothing that changes from run to run
+annotations                the build tool, and what decided the prefetch; nothing that changes from run to run
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from soci.errors import InvalidDocument
 from soci.index.document import Document, document_of
 from soci.oci import media_types
 from soci.oci.annotations import (
+    PREFETCH_SOURCE,
     SOCI_BUILD_TOOL_IDENTIFIER,
     SOCI_DISABLE_XATTRS,
     SOCI_IMAGE_LAYER_DIGEST,
@@ -23,6 +24,7 @@ from soci.oci.annotations import (
     SOCI_SPAN_SIZE,
 )
 from soci.oci.descriptor import Descriptor
+from soci.oci.digest import Digest
 from soci.oci.manifest import ImageManifest
 from soci.settings import IndexSettings, IndexVersion, Optimization
 
@@ -63,16 +65,21 @@ def encode_index_manifest(
     prefetch: Sequence[Descriptor],
     image_manifest: Descriptor,
     settings: IndexSettings,
+    prefetch_source: Digest | None = None,
 ) -> Document:
-    """Return the index manifest of one image manifest; `ztocs` must not be empty."""
+    """Return the index manifest of one image manifest; `ztocs` must not be empty.
+
+    `prefetch_source` says what decided the prefetch artifacts, where it was not only what the owner's command knows.
+    """
     subject = Descriptor(
         media_type=image_manifest.media_type, digest=image_manifest.digest, size=image_manifest.size
     )
+    source = {} if prefetch_source is None else {PREFETCH_SOURCE: str(prefetch_source)}
     manifest = ImageManifest(
         config=replace(EMPTY_CONFIG.descriptor, media_type=CONFIG_MEDIA_TYPES[version]),
         layers=(*ztocs, *prefetch),
         subject=subject if version is IndexVersion.V1 else None,
-        annotations={SOCI_BUILD_TOOL_IDENTIFIER: settings.build_tool_identifier},
+        annotations={SOCI_BUILD_TOOL_IDENTIFIER: settings.build_tool_identifier} | source,
     )
     data = manifest.encode()
     check_round_trip(data)

@@ -81,6 +81,13 @@ def merge_ranges(ranges: Iterable[SpanRange]) -> Iterator[SpanRange]:
         yield current
 
 
+def join_spans(spans: Iterable[int]) -> Iterator[SpanRange]:
+    """Yield ranges of neighbouring spans. Each stands where the first of its spans stood."""
+    order = {span: number for number, span in reversed([*enumerate(spans)])}
+    runs = merge_ranges(SpanRange(start=span, end=span) for span in order)
+    yield from sorted(runs, key=lambda run: min(order[span] for span in range(run.start, run.end + 1)))
+
+
 def encode_prefetch(ranges: Iterable[SpanRange]) -> Document:
     """Return the artifact of one layer."""
     spans = [{"start_span": part.start, "end_span": part.end} for part in ranges]

@@ -16,6 +16,9 @@ SOCI_SPAN_SIZE = "com.amazon.soci.span-size"
 SOCI_DISABLE_XATTRS = "com.amazon.soci.disable-xattrs"
 SOCI_BUILD_TOOL_IDENTIFIER = "com.amazon.soci.build-tool-identifier"
 
+PREFETCH_SOURCE = "vnd.soci-index-builder.prefetch-source"
+"""On a SOCI index manifest: a digest of what decided its prefetch artifacts (docs/adr/0050). Readers ignore it."""
+
 DOCKER_REFERENCE_TYPE = "vnd.docker.reference.type"
 """On the entry of an attestation: `attestation-manifest`."""
 

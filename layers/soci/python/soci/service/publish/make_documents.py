@@ -141,7 +141,7 @@ def _layers_of_converted(
 ) -> Iterator[tuple[PlatformImage, Sequence[LayerPart]]]:
     """Yield the images of a converted image with their layers. Recompressed layers are ordinary layers there."""
     for platform, document, entry in _bound_in(converted, platforms):
-        known: dict[Digest, LayerPart] = {part.descriptor.digest: part for part in platform.parts}
+        known: dict[Digest, LayerPart] = {part.descriptor.digest: part for part in platform.given}
         manifest = ImageManifest.parse(document.data)
         image = PlatformImage(
             platform=entry.platform or platform.image.platform,
