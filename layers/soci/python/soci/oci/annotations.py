@@ -30,3 +30,9 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 CONTAINERD_IMAGE_NAME = "io.containerd.image.name"
 """On an entry of an OCI layout's index.json that Docker or containerd wrote: the full name with the tag."""
+
+PROFILE_REVISION = "vnd.soci-index-builder.revision"
+"""On a start profile that refers to an image: a number; of several profiles the one with the highest counts."""
+
+PROFILE_LINE = "vnd.soci-index-builder.line"
+"""On the start profile of a line of images: the pattern of their tags."""

@@ -1,0 +1,109 @@
+"""A start profile in a registry: an artifact that refers to an image, or holds a line's profile (docs/profiles.md).
+
+schemaVersion, mediaType   of an OCI image manifest
+artifactType               that of a start profile
+config                     the two bytes {}
+layers                     one: the profile's JSON
+subject                    the image manifest that was started; a line's profile has none
+annotations                the revision of an image's profile, the line of a line's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from soci.errors import InvalidDocument
+from soci.index.document import Document, document_of
+from soci.index.manifest import EMPTY_CONFIG
+from soci.oci import media_types
+from soci.oci.annotations import PROFILE_REVISION
+from soci.oci.descriptor import Descriptor
+from soci.oci.integrity import checked
+from soci.oci.manifest import ImageManifest
+from soci.places.ports import ImageSource, ReferrerSource
+from soci.start.profile import PROFILE_LIMIT_BYTES, StartProfile, parse_profile
+
+_REVISION_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileArtifact:
+    """What the manifest of a profile's artifact says."""
+
+    profile: Descriptor
+    """The profile's JSON."""
+    subject: Descriptor | None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def describe_profile(data: bytes) -> Descriptor:
+    """Return the descriptor of a profile's JSON."""
+    return document_of(media_types.START_PROFILE, data).descriptor
+
+
+def encode_profile_artifact(
+    profile: Descriptor, *, subject: Descriptor | None, annotations: Mapping[str, str]
+) -> Document:
+    """Return the manifest of a profile's artifact. `EMPTY_CONFIG` and the profile have to be pushed before it."""
+    bare = subject and Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
+    manifest = ImageManifest(
+        artifact_type=media_types.START_PROFILE,
+        config=EMPTY_CONFIG.descriptor,
+        layers=(profile,),
+        subject=bare,
+        annotations=annotations,
+    )
+    return document_of(media_types.OCI_MANIFEST, manifest.encode(), artifact_type=media_types.START_PROFILE)
+
+
+def parse_profile_artifact(data: bytes, what: str) -> ProfileArtifact:
+    """Read the manifest of a profile's artifact. `what` names it in messages.
+
+    Raises:
+        InvalidDocument: it is no manifest, or that of something else.
+    """
+    manifest = ImageManifest.parse(data, what)
+    if manifest.artifact_type != media_types.START_PROFILE:
+        kind = manifest.artifact_type or manifest.config.media_type
+        raise InvalidDocument(f"{what}: {kind[:100]!r}, want a start profile, {media_types.START_PROFILE!r}")
+    layers = manifest.layers or ()
+    if len(layers) != 1 or layers[0].media_type != media_types.START_PROFILE:
+        raise InvalidDocument(f"{what}: {len(layers)} layers, want one of type {media_types.START_PROFILE!r}")
+    return ProfileArtifact(profile=layers[0], subject=manifest.subject, annotations=manifest.annotations)
+
+
+def find_artifacts(source: ImageSource, image: Descriptor) -> Sequence[Descriptor]:
+    """Describe the profile artifacts that refer to an image manifest, the newest first.
+
+    A registry lists referrers in an order of its own, so each profile has a revision: one more than those before it.
+
+    Raises:
+        SourceError: the place cannot be read.
+    """
+    if not isinstance(source, ReferrerSource):
+        return ()
+    found = source.fetch_referrers(image.digest, media_types.START_PROFILE)
+    return sorted(found, key=lambda one: (revision_of(one), one.digest), reverse=True)
+
+
+def revision_of(artifact: Descriptor) -> int:
+    """Return the revision of a profile artifact; 0 if it says none."""
+    text = artifact.annotations.get(PROFILE_REVISION, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _REVISION_DIGITS else 0
+
+
+def fetch_profile(
+    source: ImageSource, profile: Descriptor, *, limit_bytes: int = PROFILE_LIMIT_BYTES
+) -> StartProfile:
+    """Fetch and read the profile of an artifact. The size is checked before a byte is fetched.
+
+    Raises:
+        InvalidDocument: it is too large, or no profile.
+        DigestMismatch, SizeMismatch, SourceError: its bytes are wrong, missing or cannot be read.
+    """
+    if profile.size > limit_bytes:
+        raise InvalidDocument(f"start profile: {profile.size} bytes, the limit is {limit_bytes}")
+    with source.open_blob(profile) as chunks:
+        data = b"".join(checked(profile, chunks))
+    return parse_profile(data)
