@@ -92,6 +92,8 @@ class IndexSettings:
     zstd_layers: ZstdLayers = ZstdLayers.LEAVE_OUT
     gzip_level: int = DEFAULT_GZIP_LEVEL
     """For recompressed layers: 1 (fast) to 9 (small)."""
+    start_first: bool = False
+    """Whether layers are written anew with the files of the start profile in front (docs/adr/0054)."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from soci.build.layer import RecompressedLayer
 from soci.errors import BlobMissing
-from soci.image.documents import Image, PlatformImage
+from soci.image.documents import Image, PlatformImage, fetch_diff_ids
 from soci.image.files import contents_of_layer
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
-from soci.index.document import Document
+from soci.index.document import Document, document_of
 from soci.index.manifest import LayerZtoc, describe_ztoc, encode_index_manifest
+from soci.index.original import reordered_manifest
 from soci.oci.annotations import SOCI_IMAGE_LAYER_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
+from soci.oci.image_config import replace_diff_ids
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
@@ -64,12 +66,17 @@ class AssembledPlatform:
     unmatched_prefetch: tuple[str, ...]
     profile: ProfileUse | None = None
     """What came of the start profile; None without one, or without an index."""
+    config: Document | None = None
+    """The config of the converted image, if layers have their files in another order; else it keeps its config."""
 
     def converted_manifest(self) -> ImageManifest:
-        """Return the image manifest with recompressed layers in place of their zstd layers."""
+        """Return the image manifest with new layers in place of those that were written anew."""
         if not any(part.recompressed for part in self.parts):
             return self.image.manifest
-        return replace(self.image.manifest, layers=tuple(part.descriptor for part in self.parts))
+        layers = tuple(part.descriptor for part in self.parts)
+        if self.config is not None:
+            return reordered_manifest(self.image.manifest, layers, self.config.descriptor)
+        return replace(self.image.manifest, layers=layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +118,7 @@ def assemble_platform(
         artifacts=tuple(artifacts.values()),
         unmatched_prefetch=made.unmatched if made else recipe.settings.prefetch_patterns,
         profile=made.use if made else None,
+        config=_reordered_config(source, image, parts),
     )
 
 
@@ -145,6 +153,21 @@ def _prefetch_source(recipe: IndexRecipe, profile: UsedProfile | None) -> Digest
     if profile is None and not recipe.marks_patterns:
         return None
     return prefetch_source_digest(recipe.settings, profile.digest if profile else None)
+
+
+def _reordered_config(
+    source: ImageSource, image: PlatformImage, parts: Sequence[LayerPart]
+) -> Document | None:
+    """Make the config with the diff IDs of reordered layers; None if there are none."""
+    reordered = [part.recompressed.diff_id if part.recompressed else None for part in parts]
+    if not any(reordered):
+        return None
+    config = image.manifest.config
+    diff_ids = [
+        new or old for new, old in zip(reordered, fetch_diff_ids(source, image.manifest), strict=True)
+    ]
+    data = replace_diff_ids(source.fetch_manifest(config), diff_ids, f"config {config.digest}")
+    return document_of(config.media_type, data)
 
 
 def assemble_converted(image: Image, platforms: Sequence[AssembledPlatform]) -> ConvertedImage | None:

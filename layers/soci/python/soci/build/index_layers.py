@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from soci.build.layer import RecompressedLayer, Reused
 from soci.build.plan import PlannedLayer, plan_task
@@ -23,13 +24,15 @@ from soci.settings import IndexSettings
 from soci.ztoc.indexer import LayerIndexer
 from soci.ztoc.model import IndexedLayer, LayerTask
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One layer of an image, its zTOC or the reason why it has none, and how long that took."""
 
     descriptor: Descriptor
-    """As the converted image has it. It may be that of a recompressed layer."""
+    """As the converted image has it. It may be that of a new layer."""
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
     recompressed: RecompressedLayer | None = None
@@ -62,17 +65,30 @@ def index_layers(
     layers = tuple(layers)
     contents = {_content_of(layer): layer for layer in layers}
     unique = sorted(contents.values(), key=lambda layer: -layer.descriptor.size)
-    cancellation = Cancellation()
 
     def index(layer: PlannedLayer) -> LayerResult:
+        result = index_layer(source, layer, settings, sink=sink, progress=progress, known=known)
+        if isinstance(result.outcome, IndexedLayer) and result.reused is None:
+            known.record(layer, result.outcome, result.recompressed)
+        return result
+
+    made = run_side_by_side(index, unique, jobs)
+    results = {_content_of(layer): result for layer, result in zip(unique, made, strict=True)}
+    return {layer: _result_for(layer, results[_content_of(layer)]) for layer in layers}
+
+
+def run_side_by_side(
+    work: Callable[[Item], LayerResult], items: Sequence[Item], jobs: int
+) -> list[LayerResult]:
+    """Return the result of each item, made by up to `jobs` threads. The first error ends the others and is raised."""
+    cancellation = Cancellation()
+
+    def run(item: Item) -> LayerResult:
         with cancellation.scope():
-            result = index_layer(source, layer, settings, sink=sink, progress=progress, known=known)
-            if isinstance(result.outcome, IndexedLayer) and result.reused is None:
-                known.record(layer, result.outcome, result.recompressed)
-            return result
+            return work(item)
 
     with ThreadPoolExecutor(jobs) as pool:
-        tasks = [pool.submit(index, layer) for layer in unique]
+        tasks = [pool.submit(run, item) for item in items]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -81,8 +97,7 @@ def index_layers(
             pool.shutdown(wait=True, cancel_futures=True)
             abort_uploads(task.result() for task in tasks if not task.cancelled() and not task.exception())
             raise
-    results = {_content_of(layer): task.result() for layer, task in zip(unique, tasks, strict=True)}
-    return {layer: _result_for(layer, results[_content_of(layer)]) for layer in layers}
+    return [task.result() for task in tasks]
 
 
 def abort_uploads(results: Iterable[LayerResult]) -> None:
@@ -156,18 +171,18 @@ def _build(
 ) -> LayerResult:
     """Read the layer once, and build its zTOC on the way."""
     with source.open_blob(layer) as chunks:
-        watched = _watched(layer, chunks, progress)
+        seen = watched(layer, chunks, progress)
         if compression is not Compression.ZSTD:
-            outcome = _index(plan_task(settings, compression, layer), watched)
+            outcome = _index(plan_task(settings, compression, layer), seen)
             return LayerResult(descriptor=layer, outcome=outcome)
-        outcome, recompression = recompress_and_index(layer, watched, sink, settings)
+        outcome, recompression = recompress_and_index(layer, seen, sink, settings)
     recompressed = recompression.layer if recompression else None
     return LayerResult(
         descriptor=layer, outcome=outcome, recompressed=recompressed, recompression=recompression
     )
 
 
-def _watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+def watched(layer: Descriptor, chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     """Pass chunks on and report their sizes, until the run is cancelled."""
     cancellation = current_cancellation()
     for chunk in chunks:

@@ -19,6 +19,10 @@ SOCI_BUILD_TOOL_IDENTIFIER = "com.amazon.soci.build-tool-identifier"
 PREFETCH_SOURCE = "vnd.soci-index-builder.prefetch-source"
 """On a SOCI index manifest: a digest of what decided its prefetch artifacts (docs/adr/0050). Readers ignore it."""
 
+ORIGINAL_CONFIG_DIGEST = "vnd.soci-index-builder.original-config-digest"
+"""On an image manifest whose layers have their files in another order, and on its entry: the config of the image that
+it was made of."""
+
 DOCKER_REFERENCE_TYPE = "vnd.docker.reference.type"
 """On the entry of an attestation: `attestation-manifest`."""
 

@@ -86,7 +86,9 @@ def is_foreign(media_type: str) -> bool:
 
 
 def as_gzip(media_type: str) -> str:
-    """Return the type of a zstd layer after its recompression to gzip."""
+    """Return the type that a zstd layer or a plain one gets when it is gzip."""
+    if compression_of(media_type) is Compression.UNCOMPRESSED:
+        return media_type + ("+gzip" if media_type.startswith(_OCI_LAYER_PREFIX) else ".gzip")
     return media_type.replace("+zstd", "+gzip").replace(".tar.zstd", ".tar.gzip")
 
 

@@ -8,6 +8,7 @@ from soci.errors import MISSING_OR_CORRUPT
 from soci.image.documents import Image, Platforms, choose_images, fetch_image
 from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex
+from soci.index.original import is_reordered, original_config, reordered_manifest
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.compression import Compression
@@ -40,7 +41,7 @@ def is_conversion_of(output: ImageSource, image: Image) -> bool:
             if index is None:
                 return False
             digest = one.descriptor.digest
-            manifests[digest] = replace(one.manifest, layers=counterpart.manifest.layers)
+            manifests[digest] = _manifest_of(one.manifest, counterpart.manifest)
             indexes.append(PlatformIndex(image_manifest=digest, platform=one.platform, index=index))
         order = [entry.digest for entry in (converted.index.manifests if converted.index else None) or ()]
         indexes.sort(
@@ -52,16 +53,29 @@ def is_conversion_of(output: ImageSource, image: Image) -> bool:
 
 
 def is_same_content(original: ImageManifest, converted: ImageManifest) -> bool:
-    """Tell whether two manifests have the same config and layers; a zstd layer may have been recompressed."""
+    """Tell whether a manifest was made of another one, with the same layers.
+
+    A zstd layer may have been recompressed, and layers may have their files in another order. The content of such
+    layers is not compared.
+    """
     wanted, there = original.layers or (), converted.layers or ()
     return (
-        original.config.digest == converted.config.digest
+        original.config.digest == original_config(converted)
         and len(wanted) == len(there)
         and all(
-            layer.digest == other.digest or _is_recompressed(layer, other)
+            layer.digest == other.digest
+            or _is_recompressed(layer, other)
+            or (is_reordered(converted) and other.media_type == media_types.as_gzip(layer.media_type))
             for layer, other in zip(wanted, there, strict=True)
         )
     )
+
+
+def _manifest_of(original: ImageManifest, converted: ImageManifest) -> ImageManifest:
+    """Return the original with what the conversion put in place of its layers and its config."""
+    if is_reordered(converted):
+        return reordered_manifest(original, converted.layers or (), converted.config)
+    return replace(original, layers=converted.layers)
 
 
 def _is_recompressed(layer: Descriptor, other: Descriptor) -> bool:

@@ -20,6 +20,7 @@ from soci.index.classify import LIMITS
 from soci.index.convert import PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document
 from soci.index.manifest import CONFIG_MEDIA_TYPES
+from soci.index.original import original_config
 from soci.oci import media_types
 from soci.oci.annotations import (
     SOCI_BUILD_TOOL_IDENTIFIER,
@@ -92,12 +93,12 @@ def converted_root(
 
 
 def find_counterpart(one: PlatformImage, converted: Image) -> PlatformImage | None:
-    """Find the image with the same platform and config in a SOCI-enabled image."""
+    """Find the image that was made of this one in a SOCI-enabled image, by platform and config."""
     return next(
         (
             other
             for other in converted.images
-            if other.manifest.config.digest == one.manifest.config.digest
+            if original_config(other.manifest) == one.manifest.config.digest
             and other.platform.matches(one.platform)
         ),
         None,

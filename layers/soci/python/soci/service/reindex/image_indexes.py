@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from soci.errors import MISSING_OR_CORRUPT
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import LIMITS, has_own_index, is_converted
+from soci.index.original import original_config
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
@@ -78,8 +79,8 @@ def converted_configs(source: ImageSource) -> frozenset[Digest]:
 
 
 def config_digests(image: Image) -> frozenset[Digest]:
-    """Return the digests of the configs, by which an image is recognised after its manifests have changed."""
-    return frozenset(one.manifest.config.digest for one in image.images)
+    """Return the digests of the original's configs. They identify an image whose manifests have changed."""
+    return frozenset(original_config(one.manifest) for one in image.images)
 
 
 def _fetch_index(source: ImageSource, root: Descriptor) -> ImageIndex:

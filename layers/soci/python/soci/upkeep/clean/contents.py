@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from soci.errors import MISSING_OR_CORRUPT, IntegrityError
 from soci.index.classify import is_soci_index
+from soci.index.original import original_config
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.digest import Digest
@@ -28,7 +29,7 @@ class ManifestFacts:
     is_enabled: bool = False
     """Whether an image index lists a SOCI index."""
     config: Digest | None = None
-    """Of an image manifest."""
+    """Of an image manifest: the config of the image that it was made of."""
     named_index: Digest | None = None
     """The SOCI index that an image manifest names."""
 
@@ -134,4 +135,4 @@ def _facts_of_manifest(manifest: ImageManifest) -> ManifestFacts:
     named = None
     with suppress(IntegrityError):
         named = Digest.parse(manifest.annotations.get(SOCI_INDEX_DIGEST, ""))
-    return ManifestFacts(config=manifest.config.digest, named_index=named)
+    return ManifestFacts(config=original_config(manifest), named_index=named)

@@ -10,6 +10,7 @@ from soci.errors import BlobMissing, InvalidDocument, NotInImage
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import is_converted
 from soci.index.document import Document
+from soci.index.original import original_config
 from soci.index.revert import strip_index
 from soci.oci import media_types
 from soci.oci.annotations import REF_NAME
@@ -146,7 +147,9 @@ def _fetch_converted(target: Target) -> Image | None:
     except (NotInImage, InvalidDocument):
         return None
     configs = {one.manifest.config.digest for one in target.image.images}
-    is_same_image = bool(found.images) and all(one.manifest.config.digest in configs for one in found.images)
+    is_same_image = bool(found.images) and all(
+        original_config(one.manifest) in configs for one in found.images
+    )
     return found if is_same_image and is_converted(found) else None
 
 

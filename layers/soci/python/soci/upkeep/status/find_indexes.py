@@ -10,6 +10,7 @@ from soci.errors import MISSING_OR_CORRUPT, BlobMissing, IntegrityError, Invalid
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images, fetch_image
 from soci.image.indexed import find_soci_index, ztocs_of
 from soci.index.classify import is_converted
+from soci.index.original import original_config
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
@@ -37,8 +38,8 @@ class PlatformFacts:
 
     @property
     def config(self) -> Digest:
-        """The config's digest. It identifies the image: conversion keeps it."""
-        return self.image.manifest.config.digest
+        """The digest of the original's config. It identifies the image."""
+        return original_config(self.image.manifest)
 
     @property
     def platform(self) -> Platform:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from soci.errors import MISSING_OR_CORRUPT, InvalidOption, SociError
 from soci.image.documents import Image, fetch_image
 from soci.index.classify import is_converted
+from soci.index.original import original_config
 from soci.oci.digest import Digest
 from soci.places.ports import SourceOpener
 from soci.places.registry.retry import Clock
@@ -252,6 +253,6 @@ class Wait:
 
 def _have(version: IndexVersion, platforms: Sequence[PlatformFacts], planned: Sequence[PlannedImage]) -> bool:
     """Tell whether at least one platform has an index of a version, and each planned platform does."""
-    wanted = {one.image.manifest.config.digest for one in planned}
+    wanted = {original_config(one.image.manifest) for one in planned}
     indexed = [one for one in platforms if version in one.versions]
     return bool(indexed) and wanted <= {one.config for one in indexed}

@@ -1,4 +1,4 @@
-"""Recompress a zstd layer to gzip while it streams. The tar inside stays the same."""
+"""Compress a tar to gzip while it streams."""
 
 from __future__ import annotations
 
@@ -8,26 +8,22 @@ from collections.abc import Iterable, Iterator
 from zlib_ng import zlib_ng
 
 from soci.layer.inflate import GZIP_WINDOW_BITS
-from soci.layer.zstd import decompress_zstd
 from soci.oci.digest import Digest
 
 
-class Recompressor:
-    """Iterates over the gzip bytes of a zstd layer. `diff_id` is valid after the iteration.
+class TarCompressor:
+    """Iterates over the gzip bytes of a tar. `diff_id` is valid after the iteration.
 
     The gzip header has no name and no time, so the same tar gives the same bytes.
-
-    Raises (while iterated):
-        ZstdError: the layer is damaged.
     """
 
-    def __init__(self, zstd_pieces: Iterable[bytes], *, level: int) -> None:
-        self._pieces = zstd_pieces
+    def __init__(self, tar_pieces: Iterable[bytes], *, level: int) -> None:
+        self._pieces = tar_pieces
         self._tar_hash = hashlib.sha256()
         self._compressor = zlib_ng.compressobj(level, wbits=GZIP_WINDOW_BITS)
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in decompress_zstd(self._pieces):
+        for piece in self._pieces:
             self._tar_hash.update(piece)
             compressed = self._compressor.compress(piece)
             if compressed:
