@@ -255,7 +255,10 @@ class SpanCache:
         with self._lock:
             self._release(key)
         with suppress(OSError):
-            os.unlink(key.name, dir_fd=self.directory)
+            try:
+                os.unlink(key.name, dir_fd=self.directory)
+            except IsADirectoryError:
+                os.rmdir(key.name, dir_fd=self.directory)
 
     def _create(self, key: SpanKey) -> tuple[int, str]:
         """Create a temporary file and lock it. A mount that starts may have removed it in between."""

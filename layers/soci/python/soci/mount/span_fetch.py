@@ -18,7 +18,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from soci.errors import InvalidZtoc, SociError, SpanUnreadable, Stopped, StorageError
+from soci.errors import (
+    DigestMismatch,
+    InvalidZtoc,
+    SizeMismatch,
+    SociError,
+    SpanUnreadable,
+    Stopped,
+    StorageError,
+)
 from soci.mount.span_cache import SpanCache, SpanKey
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
@@ -210,19 +218,31 @@ class SpanFetcher:
         spans = [layer.info.spans[number] for number in numbers]
         base, end = spans[0].start, spans[-1].end
         with self._budget.taken(end - base):
-            data = memoryview(self._source.fetch_range(layer.descriptor, base, end))
-            with self._lock:
-                self.counts.requests += 1
-                self.counts.bytes_fetched += len(data)
+            data = memoryview(self._fetch_range(layer, base, end))
             for number, span in zip(numbers, spans, strict=True):
                 why = ""
                 try:
-                    self._keep(layer, number, bytes(data[span.start - base : span.end - base]))
+                    self._keep_right(layer, number, bytes(data[span.start - base : span.end - base]))
                 except SociError as error:
                     why = str(error)
                 with self._lock:
                     self.counts.spans_fetched += not why
                     self._end(layer, number, why)
+
+    def _fetch_range(self, layer: SpanLayer, start: int, end: int) -> bytes:
+        data = self._source.fetch_range(layer.descriptor, start, end)
+        with self._lock:
+            self.counts.requests += 1
+            self.counts.bytes_fetched += len(data)
+        return data
+
+    def _keep_right(self, layer: SpanLayer, number: int, data: bytes) -> None:
+        """Keep a span. If its bytes are wrong, fetch it once more: a program would not survive the error."""
+        try:
+            self._keep(layer, number, data)
+        except (DigestMismatch, SizeMismatch):
+            span = layer.info.spans[number]
+            self._keep(layer, number, self._fetch_range(layer, span.start, span.end))
 
     def _keep(self, layer: SpanLayer, number: int, data: bytes) -> None:
         """Check and inflate a span into the cache; into memory if that fails."""
