@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -13,7 +13,10 @@ from soci.build.recipe import BuildResult, Run
 from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.cli.endpoints import Endpoints, converted_tag, open_endpoints, unchanged_tag
 from soci.cli.options import DestinationArgument, ImageArgument, IndexOptions, JsonOption
+from soci.cli.profile_reports import profile_document, profile_lines
 from soci.cli.reports import indexed_document, layer_document, print_reasons, reason_or_none
+from soci.cli.start_options import StartOptions
+from soci.cli.start_profiles import FoundProfiles, profiles_from_files, profiles_of_images
 from soci.cli.terminal import (
     print_error,
     print_json,
@@ -39,6 +42,7 @@ def create(
     destination: DestinationArgument = None,
     *,
     options: IndexOptions,
+    start: StartOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Index an image with version 1: write an index manifest that names the image as its subject."""
@@ -46,7 +50,7 @@ def create(
     def tag_of(endpoints: Endpoints, found: Image) -> str | None:
         return unchanged_tag(endpoints, found.root)
 
-    _index(image, destination, options, recipe.create_index, tag_of, as_json=as_json)
+    _index(image, destination, recipe.create_index, tag_of, options=options, start=start, as_json=as_json)
 
 
 def convert(
@@ -54,6 +58,7 @@ def convert(
     destination: DestinationArgument = None,
     *,
     options: IndexOptions,
+    start: StartOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Index an image with version 2: write a SOCI-enabled image beside it, tagged TAG-soci or as DEST says."""
@@ -61,24 +66,26 @@ def convert(
     def tag_of(endpoints: Endpoints, found: Image) -> str | None:
         return converted_tag(endpoints, found.root, is_converted=is_converted(found))
 
-    _index(image, destination, options, recipe.convert, tag_of, as_json=as_json)
+    _index(image, destination, recipe.convert, tag_of, options=options, start=start, as_json=as_json)
 
 
 def _index(
     image: str,
     destination: str | None,
-    options: IndexOptions,
     index: Callable[[Run], BuildResult],
     tag_of: Callable[[Endpoints, Image], str | None],
     *,
+    options: IndexOptions,
+    start: StartOptions,
     as_json: bool,
 ) -> None:
     """Run a recipe and show its result. Exit with 1 if nothing was indexed or the tag was left alone."""
-    settings, wanted = options.settings(), options.platforms()
+    settings, wanted = start.added_to(options.settings()), options.platforms()
     endpoints = open_endpoints(image, destination)
     found = fetch_image(endpoints.source)
     chosen = choose_images(found, wanted)
     tag = tag_of(endpoints, found)
+    profiles = _find_profiles(endpoints.source, chosen, start)
     with progress_bars() as progress:
         result = index(
             Run(
@@ -91,12 +98,16 @@ def _index(
                 jobs=options.jobs,
                 progress=progress,
                 known=_known_ztocs(options.cache, endpoints.source, settings),
+                profiles=profiles.by_image,
             )
         )
     if as_json:
-        print_json(_document(result, found))
+        print_json(_document(result, found, profiles))
     else:
         _print_layers(result)
+        print_lines(profile_lines(result, profiles))
+    for line in profiles.unused:
+        print_error(line)
     for pattern in sorted({pattern for one in result.platforms for pattern in one.unmatched_prefetch}):
         print_error(f"prefetch: no file matches {pattern}")
     if result.root is None:
@@ -109,13 +120,21 @@ def _index(
         raise typer.Exit(1)
 
 
+def _find_profiles(
+    source: ImageSource, chosen: Sequence[PlatformImage], start: StartOptions
+) -> FoundProfiles:
+    if start.profile:
+        return profiles_from_files(start.profile, chosen)
+    return FoundProfiles() if start.no_profile else profiles_of_images(source, chosen)
+
+
 def _known_ztocs(cache: Path | None, source: ImageSource, settings: IndexSettings) -> KnownZtocs:
     if cache is None:
         return NothingKnown()
     return CachedZtocs(directory=ZtocDirectory(cache), source=source, settings=settings)
 
 
-def _document(result: BuildResult, image: Image) -> dict[str, object]:
+def _document(result: BuildResult, image: Image, profiles: FoundProfiles) -> dict[str, object]:
     return {
         "digest": None if result.root is None else str(result.root.digest),
         "tag": result.tag,
@@ -126,6 +145,7 @@ def _document(result: BuildResult, image: Image) -> dict[str, object]:
                 "platform": str(one.image.platform),
                 "image_manifest": str(one.image.descriptor.digest),
                 "index": None if one.index is None else str(one.index.descriptor.digest),
+                "profile": profile_document(one, profiles),
             }
             for one in result.platforms
         ],

@@ -135,14 +135,6 @@ class IndexOptions(PlatformOptions):
             help="Mark layers that have no extended attributes, so that the reader skips them.",
         ),
     ] = None
-    prefetch_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prefetch-file",
-            metavar="PATH",
-            help="File, directory or glob to fetch at start; may be repeated.",
-        ),
-    ] = None
     build_tool: BuildToolOption = DEFAULT_BUILD_TOOL_IDENTIFIER
     multi_member: MultiMemberOption = MultiMember.INDEX
     zstd: ZstdOption = ZstdLayers.LEAVE_OUT
@@ -176,7 +168,6 @@ class IndexOptions(PlatformOptions):
             min_layer_size_bytes=self.min_layer_size,
             build_tool_identifier=self.build_tool,
             optimizations=frozenset(self.optimizations or ()),
-            prefetch_patterns=tuple(self.prefetch_file or ()),
             multi_member=self.multi_member,
             zstd_layers=self.zstd,
             gzip_level=self.gzip_level,
