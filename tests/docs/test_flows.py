@@ -40,7 +40,9 @@ BESIDE = (
     ),
     *(f"ztoc/{name}.py" for name in ("checkpoints", "decode", "entries", "flatbuffer", "model", "paths")),
     *("index/document.py", "index/manifest.py"),
-    *(f"cli/{name}.py" for name in ("option_groups", "options", "reports", "terminal", "ztoc_directory")),
+    *(f"cli/{name}.py" for name in ("option_groups", "options", "start_options", "start_profiles")),
+    *(f"cli/{name}.py" for name in ("reports", "profile_reports", "terminal", "ztoc_directory")),
+    "start/artifact.py",
 )
 """Values, the places that read and write, and helpers that one listed module calls: the page does not list them."""
 
