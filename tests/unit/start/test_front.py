@@ -19,7 +19,7 @@ def table(*members: Member, with_ztoc: bool = True) -> LayerTable:
 
 
 def plans(layers: Sequence[LayerTable], *reads: FileRead):
-    files = FileSystem.of([layer.entries or () for layer in layers])
+    files = FileSystem.of([layer.entries for layer in layers])
     needs = plan_needs(make_profile(list(reads)), files, [layer.spans for layer in layers])
     return plan_fronts(needs, layers)
 
@@ -78,5 +78,5 @@ def test_a_directory_that_is_a_link_in_a_lower_layer_keeps_the_order():
     reads = [whole(b"/usr/lib" + one.path, one.first_ms) for one in READ]
     layers = [table(directory("usr/"), directory("usr/lib/"), symlink("lib", "usr/lib")), table(*inside)]
     assert plans(layers, *reads) == (None, None)
-    unknown = [LayerTable(entries=None), table(*inside)]
+    unknown = [LayerTable(entries=(), is_complete=False), table(*inside)]
     assert plans(unknown, *(whole(b"/lib" + one.path) for one in READ)) == (None, None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from soci.build.layer import RecompressedLayer
 from soci.errors import BlobMissing
 from soci.image.documents import Image, PlatformImage, fetch_diff_ids
-from soci.image.files import contents_of_layer
+from soci.image.files import LayerContents, contents_of_layer
 from soci.index.convert import ConvertedImage, PlatformIndex, convert_image, index_of_single
 from soci.index.document import Document, document_of
 from soci.index.manifest import LayerZtoc, describe_ztoc, encode_index_manifest
@@ -28,7 +28,6 @@ from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, IndexVersion
 from soci.start.prefetch_source import ProfileUse, UsedProfile, prefetch_source_digest
 from soci.ztoc.decode import decode_compression_info, decode_files
-from soci.ztoc.model import FileEntry
 
 if TYPE_CHECKING:
     from soci.build.prefetch_artifacts import ImagePrefetch, LayerTables
@@ -214,7 +213,7 @@ def _tables_of(source: ImageSource, part: LayerPart, read_ztoc: ZtocReader) -> L
     from soci.build.prefetch_artifacts import LayerTables  # noqa: PLC0415
 
     if isinstance(part.outcome, LeftOut):
-        entries = _entries_if_readable(source, part.descriptor, part.outcome.reason)
+        entries = contents_if_readable(source, part.descriptor, part.outcome).entries
         return LayerTables(descriptor=part.descriptor, entries=entries)
     ztoc = read_ztoc(part.outcome.ztoc)
     return LayerTables(
@@ -226,14 +225,14 @@ def _tables_of(source: ImageSource, part: LayerPart, read_ztoc: ZtocReader) -> L
     )
 
 
-def _entries_if_readable(source: ImageSource, layer: Descriptor, reason: Reason) -> tuple[FileEntry, ...]:
-    """Return a layer's files; none for a layer that cannot be read (foreign, encrypted, no tar at all).
+def contents_if_readable(source: ImageSource, layer: Descriptor, left_out: LeftOut) -> LayerContents:
+    """Return the files of a layer without a zTOC; none for a layer that cannot be read (foreign, encrypted, no tar).
 
     A prefetch is a hint: if such a layer hides a file, at worst some spans are fetched for nothing.
     """
-    if reason in _NO_TAR:
-        return ()
+    if left_out.reason in _NO_TAR:
+        return LayerContents(entries=(), left_out=left_out)
     try:
-        return contents_of_layer(source, layer).entries
+        return contents_of_layer(source, layer)
     except BlobMissing:
-        return ()
+        return LayerContents(entries=(), left_out=left_out)

@@ -28,6 +28,17 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What stands in front of a layer that was written anew for a start."""
+
+    entries: int
+    size_bytes: int
+    """Uncompressed, with headers."""
+    left: int
+    """Files of the start that stay where they are, because order carries meaning there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One layer of an image, its zTOC or the reason why it has none, and how long that took."""
 
@@ -36,11 +47,13 @@ class LayerResult:
     outcome: IndexedLayer | LeftOut
     seconds: float = 0.0
     recompressed: RecompressedLayer | None = None
-    """The gzip layer that the zTOC is for, if the planned layer is zstd."""
+    """The gzip layer that the zTOC is for, if the planned layer was written anew."""
     recompression: Recompression | None = None
-    """The upload of the recompressed layer, which is still to be committed."""
+    """The upload of that layer, which is still to be committed."""
     reused: Reused | None = None
     """Where the zTOC was found; None if it was built."""
+    front: Front | None = None
+    """What was put in front; None if the layer's entries keep their order."""
 
 
 def index_layers(

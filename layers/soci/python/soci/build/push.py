@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from soci.build.assemble import AssembledPlatform
 from soci.index.convert import ConvertedImage
+from soci.index.document import Document
 from soci.index.manifest import EMPTY_CONFIG
 from soci.oci.descriptor import Descriptor
 from soci.places.ports import ArtifactSink
@@ -25,6 +26,11 @@ def push_indexes(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> 
             for artifact in platform.artifacts:
                 _push_blob(sink, artifact.descriptor, artifact.data)
             sink.push_manifest(platform.index.descriptor, platform.index.data)
+
+
+def push_config(sink: ArtifactSink, config: Document) -> None:
+    """Write an image config, unless it is there. Raises `SourceError`."""
+    _push_blob(sink, config.descriptor, config.data)
 
 
 def push_referrers(sink: ArtifactSink, platforms: Sequence[AssembledPlatform]) -> None:

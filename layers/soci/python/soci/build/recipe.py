@@ -19,8 +19,8 @@ from soci.build.assemble import (
     index_of,
 )
 from soci.build.index_layers import LayerResult, abort_uploads, index_layers
-from soci.build.plan import plan_layers
-from soci.build.push import push_converted, push_indexes, push_referrers, push_ztoc
+from soci.build.plan import PlannedLayer, plan_layers
+from soci.build.push import push_config, push_converted, push_indexes, push_referrers, push_ztoc
 from soci.build.recompress import Recompression
 from soci.build.reuse import KnownZtocs, NothingKnown
 from soci.build.tagging import TagLeftAlone, push_tagged
@@ -85,6 +85,8 @@ def create_index(run: Run) -> BuildResult:
         raise InvalidOption(
             "version 1 indexes an image as it is: recompressing zstd layers takes version 2, convert"
         )
+    if run.settings.start_first:
+        raise InvalidOption("version 1 indexes an image as it is: start files first takes version 2, convert")
     made = index_platforms(run, IndexVersion.V1)
     indexes = [platform.index for platform in made.platforms if platform.index is not None]
     if not indexes:
@@ -101,12 +103,17 @@ def create_index(run: Run) -> BuildResult:
 
 def convert(run: Run) -> BuildResult:
     """Index images with version 2: a converted image beside the original, under `tag`."""
+    if run.settings.start_first and not any(one.descriptor.digest in run.profiles for one in run.chosen):
+        platforms = ", ".join(str(one.platform) for one in run.chosen)
+        raise InvalidOption(
+            f"start files first: no start profile for {platforms}; give one with --profile FILE"
+        )
     made = index_platforms(run, IndexVersion.V2)
     with _aborting_uploads(made.each_layer):
         converted = assemble_converted(run.image, made.platforms)
         if converted is None:
             return made
-        _commit_recompressed(run, made)
+        _commit_new_layers(run, made)
         if run.sink is not run.source:
             _copy_rest(run, made.platforms)
         _push_ztocs(run, made)
@@ -133,13 +140,20 @@ def index_platforms(run: Run, version: IndexVersion) -> BuildResult:
         progress=run.progress,
         known=run.known,
     )
-    with _aborting_uploads(results.values()):
-        indexed = (one.outcome for one in results.values() if isinstance(one.outcome, IndexedLayer))
+    uploaded = list(results.values())
+    with _aborting_uploads(uploaded):
+        layers = tuple(
+            _put_start_first(run, image, plan, [results[layer] for layer in plan], uploaded)
+            for image, plan in zip(run.chosen, plans, strict=True)
+        )
+        _abort_unused(uploaded, layers)
+        indexed = (
+            one.outcome for of_image in layers for one in of_image if isinstance(one.outcome, IndexedLayer)
+        )
         ztocs = {one.digest: one.ztoc for one in indexed}
         recipe = IndexRecipe(
             settings=run.settings, version=version, read_ztoc=lambda ztoc: ztocs[ztoc.digest]
         )
-        layers = tuple(tuple(results[layer] for layer in plan) for plan in plans)
         platforms = tuple(
             assemble_platform(
                 run.source,
@@ -157,6 +171,33 @@ def index_platforms(run: Run, version: IndexVersion) -> BuildResult:
             for of_image, one in zip(layers, platforms, strict=True)
         ),
     )
+
+
+def _put_start_first(
+    run: Run,
+    image: PlatformImage,
+    planned: Sequence[PlannedLayer],
+    results: Sequence[LayerResult],
+    uploaded: list[LayerResult],
+) -> tuple[LayerResult, ...]:
+    """Write layers anew if the settings ask for it and the image has a profile. Enters them as uploaded."""
+    profile = run.profiles.get(image.descriptor.digest)
+    if not run.settings.start_first or profile is None:
+        return tuple(results)
+    from soci.build.start_first import StartFirst, put_start_first  # noqa: PLC0415 - few runs need it
+
+    how = StartFirst(
+        source=run.source, sink=run.sink, settings=run.settings, jobs=run.jobs, progress=run.progress
+    )
+    made = put_start_first(how, profile.profile, planned, results)
+    uploaded += made
+    return made
+
+
+def _abort_unused(uploaded: Iterable[LayerResult], used: Iterable[Iterable[LayerResult]]) -> None:
+    """Give up recompressed layers that were written anew once more."""
+    kept = {id(one.recompression) for of_image in used for one in of_image}
+    abort_uploads(one for one in uploaded if id(one.recompression) not in kept)
 
 
 def _part_of(result: LayerResult) -> LayerPart:
@@ -191,7 +232,7 @@ def _copy_rest(run: Run, platforms: Sequence[AssembledPlatform]) -> None:
 
 @contextmanager
 def _aborting_uploads(layers: Iterable[LayerResult]) -> Iterator[None]:
-    """On any error, give up the recompressed layers that are not committed yet."""
+    """On any error, give up the new layers that are not committed yet."""
     try:
         yield
     except BaseException:
@@ -199,18 +240,24 @@ def _aborting_uploads(layers: Iterable[LayerResult]) -> Iterator[None]:
         raise
 
 
-def _commit_recompressed(run: Run, made: BuildResult) -> None:
-    """Check all recompressed layers against the configs of their images, then let them appear."""
-    checked: dict[Digest, tuple[Recompression, Descriptor]] = {}
+def _commit_new_layers(run: Run, made: BuildResult) -> None:
+    """Check what all new layers were made of against the configs of their images, then let them appear.
+
+    The configs that changed with them are written, too.
+    """
+    checked: dict[int, tuple[Recompression, Descriptor]] = {}
     for platform, layers in zip(made.platforms, made.layers, strict=True):
         if any(layer.recompression for layer in layers):
             diff_ids = fetch_diff_ids(run.source, platform.image.manifest)
             for layer, diff_id in zip(layers, diff_ids, strict=True):
                 if layer.recompression is not None:
                     layer.recompression.check_diff_id(diff_id)
-                    checked[layer.recompression.layer.of] = layer.recompression, layer.descriptor
+                    checked[id(layer.recompression)] = layer.recompression, layer.descriptor
     for recompression, descriptor in checked.values():
         recompression.commit(run.sink, descriptor)
+    for platform in made.platforms:
+        if platform.config is not None:
+            push_config(run.sink, platform.config)
 
 
 def _push_ztocs(run: Run, made: BuildResult) -> None:

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from soci.build.index_layers import LayerResult, run_side_by_side, watched
+from soci.build.assemble import contents_if_readable
+from soci.build.index_layers import Front, LayerResult, run_side_by_side, watched
 from soci.build.layer import RecompressedLayer
 from soci.build.plan import PlannedLayer
 from soci.build.recompress import Recompression, compress_and_index
@@ -65,26 +66,23 @@ def put_start_first(
     profile: StartProfile,
     planned: Sequence[PlannedLayer],
     results: Sequence[LayerResult],
-    unindexed: Callable[[LayerResult], LayerTable],
 ) -> tuple[LayerResult, ...]:
     """Write those layers of an image anew that a start reads a small part of. The other results stay.
 
-    The new layers are uploaded, but not committed: the caller commits them, or calls `abort_uploads`.
+    The new layers are uploaded, but not committed: the caller commits them, or calls `abort_uploads`. That also holds
+    for the results that they replace.
 
     Args:
         run: where to read and write.
         profile: what the start reads.
         planned: the layers of the image, in its order.
-        results: their zTOCs.
-        unindexed: reads the files of a layer without a zTOC.
+        results: their zTOCs, or why they have none.
 
     Raises:
         DamagedLayer, IntegrityError, SourceError: a layer could not be read again, or not be written.
     """
-    tables = [
-        _table_of(one.outcome) if isinstance(one.outcome, IndexedLayer) else unindexed(one) for one in results
-    ]
-    files = FileSystem.of([table.entries or () for table in tables])
+    tables = [_table_of(run.source, one) for one in results]
+    files = FileSystem.of([table.entries for table in tables])
     needs = plan_needs(profile, files, [table.spans for table in tables])
     plans = plan_fronts(needs, tables)
     todo = {
@@ -98,14 +96,14 @@ def put_start_first(
 
     largest_first = sorted(todo, key=lambda number: -planned[number].descriptor.size)
     made = dict(zip(largest_first, run_side_by_side(rewrite, largest_first, run.jobs), strict=True))
-    for number, result in made.items():
-        if result is not results[number] and (before := results[number].recompression) is not None:
-            before.upload.abort()
     return tuple(made.get(number, result) for number, result in enumerate(results))
 
 
-def _table_of(indexed: IndexedLayer) -> LayerTable:
-    ztoc = decode_ztoc(indexed.ztoc)
+def _table_of(source: ImageSource, layer: LayerResult) -> LayerTable:
+    if isinstance(layer.outcome, LeftOut):
+        contents = contents_if_readable(source, layer.descriptor, layer.outcome)
+        return LayerTable(entries=contents.entries, is_complete=contents.left_out is None)
+    ztoc = decode_ztoc(layer.outcome.ztoc)
     return LayerTable(
         entries=ztoc.files, spans=ztoc.compression.spans, archive_bytes=ztoc.uncompressed_archive_size
     )
@@ -142,6 +140,7 @@ def _rewrite(run: StartFirst, layer: Descriptor, result: LayerResult, plan: Reor
         outcome=outcome,
         seconds=result.seconds + time.perf_counter() - started,
         recompressed=made,
+        front=Front(entries=plan.moved, size_bytes=plan.front_bytes, left=plan.left),
         recompression=Recompression(layer=made, diff_id=tar.original_diff_id, upload=upload),
         reused=None,
     )

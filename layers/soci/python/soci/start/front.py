@@ -22,8 +22,9 @@ MIN_SAVED_PERCENT = 10
 class LayerTable:
     """What is known of a layer."""
 
-    entries: Sequence[FileEntry] | None
-    """None if the layer cannot be read."""
+    entries: Sequence[FileEntry]
+    is_complete: bool = True
+    """Whether these are all entries of the layer."""
     spans: Sequence[Span] | None = None
     """None for a layer without a zTOC, which is not reordered."""
     archive_bytes: int = 0
@@ -39,14 +40,14 @@ def plan_fronts(needs: StartNeeds, layers: Sequence[LayerTable]) -> tuple[Reorde
     found: list[Reordering | None] = []
     for layer, files in zip(layers, of_layer, strict=True):
         found.append(_plan_front(layer, files, links))
-        links = None if links is None or layer.entries is None else {*links, *_links_of(layer.entries)}
+        links = None if links is None or not layer.is_complete else {*links, *_links_of(layer.entries)}
     return tuple(found)
 
 
 def _plan_front(
     layer: LayerTable, needs: Iterable[FileNeed], lower_links: Collection[bytes] | None
 ) -> Reordering | None:
-    if not layer.entries or not layer.spans:
+    if not layer.spans:
         return None
     numbers = {entry.uncompressed_offset: number for number, entry in enumerate(layer.entries)}
     wanted: dict[int, None] = {}
