@@ -18,8 +18,9 @@ MAX_MODULES = 240
 
 COMMANDS = [
     *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
-    *("status", "wait", "check-task", "clean", "estimate"),
+    *("status", "wait", "check-task", "clean", "estimate", "profile"),
 ]
+PROFILE_COMMANDS = ["merge"]
 
 
 def test_the_version_names_the_inflate_engine(soci_index):
@@ -53,12 +54,17 @@ except SystemExit:
 def test_help_lists_every_command(soci_index):
     text = soci_index("--help").stdout
 
-    assert [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line] == COMMANDS
+    assert commands_in(text) == COMMANDS
+    assert commands_in(soci_index("profile", "--help").stdout) == PROFILE_COMMANDS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def commands_in(text):
+    return [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS[:-1], *(f"profile {name}" for name in PROFILE_COMMANDS)])
 def test_each_command_explains_itself(soci_index, name):
-    text = soci_index(name, "--help").stdout
+    text = soci_index(*name.split(), "--help").stdout
 
     assert text.startswith(f"Usage: soci-index {name} ")
     assert "--json" in text
@@ -72,10 +78,12 @@ def test_each_command_explains_itself(soci_index, name):
         ["plan"],
         ["plan", "--no-such-flag", "oci:x"],
         ["plan", "./x"],
+        ["profile", "nothing"],
+        ["profile", "merge"],
         ["plan", "oci:"],
         ["ls", "oci:a@b"],
     ],
-    ids=["command", "argument", "flag", "reference", "path", "tag"],
+    ids=["command", "argument", "flag", "reference", "group", "group argument", "path", "tag"],
 )
 def test_a_usage_error_has_status_2(soci_index, arguments):
     result = soci_index(*arguments, status=1 if arguments == ["ls", "oci:a@b"] else 2)
@@ -84,8 +92,9 @@ def test_a_usage_error_has_status_2(soci_index, arguments):
     assert result.stderr
 
 
-def test_without_arguments_there_is_help(soci_index):
-    result = soci_index(status=2)
+@pytest.mark.parametrize("arguments", [[], ["profile"]], ids=["program", "group"])
+def test_without_arguments_there_is_help(soci_index, arguments):
+    result = soci_index(*arguments, status=2)
 
     assert "Commands:" in result.stdout + result.stderr
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ USAGE_ERROR = 2
 FAILED = 1
 INTERRUPTED = 130
 
-COMMANDS = {
+COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "ztoc": "ztoc",
     "create": "convert",
     "convert": "convert",
@@ -46,8 +47,13 @@ COMMANDS = {
     "check-task": "check_task",
     "clean": "clean",
     "estimate": "estimate",
+    "profile": {"merge": "profile_merge"},
 }
-"""The module of each command, in the order of the help."""
+"""The module of each command, in the order of the help; for a group, those of its commands."""
+
+_GROUPS = {
+    "profile": "What a container reads when it starts: start profiles, recorded and used (docs/profiles.md)."
+}
 
 _new_typer = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app = _new_typer(name=PROGRAM, no_args_is_help=True)
@@ -76,17 +82,26 @@ def _common(
 class _Commands(Mapping[str, object]):
     """The commands by name. The module of a command is imported when the command is looked up."""
 
+    def __init__(self, modules: Mapping[str, str | Mapping[str, str]]) -> None:
+        self._modules = modules
+
     def __getitem__(self, name: str) -> object:
-        module = import_module(f"soci.cli.{COMMANDS[name]}")
-        alone = _new_typer()
-        alone.command(name)(with_single_options(getattr(module, name.replace("-", "_"))))
+        module = self._modules[name]
+        alone = _new_typer(no_args_is_help=True)
+        if not isinstance(module, str):
+            alone.callback(help=_GROUPS[name])(lambda: None)
+            group = typer.main.get_group(alone)
+            group.commands = _Commands(module)  # type: ignore[assignment]  # it is only read
+            return group
+        function = name.replace("-", "_") + "_" * iskeyword(name)
+        alone.command(name)(with_single_options(getattr(import_module(f"soci.cli.{module}"), function)))
         return typer.main.get_command(alone)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
+        return iter(self._modules)
 
     def __len__(self) -> int:
-        return len(COMMANDS)
+        return len(self._modules)
 
 
 def main() -> None:
@@ -124,7 +139,7 @@ def _status_of(arguments: list[str]) -> int:
     """Run a command; turn an error into a message and an exit status."""
     try:
         group = typer.main.get_group(app)
-        group.commands = _Commands()  # type: ignore[assignment]  # it is only read
+        group.commands = _Commands(COMMANDS)  # type: ignore[assignment]  # it is only read
         group(arguments, prog_name=PROGRAM)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else FAILED

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +13,10 @@ import typer
 from soci.build.plan import plan_task
 from soci.cli.options import BuildToolOption, JsonOption, MultiMemberOption, SpanSizeOption
 from soci.cli.reports import indexed_document, reason_document
+from soci.cli.streams import check_output, input_name, open_input, write_file
 from soci.cli.terminal import byte_bar, count_text, print_error, print_json, print_lines, size_text
-from soci.errors import DamagedLayer, SizeMismatch, StorageError
+from soci.errors import DamagedLayer, SizeMismatch
 from soci.oci.compression import Compression, detect_compression
-from soci.places.layout.atomic_files import write_atomically
 from soci.places.layout.extents import CHUNK_BYTES, storage_errors
 from soci.reasons import LeftOut, Reason
 from soci.settings import (
@@ -29,8 +27,6 @@ from soci.settings import (
 )
 from soci.ztoc.indexer import LayerIndexer
 from soci.ztoc.model import IndexedLayer, LayerTask
-
-STANDARD_INPUT = Path("-")
 
 
 def ztoc(
@@ -54,10 +50,10 @@ def ztoc(
     settings = IndexSettings(
         span_size_bytes=span_size, build_tool_identifier=build_tool, multi_member=multi_member
     )
-    if output is not None and not output.parent.is_dir():  # found before a long run, not after it
-        raise StorageError(f"{output}: the directory {output.parent} does not exist")
+    check_output(output)
     started = time.perf_counter()
-    with _open_layer(layer) as chunks:
+    with open_input(layer) as file:
+        chunks = _chunks(layer, file.read)
         first = next(chunks, b"")
         if not first:
             raise SizeMismatch(f"{layer} is empty, so it is not a layer")
@@ -73,7 +69,7 @@ def ztoc(
         print_error(f"{layer}: no zTOC. {outcome}")
         raise typer.Exit(1)
     if output is not None:
-        _write_file(output, outcome.ztoc)
+        write_file(output, outcome.ztoc)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(_document(outcome, seconds=seconds, output=output))
@@ -93,31 +89,9 @@ def _index(layer: Path, task: LayerTask, chunks: Iterator[bytes]) -> IndexedLaye
         raise type(error)(f"{layer}: {error}") from None
 
 
-def _write_file(path: Path, data: bytes | bytearray) -> None:
-    """Write a file whole or not at all. Links are followed; a device such as /dev/null is written to."""
-    with storage_errors(path):
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
-        else:
-            write_atomically(path.resolve(), (data,))
-
-
-@contextmanager
-def _open_layer(path: Path) -> Iterator[Iterator[bytes]]:
-    if path == STANDARD_INPUT:
-        if sys.stdin is None:  # Python's sign that it was closed
-            raise StorageError("standard input is closed")
-        yield _chunks(Path("standard input"), sys.stdin.buffer.read)
-        return
-    with storage_errors(path):
-        file = path.open("rb", buffering=0)
-    with file:
-        yield _chunks(path, file.read)
-
-
 def _chunks(path: Path, read: Callable[[int], bytes]) -> Iterator[bytes]:
     while True:
-        with storage_errors(path):
+        with storage_errors(input_name(path)):
             chunk = read(CHUNK_BYTES)
         if not chunk:
             return
