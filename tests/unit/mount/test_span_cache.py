@@ -12,7 +12,8 @@ import pytest
 
 from soci.errors import InvalidOption, StorageError
 from soci.mount.cache_directory import MIN_CACHE_BYTES, open_span_cache
-from soci.mount.span_cache import SpanCache, SpanKey, group_of
+from soci.mount.span_cache import SpanCache
+from soci.mount.span_key import SpanKey, group_of
 from soci.oci.digest import digest_of
 from tests.unit.mount.stores import MIB, cache_in
 

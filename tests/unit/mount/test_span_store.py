@@ -95,7 +95,7 @@ def test_a_read_fetches_only_the_spans_that_it_lacks(tmp_path):
 
 
 def test_neighbours_are_joined_up_to_a_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(span_fetch, "MAX_JOINED_BYTES", 70_000)
+    monkeypatch.setattr("soci.mount.span_fetch.MAX_JOINED_BYTES", 70_000)
     source = source_of()
     with store_of(source, tmp_path) as store:
         end = spans_in(store)[-1].uncompressed_end
@@ -327,7 +327,7 @@ def test_a_whole_layer_that_the_cache_lost_is_loaded_again(tmp_path):
 
 
 def test_spans_that_expand_more_than_deflate_can_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(span_fetch, "MAX_RATIO", 1)
+    monkeypatch.setattr("soci.mount.span_layer.MAX_RATIO", 1)
     with pytest.raises(InvalidZtoc, match="span 0 cannot be bytes"), store_of(source_of(), tmp_path):
         pass
 

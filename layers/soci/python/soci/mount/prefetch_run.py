@@ -16,7 +16,8 @@ from itertools import chain, zip_longest
 from soci.errors import SociError, SpanUnreadable
 from soci.image.indexed import ImageLayer
 from soci.index.prefetch import PREFETCH_LIMIT_BYTES, SpanRange, parse_prefetch
-from soci.mount.span_fetch import MAX_JOINED_BYTES, joined
+from soci.mount.span_fetch import MAX_JOINED_BYTES
+from soci.mount.span_layer import joined
 from soci.oci.integrity import check_content
 from soci.places.ports import ImageSource
 from soci.ztoc.model import Span

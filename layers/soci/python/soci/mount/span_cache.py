@@ -18,63 +18,39 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import secrets
-import stat
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from soci.errors import StorageError
-from soci.oci.digest import Digest
+from soci.mount.cache_files import (
+    SUM_BYTES,
+    ScratchFile,
+    SpanWriter,
+    cache_errors,
+    content_of,
+    identity_of,
+    problem_of,
+)
+from soci.mount.eviction import LOCK_NAME, PARTIAL, READ_FLAGS, evict
+from soci.mount.span_key import SpanKey
 
-MAX_SPANS = 1 << 18
-"""More spans than any layer has: 1 TiB of the usual size. It bounds the memory that a zTOC can take."""
-
-_SUM_BYTES = 32
-_PIECE_BYTES = 1 << 20
-_LOCK = "lock"
-_PARTIAL = ".partial"
 _TOUCH_SECONDS = 2.0
 _SCAN_PART = 16
 """The directory is scanned after each sixteenth of its size that this process added: so much more may be there."""
 
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FLOCK = struct.Struct("hhqqi4x")
 """`struct flock` of 64-bit Linux."""
 
 _LOG = logging.getLogger("soci.mount")
-
-
-@dataclass(frozen=True, slots=True)
-class SpanKey:
-    """The name of a span in the cache."""
-
-    group: str
-    number: int
-
-    @property
-    def name(self) -> str:
-        """The name of its file."""
-        return f"{self.group}-{self.number}"
-
-    @property
-    def lock_offset(self) -> int:
-        """The byte of the lock file that stands for the span. Spans of a layer have bytes side by side."""
-        return (int(self.group[:10], 16) << 18) + self.number
-
-
-def group_of(layer: Digest, ztoc: Digest | None) -> str:
-    """Return what all spans of a layer share in their names; without a zTOC, the layer is one span."""
-    return hashlib.sha256(f"{layer} {ztoc}".encode()).hexdigest()[:40]
 
 
 class SpanCache:
@@ -94,7 +70,7 @@ class SpanCache:
 
     def start(self) -> None:
         """Find out what is there, and remove what killed mounts left. Raises `OSError` if nothing can be written."""
-        os.close(os.open(_LOCK, _LOCK_FLAGS, 0o600, dir_fd=self.directory))
+        os.close(os.open(LOCK_NAME, _LOCK_FLAGS, 0o600, dir_fd=self.directory))
         self.make_room(0)
 
     def read(self, key: SpanKey, start: int, end: int, *, size_bytes: int) -> bytes | None:
@@ -113,13 +89,13 @@ class SpanCache:
     def size_of(self, key: SpanKey) -> int | None:
         """Return the size of a whole layer's content, which only its file tells; None if it is not there."""
         with self._opened(key, None) as descriptor:
-            return None if descriptor is None else os.fstat(descriptor).st_size - _SUM_BYTES
+            return None if descriptor is None else os.fstat(descriptor).st_size - SUM_BYTES
 
     def pieces(self, key: SpanKey) -> Iterator[bytes]:
         """Yield the content of a file in pieces; nothing if it is not there."""
         with self._opened(key, None) as descriptor:
             if descriptor is not None:
-                yield from _content(descriptor, os.fstat(descriptor).st_size - _SUM_BYTES)
+                yield from content_of(descriptor, os.fstat(descriptor).st_size - SUM_BYTES)
 
     @contextmanager
     def writing(self, key: SpanKey, *, size_bytes: int | None) -> Iterator[SpanWriter]:
@@ -129,19 +105,34 @@ class SpanCache:
             StorageError: no room, or the file system refuses. Nothing is left behind.
         """
         self.make_room(size_bytes or 0)
-        with self._errors():
+        with cache_errors(self.path):
             descriptor, temporary = self._create(key)
-        writer = SpanWriter(self, key, descriptor, has_room=size_bytes is not None)
+        writer = SpanWriter(
+            self.path, key.name, descriptor, make_room=self.make_room if size_bytes is None else None
+        )
         try:
             yield writer
-            with self._errors():
+            with cache_errors(self.path):
                 writer.write_sum()
                 os.rename(temporary, key.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
-                self._verified[key] = _identity(os.fstat(descriptor))
+                self._verified[key] = identity_of(os.fstat(descriptor))
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=self.directory)
             raise
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def scratch(self, key: SpanKey, *, size_bytes: int) -> Iterator[ScratchFile]:
+        """Make a file for the compressed bytes of a large span. It goes with the block. Raises `StorageError`."""
+        self.make_room(size_bytes)
+        with cache_errors(self.path):
+            descriptor, temporary = self._create(key)
+        try:
+            with cache_errors(self.path):
+                os.unlink(temporary, dir_fd=self.directory)
+            yield ScratchFile(self.path, descriptor)
         finally:
             os.close(descriptor)
 
@@ -163,7 +154,7 @@ class SpanCache:
 
         Close the descriptor to unlock. Raises `OSError` where the file system has no locks.
         """
-        descriptor = os.open(_LOCK, _LOCK_FLAGS, 0o600, dir_fd=self.directory)
+        descriptor = os.open(LOCK_NAME, _LOCK_FLAGS, 0o600, dir_fd=self.directory)
         try:
             asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, key.lock_offset, count, 0)
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, asked)
@@ -185,8 +176,8 @@ class SpanCache:
             self._added_bytes += size_bytes
             if self._used_bytes <= self.size_bytes and self._added_bytes <= self.size_bytes // _SCAN_PART:
                 return
-            with self._errors():
-                self._used_bytes = self._evict(self.size_bytes - size_bytes)
+            with cache_errors(self.path):
+                self._used_bytes = evict(self.directory, room_bytes=self.size_bytes - size_bytes)
             self._added_bytes = 0
             if self._used_bytes > self.size_bytes - size_bytes:
                 raise StorageError(
@@ -225,7 +216,7 @@ class SpanCache:
             if held is not None:
                 with self._lock:
                     return os.dup(self._pinned[key])
-            return os.open(key.name, _READ_FLAGS, dir_fd=self.directory)
+            return os.open(key.name, READ_FLAGS, dir_fd=self.directory)
         except FileNotFoundError:
             return None
         except (OSError, KeyError) as error:
@@ -235,12 +226,12 @@ class SpanCache:
 
     def _is_whole(self, key: SpanKey, descriptor: int, size_bytes: int | None) -> bool:
         found = os.fstat(descriptor)
-        if self._verified.get(key) != _identity(found):
-            problem = _problem(key, descriptor, found, size_bytes)
+        if self._verified.get(key) != identity_of(found):
+            problem = problem_of(key.name, descriptor, found, size_bytes)
             if problem:
                 self._discard(key, problem)
                 return False
-            self._verified[key] = _identity(found)
+            self._verified[key] = identity_of(found)
         now = time.monotonic()
         if now - self._touched.get(key, -_TOUCH_SECONDS) >= _TOUCH_SECONDS:
             self._touched[key] = now
@@ -263,7 +254,7 @@ class SpanCache:
     def _create(self, key: SpanKey) -> tuple[int, str]:
         """Create a temporary file and lock it. A mount that starts may have removed it in between."""
         while True:
-            temporary = f".{key.name}-{secrets.token_hex(4)}{_PARTIAL}"
+            temporary = f".{key.name}-{secrets.token_hex(4)}{PARTIAL}"
             descriptor = os.open(temporary, _NEW_FLAGS, 0o600, dir_fd=self.directory)
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -271,107 +262,9 @@ class SpanCache:
                 return descriptor, temporary
             os.close(descriptor)
 
-    def _evict(self, room_bytes: int) -> int:
-        """Remove dead temporary files, then old files until the rest fits into `room_bytes`. Returns its size."""
-        files: list[tuple[int, int, str]] = []
-        total = 0
-        with os.scandir(self.directory) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    found = entry.stat(follow_symlinks=False)
-                    if entry.name == _LOCK or not stat.S_ISREG(found.st_mode):
-                        continue
-                    if entry.name.endswith(_PARTIAL) and self._remove_unused(entry.name):
-                        continue
-                    total += found.st_size
-                    files.append((found.st_atime_ns, found.st_size, entry.name))
-        for _, size_bytes, name in sorted(files):
-            if total <= room_bytes:
-                break
-            if not name.endswith(_PARTIAL) and self._remove_unused(name):
-                total -= size_bytes
-        return total
-
-    def _remove_unused(self, name: str) -> bool:
-        """Remove a file unless a mount holds a lock on it."""
-        try:
-            descriptor = os.open(name, _READ_FLAGS, dir_fd=self.directory)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=self.directory)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
-
     def complain(self, what: str, error: OSError | StorageError) -> None:
         """Log a trouble of the directory, each once: it would come with every read."""
         why = str(error.strerror if isinstance(error, OSError) else error)
         if (what, why) not in self._complaints:
             self._complaints.add((what, why))
             _LOG.warning("cache %s %s: %s", self.path, what, why)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(f"cache {self.path}: {os.strerror(error.errno or 0)}") from error
-
-
-class SpanWriter:
-    """A file of the cache while it is written. The cache makes and ends it."""
-
-    def __init__(self, cache: SpanCache, key: SpanKey, descriptor: int, *, has_room: bool) -> None:
-        self.size_bytes = 0
-        self._has_room = has_room
-        self._cache = cache
-        self._descriptor = descriptor
-        self._sum = hashlib.sha256(f"{key.name}\n".encode())
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append bytes. Raises `StorageError`."""
-        if not self._has_room:
-            self._cache.make_room(len(data))
-        self._sum.update(data)
-        self.size_bytes += len(data)
-        self._write_all(data)
-
-    def write_sum(self) -> None:
-        """Finish the content."""
-        self._write_all(self._sum.digest())
-
-    def _write_all(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise StorageError(f"cache {self._cache.path}: {os.strerror(error.errno or 0)}") from error
-
-
-def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    """Return what changes when a file is replaced or written to. Reading it changes none of this."""
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _problem(key: SpanKey, descriptor: int, found: os.stat_result, size_bytes: int | None) -> str:
-    """Hash a file. Returns what is wrong with it; empty if nothing is."""
-    if not stat.S_ISREG(found.st_mode):
-        return "is no file"
-    content_bytes = found.st_size - _SUM_BYTES
-    if content_bytes < 0 or (size_bytes is not None and content_bytes != size_bytes):
-        return f"has {found.st_size} bytes"
-    content_hash = hashlib.sha256(f"{key.name}\n".encode())
-    for piece in _content(descriptor, content_bytes):
-        content_hash.update(piece)
-    is_right = os.pread(descriptor, _SUM_BYTES, content_bytes) == content_hash.digest()
-    return "" if is_right else "is damaged"
-
-
-def _content(descriptor: int, content_bytes: int) -> Iterator[bytes]:
-    for at in range(0, content_bytes, _PIECE_BYTES):
-        yield os.pread(descriptor, min(_PIECE_BYTES, content_bytes - at), at)

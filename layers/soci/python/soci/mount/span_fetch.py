@@ -13,27 +13,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from soci.errors import (
     DigestMismatch,
-    InvalidZtoc,
     SizeMismatch,
     SociError,
     SpanUnreadable,
     Stopped,
     StorageError,
 )
-from soci.mount.span_cache import SpanCache, SpanKey
-from soci.oci.compression import Compression
-from soci.oci.descriptor import Descriptor
+from soci.mount.span_cache import SpanCache
+from soci.mount.span_key import SpanKey
+from soci.mount.span_layer import SpanLayer
+from soci.mount.span_memory import ByteBudget, KeptSpans
 from soci.places.cancellation import Cancellation, cancel_after, cancellable_sleep, current_cancellation
 from soci.places.ports import ImageSource
-from soci.ztoc.extract import SpanReader
-from soci.ztoc.model import CompressionInfo, Span
+from soci.ztoc.extract import SpanBytes, SpanReader
+from soci.ztoc.model import Span
 
 FETCH_SECONDS = 60.0
 """A read ends after this time and a second for each MiB that it fetches."""
@@ -41,42 +40,19 @@ FETCH_SECONDS = 60.0
 MAX_JOINED_BYTES = 8 << 20
 """The most that neighbouring spans fetch in one request, unless a single span is larger."""
 
+LARGE_SPAN_BYTES = 32 << 20
+"""A larger span comes through a file, piece by piece. Old tools put all later members of a layer into one span."""
+
 MAX_FLIGHT_BYTES = 128 << 20
-"""Compressed bytes in memory at a time, unless a single span is larger."""
+"""Compressed bytes in memory at a time."""
 
 MEMORY_BYTES = 64 << 20
 """Inflated spans that memory keeps when the cache directory fails."""
-
-MAX_RATIO = 1_032
-"""Deflate cannot expand more than this. A zTOC that says more is refused before anything is fetched."""
 
 _LOCK_SECONDS = 20.0
 """How long to wait for another mount that fetches the span. It may be stopped; a second fetch only costs its bytes."""
 
 _POLL_SECONDS = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanLayer:
-    """A layer that is read by spans."""
-
-    descriptor: Descriptor
-    group: str
-    info: CompressionInfo
-
-    @property
-    def end_bytes(self) -> int:
-        """The size of the content."""
-        return self.info.spans[-1].uncompressed_end if self.info.spans else 0
-
-    def key(self, number: int) -> SpanKey:
-        """Return the name of a span in the cache."""
-        return SpanKey(self.group, number)
-
-    def size_bytes(self, number: int) -> int:
-        """Return the size of a span's content."""
-        span = self.info.spans[number]
-        return span.uncompressed_end - span.uncompressed_start
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,8 +86,8 @@ class SpanFetcher:
         self._closing = Cancellation()
         self._lock = threading.Lock()
         self._flights: dict[SpanKey, _Flight] = {}
-        self._memory = _Memory(MEMORY_BYTES)
-        self._budget = _Budget(MAX_FLIGHT_BYTES)
+        self._memory = KeptSpans(MEMORY_BYTES)
+        self._budget = ByteBudget(MAX_FLIGHT_BYTES)
 
     def close(self) -> None:
         """End all fetches."""
@@ -217,6 +193,9 @@ class SpanFetcher:
         """Fetch neighbouring spans with one request, check and keep each. A wrong span fails alone."""
         spans = [layer.info.spans[number] for number in numbers]
         base, end = spans[0].start, spans[-1].end
+        if end - base > LARGE_SPAN_BYTES:
+            self._fetch_large(layer, numbers[0])
+            return
         with self._budget.taken(end - base):
             data = memoryview(self._fetch_range(layer, base, end))
             for number, span in zip(numbers, spans, strict=True):
@@ -228,6 +207,19 @@ class SpanFetcher:
                 with self._lock:
                     self.counts.spans_fetched += not why
                     self._end(layer, number, why)
+
+    def _fetch_large(self, layer: SpanLayer, number: int) -> None:
+        """Fetch a large span into a file, and inflate it from there."""
+        span = layer.info.spans[number]
+        with self._cache.scratch(layer.key(number), size_bytes=span.end - span.start) as scratch:
+            for start in range(span.start, span.end, MAX_JOINED_BYTES):
+                end = min(start + MAX_JOINED_BYTES, span.end)
+                with self._budget.taken(end - start):
+                    scratch.write(self._fetch_range(layer, start, end))
+            self._keep(layer, number, scratch.mapped())
+        with self._lock:
+            self.counts.spans_fetched += 1
+            self._end(layer, number, "")
 
     def _fetch_range(self, layer: SpanLayer, start: int, end: int) -> bytes:
         data = self._source.fetch_range(layer.descriptor, start, end)
@@ -244,7 +236,7 @@ class SpanFetcher:
             span = layer.info.spans[number]
             self._keep(layer, number, self._fetch_range(layer, span.start, span.end))
 
-    def _keep(self, layer: SpanLayer, number: int, data: bytes) -> None:
+    def _keep(self, layer: SpanLayer, number: int, data: SpanBytes) -> None:
         """Check and inflate a span into the cache; into memory if that fails."""
         key, size_bytes = layer.key(number), layer.size_bytes(number)
         try:
@@ -297,91 +289,11 @@ class SpanFetcher:
             yield
 
 
-def check_spans_of(descriptor: Descriptor, info: CompressionInfo) -> None:
-    """Check that spans follow one another in the layer, and expand no more than deflate can. Raises `InvalidZtoc`."""
-    at = 0
-    for number, span in enumerate(info.spans):
-        content_bytes = span.uncompressed_end - span.uncompressed_start
-        ratio = MAX_RATIO if info.algorithm is Compression.GZIP else 1
-        is_inside = 0 <= span.start <= span.end <= descriptor.size and span.uncompressed_start == at
-        if not is_inside or not 0 <= content_bytes <= (span.end - span.start) * ratio:
-            raise InvalidZtoc(
-                f"layer {descriptor.digest}: span {number} cannot be bytes {span.start} to {span.end} of"
-                f" {descriptor.size} with content {span.uncompressed_start} to {span.uncompressed_end}"
-            )
-        at = span.uncompressed_end
-
-
-def joined(spans: Sequence[Span], numbers: Iterable[int], *, limit_bytes: int) -> list[tuple[int, int]]:
-    """Group spans into requests: the first and last of neighbours that fetch no more than `limit_bytes` together."""
-    groups: list[tuple[int, int]] = []
-    for number in numbers:
-        if (
-            groups
-            and number == groups[-1][1] + 1
-            and spans[number].end - spans[groups[-1][0]].start <= limit_bytes
-        ):
-            groups[-1] = groups[-1][0], number
-        else:
-            groups.append((number, number))
-    return groups
-
-
 def _joins(spans: Sequence[Span], run: Sequence[int], number: int) -> bool:
     return number == run[-1] + 1 and spans[number].end - spans[run[0]].start <= MAX_JOINED_BYTES
 
 
-def _inflate(layer: SpanLayer, number: int, data: bytes) -> Iterator[bytes]:
+def _inflate(layer: SpanLayer, number: int, data: SpanBytes) -> Iterator[bytes]:
     """Check a span's digest and yield its content."""
     reader = SpanReader(layer.info, lambda _start, _end: data, name="zTOC")
     return reader.read_span(number)
-
-
-class _Memory:
-    """The latest spans that the cache directory could not take."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._lock = threading.Lock()
-        self._spans: OrderedDict[SpanKey, bytes] = OrderedDict()
-        self._used_bytes = 0
-
-    def get(self, key: SpanKey) -> bytes | None:
-        if not self._spans:  # the usual case, without the lock
-            return None
-        with self._lock:
-            if key in self._spans:
-                self._spans.move_to_end(key)
-            return self._spans.get(key)
-
-    def put(self, key: SpanKey, content: bytes) -> None:
-        with self._lock:
-            self._used_bytes += len(content) - len(self._spans.pop(key, b""))
-            self._spans[key] = content
-            while self._used_bytes > self._limit_bytes:
-                self._used_bytes -= len(self._spans.popitem(last=False)[1])
-
-
-class _Budget:
-    """Bytes that may be in memory at a time."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._free_bytes = limit_bytes
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def taken(self, size_bytes: int) -> Iterator[None]:
-        """Wait until so many bytes are free. More than the limit waits for all of it."""
-        asked = min(size_bytes, self._limit_bytes)
-        with self._changed:
-            while self._free_bytes < asked:
-                current_cancellation().check()
-                self._changed.wait(0.1)
-            self._free_bytes -= asked
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free_bytes += asked
-                self._changed.notify_all()

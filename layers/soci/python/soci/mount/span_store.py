@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,25 +19,30 @@ from soci.image.indexed import ImageLayer, IndexedImage, fetch_ztoc
 from soci.image.progress import Progress
 from soci.mount.prefetch_run import PREFETCH_AT_ONCE, PREFETCH_SECONDS, PrefetchResult, PrefetchRun
 from soci.mount.read_ahead import ReadOrder
-from soci.mount.span_cache import MAX_SPANS, SpanCache, group_of
-from soci.mount.span_fetch import FetchCounts, SpanFetcher, SpanLayer, check_spans_of, joined
+from soci.mount.span_cache import SpanCache
+from soci.mount.span_fetch import MAX_JOINED_BYTES, FetchCounts, SpanFetcher
+from soci.mount.span_key import MAX_SPANS, group_of
+from soci.mount.span_layer import SpanLayer, check_spans_of, joined
 from soci.mount.whole_layer import WholeLayer
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.places.cancellation import Cancellation
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
-from soci.ztoc.decode import decode_span_count, decode_ztoc
+from soci.ztoc.decode import decode_compression_info, decode_files, decode_span_count
 from soci.ztoc.model import FileEntry, Span
 
 LAYERS_AT_ONCE = 4
 """Layers without a zTOC that are loaded at the same time, and zTOCs."""
 
+MAX_ENTRIES = 2_000_000
+"""Entries of all layers together, some GB of memory. The largest real images have some hundred thousand."""
+
+MAX_ZTOCS_BYTES = 1 << 30
+"""The sizes of an image's zTOCs together, which stay in memory: enough for 32,000 spans."""
+
 AHEAD_AT_ONCE = 4
 """Requests of reading ahead at the same time."""
-
-AHEAD_REQUEST_BYTES = 4 << 20
-"""What such a request fetches: several of them share the way, and the first is there early."""
 
 _TRIES = 3
 """A span may leave a small cache before it is read."""
@@ -136,7 +141,7 @@ class SpanStore:
             return
         numbers = self.spans_of(layer, start, min(end, content.end_bytes))
         missing = self._fetcher.missing(content, numbers.start, numbers.stop - 1)
-        for first, last in joined(content.info.spans, missing, limit_bytes=AHEAD_REQUEST_BYTES):
+        for first, last in joined(content.info.spans, missing, limit_bytes=MAX_JOINED_BYTES):
             self._ahead.submit(self._fetch_quietly, content, first, last)
 
     def prefetch(self, *, seconds: float = PREFETCH_SECONDS) -> PrefetchResult:
@@ -192,11 +197,15 @@ def open_span_store(
         SourceError: the source cannot be read, or the cache has no room for a layer without a zTOC.
     """
     layers = dict.fromkeys(image.layers)  # an image may have a layer twice
+    size_bytes = sum(layer.ztoc.size for layer in layers if layer.ztoc)
+    if size_bytes > MAX_ZTOCS_BYTES:
+        raise InvalidZtoc(f"the image's zTOCs have {size_bytes} bytes, the limit is {MAX_ZTOCS_BYTES}")
     cancellation = Cancellation()
+    room = _EntryRoom(MAX_ENTRIES)
 
     def open_layer(layer: ImageLayer) -> _Opened:
         with cancellation.scope():
-            return _open_layer(source, layer, cache, progress)
+            return _open_layer(source, layer, cache, progress, room)
 
     with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="layer") as pool:
         tasks = {layer: pool.submit(open_layer, layer) for layer in sorted(layers, key=_size_to_read)}
@@ -219,30 +228,33 @@ def _size_to_read(layer: ImageLayer) -> int:
     return -(layer.ztoc or layer.descriptor).size
 
 
-def _open_layer(source: ImageSource, layer: ImageLayer, cache: SpanCache, progress: Progress) -> _Opened:
+def _open_layer(
+    source: ImageSource, layer: ImageLayer, cache: SpanCache, progress: Progress, room: _EntryRoom
+) -> _Opened:
     descriptor = layer.descriptor
     if layer.ztoc is not None:
-        return _open_indexed(fetch_ztoc(source, layer.ztoc), layer)
+        return _open_indexed(fetch_ztoc(source, layer.ztoc), layer, room)
     if media_types.is_foreign(descriptor.media_type) and not source.has_blob(descriptor):
         return _opened(layer, (), None, None, LeftOut(reason=Reason.FOREIGN))
     whole = WholeLayer(source, cache, descriptor)
     whole.load(progress)
-    entries, left_out = whole.read_entries()
+    entries = tuple(room.taken(whole.read_entries()))
+    left_out = whole.left_out
     return _opened(layer, entries, None, whole, left_out)
 
 
-def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer) -> _Opened:
+def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer, room: _EntryRoom) -> _Opened:
     count = decode_span_count(ztoc_bytes)
     if count > MAX_SPANS:
         raise InvalidZtoc(
             f"layer {layer.descriptor.digest}: its zTOC has {count} spans, the limit is {MAX_SPANS}"
         )
-    ztoc = decode_ztoc(ztoc_bytes)
-    info = ztoc.compression
+    info = decode_compression_info(ztoc_bytes)
     check_spans_of(layer.descriptor, info)
     group = group_of(layer.descriptor.digest, layer.ztoc.digest if layer.ztoc else None)
     content = SpanLayer(descriptor=layer.descriptor, group=group, info=info)
-    return _opened(layer, ztoc.files, info.spans, content, None)
+    entries = tuple(room.taken(decode_files(ztoc_bytes)))
+    return _opened(layer, entries, info.spans, content, None)
 
 
 def _opened(
@@ -254,3 +266,19 @@ def _opened(
 ) -> _Opened:
     stored = StoredLayer(digest=layer.descriptor.digest, entries=entries, left_out=left_out, spans=spans)
     return _Opened(layer=layer, stored=stored, content=content)
+
+
+class _EntryRoom:
+    """The number of entries that all layers of an image may have together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    def taken(self, entries: Iterable[FileEntry]) -> Iterator[FileEntry]:
+        """Pass entries on. Raises `InvalidZtoc` for too many."""
+        for entry in entries:
+            self._count += 1  # threads may lose a count now and then: the limit need not be exact
+            if self._count > self._limit:
+                raise InvalidZtoc(f"the image's layers have more than {self._limit} entries together")
+            yield entry

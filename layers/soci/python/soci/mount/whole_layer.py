@@ -13,7 +13,8 @@ from soci.layer.chunks import Ring
 from soci.layer.decompress import decompress_layer
 from soci.layer.plain import PlainReader
 from soci.layer.tar import TarReader
-from soci.mount.span_cache import SpanCache, SpanKey, group_of
+from soci.mount.span_cache import SpanCache
+from soci.mount.span_key import SpanKey, group_of
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
 from soci.places.cancellation import cancel_after, cancellable_sleep, current_cancellation
@@ -35,6 +36,8 @@ class WholeLayer:
         self.size_bytes = 0
         """The size of the content."""
         self.bytes_fetched = 0
+        self.left_out: LeftOut | None = None
+        """Why entries are missing."""
         self._source = source
         self._cache = cache
         self._descriptor = descriptor
@@ -59,23 +62,22 @@ class WholeLayer:
         self.size_bytes = self._cache.size_of(self._key) or 0
         progress.finish(self._descriptor)
 
-    def read_entries(self) -> tuple[tuple[FileEntry, ...], LeftOut | None]:
-        """Return the layer's files, and why some are missing. Raises `TarError`."""
+    def read_entries(self) -> Iterator[FileEntry]:
+        """Yield the layer's entries, then set `left_out` if some are missing. Raises `TarError`."""
         tar = TarReader()
         ring = Ring()
         reader = PlainReader(ring=ring)
-        entries: list[FileEntry] = []
         end = 0
         for piece in self._cache.pieces(self._key):
             for chunk in reader.feed(piece):
-                entries += map(file_entry_of, tar.feed(chunk))
+                yield from map(file_entry_of, tar.feed(chunk))
                 end = chunk.offset + len(chunk.data)
                 ring.give_back(chunk)
         for chunk in reader.finish():
-            entries += map(file_entry_of, tar.feed(chunk))
+            yield from map(file_entry_of, tar.feed(chunk))
             end = chunk.offset + len(chunk.data)
         tar.finish(end)
-        return tuple(entries), tar.left_out
+        self.left_out = tar.left_out
 
     def read(self, start: int, end: int) -> bytes:
         """Return bytes [start, end) of the content. What the cache lost is loaded again. Raises `SpanUnreadable`."""

@@ -12,6 +12,7 @@ checksums of the further members. The zTOC may be hostile: a span is never infla
 from __future__ import annotations
 
 import ctypes
+import mmap
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
@@ -31,7 +32,10 @@ from soci.oci.compression import Compression
 from soci.oci.digest import digest_of
 from soci.ztoc.model import CompressionInfo, FileEntry, Span
 
-Fetch = Callable[[int, int], bytes]
+SpanBytes = bytes | mmap.mmap
+"""The compressed bytes of a span: in memory, or for a large span a file mapped with `ACCESS_COPY`."""
+
+Fetch = Callable[[int, int], SpanBytes]
 """Reads bytes [start, end) of the compressed layer."""
 
 PIECE_BYTES = 1 << 20
@@ -122,7 +126,7 @@ class SpanReader:
                 )
         return stream
 
-    def _fetch_span(self, number: int) -> bytes:
+    def _fetch_span(self, number: int) -> SpanBytes:
         span = self._info.spans[number]
         size = span.end - span.start
         if span.start < 0 or not 0 < size <= MAX_SPAN_BYTES:
@@ -130,12 +134,12 @@ class SpanReader:
         data = self._fetch(span.start, span.end)
         if len(data) != size:
             raise SizeMismatch(f"{self._name}: span {number} has {len(data)} bytes, want {size}")
-        digest = digest_of(data, span.digest.algorithm)
+        digest = digest_of(memoryview(data), span.digest.algorithm)
         if digest != span.digest:
             raise DigestMismatch(f"{self._name}: span {number} hashes to {digest}, want {span.digest}")
         return data
 
-    def _open(self, number: int, data: bytes) -> _GzipSpan | _PlainSpan:
+    def _open(self, number: int, data: SpanBytes) -> _GzipSpan | _PlainSpan:
         span = self._info.spans[number]
         if self._info.algorithm is Compression.UNCOMPRESSED:
             return _PlainSpan(span, data)
@@ -146,7 +150,7 @@ class SpanReader:
 class _PlainSpan:
     """A span of an uncompressed layer, with the methods of `_GzipSpan`."""
 
-    def __init__(self, span: Span, data: bytes) -> None:
+    def __init__(self, span: Span, data: SpanBytes) -> None:
         self.data = data
         self.position = span.uncompressed_start
         self._start = span.uncompressed_start
@@ -161,7 +165,9 @@ class _PlainSpan:
 class _GzipSpan:
     """A span while it is inflated. `position` is that of the next byte to read."""
 
-    def __init__(self, span: Span, data: bytes, checkpoint: Checkpoint, *, engine: Engine, name: str) -> None:
+    def __init__(
+        self, span: Span, data: SpanBytes, checkpoint: Checkpoint, *, engine: Engine, name: str
+    ) -> None:
         self.data = data
         self.position = span.uncompressed_start
         self._name = name
@@ -172,9 +178,7 @@ class _GzipSpan:
         bits = checkpoint.bits
         self._inflater.resume(bytes(checkpoint.window), bits=bits, value=data[0] >> (8 - bits) if bits else 0)
         taken = 1 if bits else 0
-        self._inflater.stream.next_in = (
-            ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
-        ) + taken
+        self._inflater.stream.next_in = _address_of(data) + taken
         self._inflater.stream.avail_in = len(data) - taken
 
     def read(self, room: int) -> bytes:
@@ -210,3 +214,9 @@ class _GzipSpan:
             self._inflater.reset()
         self._in_member = self._inflater.stream.avail_in > 0
         return self._in_member
+
+
+def _address_of(data: SpanBytes) -> int:
+    if isinstance(data, mmap.mmap):
+        return ctypes.addressof(ctypes.c_char.from_buffer(data))
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
