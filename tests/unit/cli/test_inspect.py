@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.places.layout.oci_layout import OciLayout
+from soci.start.profile import FileRead, encode_profile, make_profile
+from soci.start.push_profile import push_profile
+from soci.ztoc.decode import decode_compression_info
 from soci.ztoc.model import MAX_ZTOC_BYTES
 from tests.builders import (
     describe,
@@ -14,6 +19,7 @@ from tests.builders import (
     index_layer,
     layout_of,
     multi_platform,
+    noise,
     tar_of,
     with_soci_index,
     with_soci_v1_index,
@@ -246,3 +252,103 @@ def test_names_with_control_characters_are_escaped(soci_index, tmp_path):
 
     assert r"a\x1b[31m\n" in soci_index("inspect", path, "--files").stdout
     assert soci_index("inspect", path, "--json").document["files"][0]["name"] == "a\x1b[31m\n"
+
+
+class TestStart:
+    def recorded(self) -> bytes:
+        read = FileRead(path=b"/bin/app", first_ms=0, last_ms=4)
+        return encode_profile(make_profile([read], program=b"/bin/app", starts=2))
+
+    def test_a_layer_shows_its_prefetch_with_ranges_and_bytes(self, soci_index, converted):
+        [image] = soci_index("inspect", converted, "--json").document["images"]
+
+        first, second = image["layers"]
+        spans = decode_compression_info(ZTOC.ztoc).spans
+        assert first["prefetch"].pop("digest").startswith("sha256:")
+        assert first["prefetch"] == {
+            "size_bytes": len(b'{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":0}]}'),
+            "ranges": [{"start_span": 0, "end_span": 0}],
+            "spans": 1,
+            "span_bytes": spans[0].end - spans[0].start,
+            "layer_spans": 1,
+        }
+        assert second["prefetch"] is None
+
+    def test_so_does_the_text(self, soci_index, converted):
+        text = soci_index("inspect", converted).stdout
+
+        assert f"  prefetch of {digest_of(LAYER).hex[:12]}: " in text
+        assert ", 1 of 1 span: 0\n" in text
+
+    def test_many_ranges_are_counted_in_the_text(self, soci_index, tmp_path):
+        layer = gzip_of(tar_of(file("a", noise(40 * 65_536))))
+        ranges = [{"start_span": number, "end_span": number} for number in range(0, 30, 2)]
+        artifact = json.dumps({"version": "1.0", "prefetch_spans": ranges}).encode()
+        layout = layout_of(tmp_path, with_soci_index(image_of(layer), prefetch={0: artifact}))
+
+        text = soci_index("inspect", f"oci:{layout}").stdout
+
+        assert "15 of 40 spans: 0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 5 more ranges\n" in text
+
+    def test_overlapping_ranges_count_once(self, soci_index, tmp_path):
+        layer = gzip_of(tar_of(file("a", noise(9 * 65_536))))
+        ranges = [{"start_span": 0, "end_span": 5}, {"start_span": 3, "end_span": 7}] * 3
+        artifact = json.dumps({"version": "1.0", "prefetch_spans": ranges}).encode()
+        layout = layout_of(tmp_path, with_soci_index(image_of(layer), prefetch={0: artifact}))
+
+        [image] = soci_index("inspect", f"oci:{layout}", "--json").document["images"]
+
+        assert image["layers"][0]["prefetch"]["spans"] == 8
+
+    @pytest.mark.parametrize("artifact", [b"{}", b'{"version":"1.0","prefetch_spans":[{"end_span":9999}]}'])
+    def test_a_broken_artifact_is_shown_as_such(self, soci_index, tmp_path, artifact):
+        layout = layout_of(tmp_path, with_soci_index(image_of(LAYER), prefetch={0: artifact}))
+
+        [image] = soci_index("inspect", f"oci:{layout}", "--json").document["images"]
+        text = soci_index("inspect", f"oci:{layout}").stdout
+
+        assert image["layers"][0]["prefetch"]["error"].startswith("prefetch artifact: ")
+        assert ": unreadable: prefetch artifact: " in text
+
+    def test_a_soci_index_shows_its_prefetch_and_what_decided_it(self, soci_index, layout):
+        push_profile(store := OciLayout(layout, tag="latest"), store.fetch_root(), self.recorded())
+        made = soci_index("convert", f"oci:{layout}:latest", "--min-layer-size", "0", "--json").document
+        target = f"oci:{layout}@{made['platforms'][0]['index']}"
+
+        document = soci_index("inspect", target, "--json").document
+        text = soci_index("inspect", target).stdout
+
+        assert document["prefetch_source"].startswith("sha256:")
+        assert document["artifacts"][-1]["kind"] == "prefetch"
+        assert document["artifacts"][-1]["ranges"] == [{"start_span": 0, "end_span": 0}]
+        assert f"  prefetch of {digest_of(LAYER).hex[:12]}: " in text
+
+    def test_the_profile_that_was_pushed_for_an_image_is_shown(self, soci_index, layout):
+        push_profile(store := OciLayout(layout, tag="latest"), store.fetch_root(), self.recorded())
+
+        [image] = soci_index("inspect", f"oci:{layout}:latest", "--json").document["images"]
+        text = soci_index("inspect", f"oci:{layout}:latest").stdout
+
+        digest = str(digest_of(self.recorded()))
+        assert image["profile"].pop("artifact").startswith("sha256:")
+        assert image["profile"] == {
+            "digest": digest,
+            "image": None,
+            "program": "/bin/app",
+            "starts": 2,
+            "files": 1,
+        }
+        assert f"  start profile {digest}: 2 starts of /bin/app, 1 file\n" in text
+
+    def test_a_profile_that_cannot_be_read_is_shown_as_such(self, soci_index, layout):
+        push_profile(store := OciLayout(layout, tag="latest"), store.fetch_root(), b"[]")
+
+        [image] = soci_index("inspect", f"oci:{layout}:latest", "--json").document["images"]
+
+        assert image["profile"]["error"].startswith("start profile: ")
+        assert "  start profile: unreadable: " in soci_index("inspect", f"oci:{layout}:latest").stdout
+
+    def test_an_image_without_a_profile_has_none(self, soci_index, converted):
+        [image] = soci_index("inspect", converted, "--json").document["images"]
+
+        assert image["profile"] is None

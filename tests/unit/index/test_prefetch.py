@@ -11,6 +11,7 @@ from soci.index.prefetch import (
     PrefetchPlan,
     SpanRange,
     encode_prefetch,
+    join_spans,
     merge_ranges,
     parse_prefetch,
     plan_prefetch,
@@ -251,3 +252,25 @@ def test_an_artifact_that_the_reader_would_not_take_is_refused(document, message
 def test_an_artifact_has_a_size_limit():
     with pytest.raises(InvalidDocument, match="prefetch artifact"):
         parse_prefetch(b" " * (PREFETCH_LIMIT_BYTES + 1), span_count=3)
+
+
+def test_ranges_that_name_a_span_again_and_again_are_refused_before_anyone_counts_them():
+    spans = [{"start_span": 0, "end_span": 999_999}] * 2
+
+    with pytest.raises(InvalidDocument, match="2000000 spans, want at most 1000000"):
+        parse_prefetch(json.dumps({"version": "1.0", "prefetch_spans": spans}).encode(), span_count=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("spans", "joined"),
+    [
+        ([], []),
+        ([3], [(3, 3)]),
+        ([9, 0, 8, 1], [(8, 9), (0, 1)]),
+        ([0, 2, 1], [(0, 2)]),
+        ([5, 5, 1, 5], [(5, 5), (1, 1)]),
+        ([7, 1, 3, 2, 8], [(7, 8), (1, 3)]),
+    ],
+)
+def test_joined_spans_stand_where_the_first_of_them_stood(spans, joined):
+    assert [(part.start, part.end) for part in join_spans(spans)] == joined

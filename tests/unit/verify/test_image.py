@@ -7,6 +7,7 @@ import pytest
 import zstandard
 
 from soci.errors import NotInImage, StorageError
+from soci.index.prefetch import SpanRange, encode_prefetch
 from soci.oci import annotations as keys
 from soci.oci import media_types
 from soci.oci.descriptor import Descriptor
@@ -349,6 +350,26 @@ def test_a_prefetch_artifact_that_a_reader_would_refuse_is_found(verified, artif
 
     assert problem in errors(report)
     assert str(digest_of(artifact)) in errors(report)
+
+
+def test_the_ranges_of_a_start_may_stand_in_any_order(verified):
+    artifact = encode_prefetch([SpanRange(start=1, end=1), SpanRange(start=0, end=0)])
+    report = verified(with_soci_index(image_of(LAYER), prefetch={0: artifact.data}))
+
+    assert report.findings == ()
+
+
+def test_several_prefetch_artifacts_for_one_layer_are_a_warning(verified):
+    image = image_of(LAYER)
+    index, blobs = soci_index_of(image, prefetch={0: PREFETCH})
+    other = encode_prefetch([SpanRange(start=0, end=0)])
+    described = replace(other.descriptor, annotations=(index.layers or ())[-1].annotations)
+    both = edited(image, layers=(*(index.layers or ()), described))
+    report = verified(replace(both, blobs={**blobs, other.descriptor.digest: other.data, **both.blobs}))
+
+    assert report.is_sound
+    assert "several prefetch artifacts" in warnings(report)
+    assert "the first counts" in warnings(report)
 
 
 def test_a_prefetch_artifact_without_ztoc_is_found(verified):

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from soci.cli.inspect_start import (
+    prefetch_document,
+    prefetch_line,
+    pushed_profile_document,
+    pushed_profile_lines,
+    ztoc_beside,
+)
 from soci.cli.options import JsonOption
 from soci.cli.terminal import count_text, print_json, print_lines, print_table, short, size_text
 from soci.errors import InvalidZtoc
 from soci.image.documents import PlatformImage, fetch_image
 from soci.image.filesystem import shown
-from soci.image.indexed import find_soci_index, ztocs_of
+from soci.image.indexed import find_soci_index, prefetches_of, ztocs_of
 from soci.oci import media_types
 from soci.oci.annotations import (
     DOCKER_REFERENCE_TYPE,
+    PREFETCH_SOURCE,
     SOCI_BUILD_TOOL_IDENTIFIER,
     SOCI_DISABLE_XATTRS,
     SOCI_IMAGE_LAYER_DIGEST,
     SOCI_SPAN_SIZE,
 )
 from soci.oci.descriptor import Descriptor
-from soci.oci.digest import Digest, digest_of
+from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageManifest
 from soci.oci.reference import parse_reference
 from soci.places.layout.extents import storage_errors
@@ -112,15 +119,18 @@ def _reference_document(source: ImageSource) -> Document:
     if not media_types.is_index(root.media_type):
         manifest = ImageManifest.parse(source.fetch_manifest(root), f"manifest {root.digest}")
         if media_types.is_soci_config(manifest.config.media_type):
-            return _soci_index_document(root, manifest)
+            return _soci_index_document(source, root, manifest)
     image = fetch_image(source)
     documents: list[Document] = []
     for one in image.images:
         index = find_soci_index(source, image, one)
-        ztocs: Mapping[Digest, Descriptor] = {}
+        soci_index = None
         if index is not None:
-            ztocs = ztocs_of(ImageManifest.parse(source.fetch_manifest(index), f"SOCI index {index.digest}"))
-        documents.append(_image_document(one, index, ztocs))
+            soci_index = ImageManifest.parse(source.fetch_manifest(index), f"SOCI index {index.digest}")
+        documents.append(
+            _image_document(one, index, soci_index, source)
+            | {"profile": pushed_profile_document(source, one)}
+        )
     return {
         "kind": "image",
         "digest": str(root.digest),
@@ -141,8 +151,10 @@ def _reference_document(source: ImageSource) -> Document:
 
 
 def _image_document(
-    one: PlatformImage, index: Descriptor | None, ztocs: Mapping[Digest, Descriptor]
+    one: PlatformImage, index: Descriptor | None, soci_index: ImageManifest | None, source: ImageSource
 ) -> Document:
+    ztocs = ztocs_of(soci_index) if soci_index else {}
+    prefetches = prefetches_of(soci_index) if soci_index else {}
     return {
         "platform": str(one.platform),
         "digest": str(one.descriptor.digest),
@@ -155,19 +167,25 @@ def _image_document(
                 "ztoc": None
                 if (ztoc := ztocs.get(layer.digest)) is None
                 else {"digest": str(ztoc.digest), "size_bytes": ztoc.size},
+                "prefetch": None
+                if (prefetch := prefetches.get(str(layer.digest))) is None
+                else {"digest": str(prefetch.digest), "size_bytes": prefetch.size}
+                | prefetch_document(source, prefetch, ztoc),
             }
             for layer in one.manifest.layers or ()
         ],
     }
 
 
-def _soci_index_document(root: Descriptor, manifest: ImageManifest) -> Document:
+def _soci_index_document(source: ImageSource, root: Descriptor, manifest: ImageManifest) -> Document:
+    ztocs = ztocs_of(manifest)
     return {
         "kind": "soci-index",
         "digest": str(root.digest),
         "version": "v1" if manifest.config.media_type == media_types.SOCI_INDEX_V1 else "v2",
         "build_tool_identifier": manifest.annotations.get(SOCI_BUILD_TOOL_IDENTIFIER),
         "subject": None if manifest.subject is None else str(manifest.subject.digest),
+        "prefetch_source": manifest.annotations.get(PREFETCH_SOURCE),
         "artifacts": [
             {
                 "kind": "ztoc" if entry.media_type == media_types.ZTOC else "prefetch",
@@ -177,6 +195,11 @@ def _soci_index_document(root: Descriptor, manifest: ImageManifest) -> Document:
                 "span_size_bytes": entry.annotations.get(SOCI_SPAN_SIZE),
                 "disable_xattrs": entry.annotations.get(SOCI_DISABLE_XATTRS) == "true",
             }
+            | (
+                prefetch_document(source, entry, ztoc_beside(entry, ztocs))
+                if entry.media_type == media_types.PREFETCH
+                else {}
+            )
             for entry in manifest.layers or ()
         ],
     }
@@ -229,6 +252,13 @@ def _print_soci_index(document: Document) -> None:
         for entry in document["artifacts"]
     ]
     print_table(("KIND", "DIGEST", "SIZE", "SPAN SIZE", "LAYER"), rows, right=("SIZE", "SPAN SIZE"))
+    print_lines(
+        [
+            prefetch_line(entry["layer"], entry)
+            for entry in document["artifacts"]
+            if entry["kind"] == "prefetch"
+        ]
+    )
 
 
 def _print_image(document: Document) -> None:
@@ -247,4 +277,12 @@ def _print_image(document: Document) -> None:
             for layer in image["layers"]
         ]
         print_table(("LAYER", "SIZE", "ZTOC", "ZTOC SIZE", "MEDIA TYPE"), rows, right=("SIZE", "ZTOC SIZE"))
+        print_lines(
+            [
+                prefetch_line(layer["digest"], layer["prefetch"])
+                for layer in image["layers"]
+                if layer["prefetch"]
+            ]
+        )
+        print_lines(pushed_profile_lines(image["profile"]))
     print_lines([f"beside it: {entry['type']} {entry['digest']}" for entry in document["other_entries"]])

@@ -9,6 +9,7 @@ from pathlib import Path
 from soci.cli.profile_file import read_profile
 from soci.errors import InputError, IntegrityError, InvalidDocument, InvalidOption, SourceError
 from soci.image.documents import PlatformImage
+from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageSource
 from soci.start.artifact import fetch_profile, find_artifacts, parse_profile_artifact
@@ -24,6 +25,15 @@ class FoundProfiles:
     origins: dict[Digest, str] = field(default_factory=dict)
     """Where each profile is from, by its own digest: a file, or `image`."""
     unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedProfile:
+    """A profile that was pushed for an image."""
+
+    artifact: Descriptor
+    """Its manifest."""
+    used: UsedProfile
 
 
 def profiles_from_files(paths: Sequence[Path], chosen: Sequence[PlatformImage]) -> FoundProfiles:
@@ -62,17 +72,22 @@ def profiles_of_images(source: ImageSource, chosen: Sequence[PlatformImage]) -> 
     unused = []
     for one in chosen:
         try:
-            profile = _fetch_own(source, one)
+            pushed = fetch_pushed_profile(source, one)
         except (InputError, SourceError, IntegrityError) as error:
             unused.append(f"the profile of image {one.descriptor.digest} is not used: {error}")
             continue
-        if profile is not None:
-            found.by_image[one.descriptor.digest] = profile
-            found.origins[profile.digest] = "image"
+        if pushed is not None:
+            found.by_image[one.descriptor.digest] = pushed.used
+            found.origins[pushed.used.digest] = "image"
     return replace(found, unused=tuple(unused))
 
 
-def _fetch_own(source: ImageSource, image: PlatformImage) -> UsedProfile | None:
+def fetch_pushed_profile(source: ImageSource, image: PlatformImage) -> PushedProfile | None:
+    """Fetch the profile that was pushed last for an image; None if there is none.
+
+    Raises:
+        IntegrityError, SourceError: it is no profile, is for another platform, or cannot be read.
+    """
     newest = next(iter(find_artifacts(source, image.descriptor)), None)
     if newest is None:
         return None
@@ -80,7 +95,7 @@ def _fetch_own(source: ImageSource, image: PlatformImage) -> UsedProfile | None:
     profile = fetch_profile(source, artifact.profile)
     if profile.platform is not None and not profile.platform.matches(image.platform):
         raise InvalidDocument(f"it is for {profile.platform}, the image for {image.platform}")
-    return UsedProfile(profile=profile, digest=artifact.profile.digest)
+    return PushedProfile(artifact=newest, used=UsedProfile(profile=profile, digest=artifact.profile.digest))
 
 
 def _refuse_two_of_a_platform(read: dict[Path, UsedProfile]) -> None:

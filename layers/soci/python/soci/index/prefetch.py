@@ -17,11 +17,17 @@ from soci.errors import InvalidDocument, NotInImage
 from soci.image.filesystem import FileSystem, Node
 from soci.index.document import Document, document_of
 from soci.oci import gojson, media_types
+from soci.oci.descriptor import Descriptor
 from soci.oci.fields import Fields
+from soci.oci.integrity import check_content
+from soci.places.ports import ImageSource
 from soci.ztoc.model import FileEntry, Span
 
 PREFETCH_LIMIT_BYTES = 4 << 20
 """Room for some hundred thousand ranges. A real artifact has a handful."""
+
+MAX_NAMED_SPANS = 1_000_000
+"""The limit for all ranges together. Ranges may overlap, so without it one artifact could name billions."""
 
 _VERSION = "1.0"
 
@@ -114,6 +120,21 @@ def parse_prefetch(data: bytes, *, span_count: int) -> tuple[SpanRange, ...]:
     for part in ranges:
         if not 0 <= part.start <= part.end < span_count:
             raise InvalidDocument(f"prefetch artifact: spans {part.start} to {part.end} of {span_count}")
+    if (named := sum(part.end - part.start + 1 for part in ranges)) > MAX_NAMED_SPANS:
+        raise InvalidDocument(f"prefetch artifact: {named} spans, want at most {MAX_NAMED_SPANS}")
+    return ranges
+
+
+def fetch_prefetch(source: ImageSource, artifact: Descriptor, *, span_count: int) -> tuple[SpanRange, ...]:
+    """Return the ranges of an artifact in a place.
+
+    Raises:
+        InvalidDocument: see `parse_prefetch`; or it is larger than any artifact.
+        DigestMismatch, SizeMismatch, SourceError: its bytes are wrong, missing or cannot be read.
+    """
+    data = source.fetch_range(artifact, 0, min(artifact.size, PREFETCH_LIMIT_BYTES + 1))
+    ranges = parse_prefetch(data, span_count=span_count)
+    check_content(artifact, data)
     return ranges
 
 

@@ -94,6 +94,10 @@ class _BlobVerifier:
             )
             if len({ztoc.digest for ztoc in ztocs}) > 1:
                 self._findings.warning(soci_index.where, f"several zTOCs for layer {layer}, the last counts")
+            if len(prefetch) > 1:
+                self._findings.warning(
+                    soci_index.where, f"several prefetch artifacts for layer {layer}, the first counts"
+                )
             if ztocs:
                 plan.artifacts.append(LayerArtifacts(ztoc=ztocs[-1], prefetch=prefetch))
             elif prefetch:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from soci.image.filesystem import shown
 from soci.image.indexed import fetch_head, fetch_ztoc, open_spans
-from soci.index.prefetch import PREFETCH_LIMIT_BYTES, parse_prefetch
+from soci.index.prefetch import fetch_prefetch
 from soci.oci.annotations import SOCI_SPAN_SIZE
 from soci.oci.descriptor import Descriptor
-from soci.oci.integrity import check_chunks, check_content, checked
+from soci.oci.integrity import check_chunks, checked
 from soci.places.ports import ImageSource
 from soci.verify.contents import FileHasher, TarContents, differences, read_contents
 from soci.verify.report import Findings
@@ -119,9 +119,7 @@ class _ZtocVerifier:
             with self._findings.collecting(
                 f"prefetch artifact {artifact.digest} of layer {self._layer.digest}"
             ):
-                data = self._source.fetch_range(artifact, 0, min(artifact.size, PREFETCH_LIMIT_BYTES + 1))
-                parse_prefetch(data, span_count=span_count)
-                check_content(artifact, data)
+                fetch_prefetch(self._source, artifact, span_count=span_count)
                 self._findings.count(blobs=1, bytes=artifact.size)
 
     def _error(self, what: str) -> None:
