@@ -20,7 +20,7 @@ COMMANDS = [
     *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
     *("status", "wait", "check-task", "clean", "estimate", "profile"),
 ]
-PROFILE_COMMANDS = ["merge"]
+PROFILE_COMMANDS = ["merge", "push", "pull"]
 
 
 def test_the_version_names_the_inflate_engine(soci_index):

@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "check-task": "check_task",
     "clean": "clean",
     "estimate": "estimate",
-    "profile": {"merge": "profile_merge"},
+    "profile": {"merge": "profile_merge", "push": "profile_push", "pull": "profile_pull"},
 }
 """The module of each command, in the order of the help; for a group, those of its commands."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from soci.cli.options import JsonOption
-from soci.cli.profile_files import ProfileOutputOption, read_profile
+from soci.cli.profile_file import ProfileOutputOption, read_profile
 from soci.cli.streams import check_output, write_output
 from soci.cli.terminal import count_text, print_json, print_lines
 from soci.errors import InvalidOption
@@ -31,7 +31,7 @@ def merge(
     if as_json and output is None:
         raise InvalidOption("--json prints a summary: -o FILE says where to write the profile")
     check_output(output)
-    merged = merge_profiles(map(read_profile, profiles))
+    merged = merge_profiles(read_profile(path).profile for path in profiles)
     write_output(output, encode_profile(merged))
     in_all = sum(1 for one in merged.files if one.starts == merged.starts)
     if as_json:

@@ -96,14 +96,20 @@ def revision_of(artifact: Descriptor) -> int:
 def fetch_profile(
     source: ImageSource, profile: Descriptor, *, limit_bytes: int = PROFILE_LIMIT_BYTES
 ) -> StartProfile:
-    """Fetch and read the profile of an artifact. The size is checked before a byte is fetched.
+    """Fetch and read the profile of an artifact. Raises as `fetch_profile_data`, also if it is no profile."""
+    return parse_profile(fetch_profile_data(source, profile, limit_bytes=limit_bytes))
+
+
+def fetch_profile_data(
+    source: ImageSource, profile: Descriptor, *, limit_bytes: int = PROFILE_LIMIT_BYTES
+) -> bytes:
+    """Fetch the bytes of an artifact's profile. The size is checked before a byte is fetched.
 
     Raises:
-        InvalidDocument: it is too large, or no profile.
+        InvalidDocument: it is too large.
         DigestMismatch, SizeMismatch, SourceError: its bytes are wrong, missing or cannot be read.
     """
     if profile.size > limit_bytes:
         raise InvalidDocument(f"start profile: {profile.size} bytes, the limit is {limit_bytes}")
     with source.open_blob(profile) as chunks:
-        data = b"".join(checked(profile, chunks))
-    return parse_profile(data)
+        return b"".join(checked(profile, chunks))

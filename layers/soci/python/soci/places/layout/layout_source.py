@@ -69,13 +69,19 @@ class LayoutSource(ExtentSource):
     def fetch_referrers(self, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
         """Describe the entry points of one artifact type with this subject, the last one in index.json first.
 
-        Readers use the first of several SOCI indexes, and this way that is the newest.
+        Readers use the first of several SOCI indexes, and this way that is the newest. As in a registry, an entry has
+        the annotations of its manifest.
         """
         entries = self._fetch_index().manifests or ()
-        return tuple(
-            entry
+        found = (
+            (entry, self._artifact(entry))
             for entry in reversed(entries)
-            if entry.artifact_type == artifact_type and self._subject_of(entry) == subject
+            if entry.artifact_type == artifact_type
+        )
+        return tuple(
+            replace(entry, annotations={**entry.annotations, **manifest.annotations})
+            for entry, manifest in found
+            if manifest and manifest.subject and manifest.subject.digest == subject
         )
 
     def fetch_roots(self) -> tuple[Descriptor, ...]:
@@ -83,14 +89,12 @@ class LayoutSource(ExtentSource):
         entries = self._fetch_index().manifests or ()
         return tuple(entry if entry.media_type else self._describe(entry.digest) for entry in entries)
 
-    def _subject_of(self, entry: Descriptor) -> Digest | None:
-        """Return the subject of an artifact; None without one, or when the artifact cannot be read."""
+    def _artifact(self, entry: Descriptor) -> ImageManifest | None:
+        """Return the manifest of an artifact; None when it cannot be read."""
         try:
-            data = self.fetch_manifest(entry)
-            manifest = ImageManifest.parse(data, f"{self}: {entry.digest}")
+            return ImageManifest.parse(self.fetch_manifest(entry), f"{self}: {entry.digest}")
         except (BlobMissing, IntegrityError):
             return None
-        return manifest.subject.digest if manifest.subject else None
 
     def _fetch_index(self) -> ImageIndex:
         return ImageIndex.parse(self._fetch_file(INDEX_JSON, INDEX_LIMIT_BYTES), f"{self}: {INDEX_JSON}")

@@ -1,0 +1,53 @@
+"""`soci-index profile pull`: the start profile that was pushed for an image."""
+
+from __future__ import annotations
+
+from soci.cli.options import ImageArgument, JsonOption
+from soci.cli.profile_file import ProfileOutputOption
+from soci.cli.profile_images import ProfilePlatformOption, choose_image
+from soci.cli.streams import check_output, write_output
+from soci.cli.terminal import count_text, print_json, print_lines
+from soci.errors import InvalidOption, NotInImage
+from soci.oci.platform import Platform
+from soci.oci.reference import parse_reference
+from soci.places.open import open_source
+from soci.start.artifact import fetch_profile_data, find_artifacts, parse_profile_artifact
+from soci.start.profile import parse_profile
+
+
+def pull(
+    image: ImageArgument,
+    *,
+    output: ProfileOutputOption = None,
+    platform: ProfilePlatformOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the start profile that was pushed last for an image. --json prints a summary, so it takes -o."""
+    if as_json and output is None:
+        raise InvalidOption("--json prints a summary: -o FILE says where to write the profile")
+    check_output(output)
+    source = open_source(parse_reference(image))
+    chosen = choose_image(source, None if platform is None else Platform.parse(platform))
+    newest = next(iter(find_artifacts(source, chosen.descriptor)), None)
+    if newest is None:
+        raise NotInImage(
+            f"{image}: image {chosen.descriptor.digest} has no start profile; `profile push` gives it one"
+        )
+    artifact = parse_profile_artifact(source.fetch_manifest(newest), f"artifact {newest.digest}")
+    data = fetch_profile_data(source, artifact.profile)
+    read = parse_profile(data)
+    write_output(output, data)
+    if as_json:
+        print_json(
+            {
+                "image": str(chosen.descriptor.digest),
+                "platform": str(chosen.platform),
+                "artifact": str(newest.digest),
+                "files": len(read.files),
+                "starts": read.starts,
+                "output": str(output),
+            }
+        )
+    elif output is not None:
+        starts, files = count_text(read.starts, "start"), count_text(len(read.files), "file")
+        print_lines([f"{starts}: {files}", f"written to {output}"])
