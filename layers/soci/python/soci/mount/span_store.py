@@ -125,8 +125,6 @@ class SpanStore:
         """Return bytes [start, end) of the uncompressed layer. Raises `SpanUnreadable`; a later call tries again."""
         content = self._contents[layer]
         if isinstance(content, WholeLayer):
-            if end > content.size_bytes:
-                raise self._outside(layer, start, end)
             return content.read(start, end)
         if content is None or end > content.end_bytes:
             raise self._outside(layer, start, end)
@@ -239,8 +237,9 @@ def _open_layer(
     whole = WholeLayer(source, cache, descriptor)
     whole.load(progress)
     entries = tuple(room.taken(whole.read_entries()))
-    left_out = whole.left_out
-    return _opened(layer, entries, None, whole, left_out)
+    if whole.left_out and whole.left_out.reason in (Reason.GLOBAL_PAX_HEADER, Reason.SPARSE_FILE):
+        entries = tuple(room.taken(whole.read_all_entries()))
+    return _opened(layer, entries, None, whole, whole.left_out)
 
 
 def _open_indexed(ztoc_bytes: bytes, layer: ImageLayer, room: _EntryRoom) -> _Opened:

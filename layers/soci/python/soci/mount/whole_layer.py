@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader, RawIOBase
+from typing import Any
 
 from soci.errors import SociError, SpanUnreadable, Stopped, StorageError
 from soci.image.progress import Progress
@@ -15,6 +18,7 @@ from soci.layer.plain import PlainReader
 from soci.layer.tar import TarReader
 from soci.mount.span_cache import SpanCache
 from soci.mount.span_key import SpanKey, group_of
+from soci.mount.tar_entries import FoundEntries, SparseFile, read_entries
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
 from soci.places.cancellation import cancel_after, cancellable_sleep, current_cancellation
@@ -36,6 +40,7 @@ class WholeLayer:
         self.size_bytes = 0
         """The size of the content."""
         self.bytes_fetched = 0
+        self._sparse: list[SparseFile] = []
         self.left_out: LeftOut | None = None
         """Why entries are missing."""
         self._source = source
@@ -79,8 +84,28 @@ class WholeLayer:
         tar.finish(end)
         self.left_out = tar.left_out
 
+    def read_all_entries(self) -> Iterator[FileEntry]:
+        """Yield the entries as a runtime sees them, with those that a zTOC cannot express. Raises `TarError`."""
+        found = FoundEntries([])
+        yield from read_entries(BufferedReader(_Content(self)), found, tar_bytes=self.size_bytes)
+        self._sparse = found.sparse
+        self.left_out = found.left_out
+
     def read(self, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of the content. What the cache lost is loaded again. Raises `SpanUnreadable`."""
+        """Return bytes [start, end) of the content. What the cache lost is loaded again.
+
+        Raises:
+            SpanUnreadable: it cannot be loaded, or lies outside.
+        """
+        if end <= self.size_bytes:
+            return self.read_tar(start, end)
+        number = bisect_right(self._sparse, start, key=lambda file: file.start) - 1
+        if number < 0 or end > self._sparse[number].start + self._sparse[number].size_bytes:
+            raise SpanUnreadable(f"layer {self._descriptor.digest}: bytes {start} to {end} lie outside of it")
+        return self._sparse[number].read(start, end, self.read_tar)
+
+    def read_tar(self, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of the tar. Raises `SpanUnreadable`."""
         data = self._read(start, end)
         if data is not None:
             return data
@@ -134,6 +159,32 @@ class WholeLayer:
         finally:
             if lock is not None:
                 os.close(lock)
+
+
+class _Content(RawIOBase):
+    """The tar of a layer as a file."""
+
+    def __init__(self, layer: WholeLayer) -> None:
+        self._layer = layer
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        before = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._layer.size_bytes}
+        self._at = max(0, before[whence] + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a buffer; Python 3.12 has a name for it
+        end = min(self._at + len(buffer), self._layer.size_bytes)
+        data = self._layer.read_tar(self._at, end) if self._at < end else b""
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class NoProgress:
