@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from soci.cli.options import IndexOptions
 from soci.cli.start_options import PATHS_LIMIT_BYTES, StartOptions, read_paths
 from soci.settings import IndexSettings, WholeLayers
+from tests.builders import BUILD_TOOL
+from tests.golden_images import CASES, GOLDEN_IMAGES
 
 
 def settings_of(**options: object) -> IndexSettings:
@@ -83,3 +86,29 @@ class TestPathsAsTheOwnerTakesThem:
 
         assert str(tmp_path / name) in result.stderr
         assert result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ["--prefetch-file", "/usr/bin/app"],
+            ["--prefetch-file", " /usr/bin/app , ,"],
+            ["--prefetch-files-json", "paths.json"],
+            ["--prefetch-file", "/usr/bin/app", "--prefetch-files-json", "paths.json"],
+        ],
+        ids=["flag", "list in a flag", "JSON", "both"],
+    )
+    def test_the_image_is_the_one_that_the_owners_command_writes(
+        self, soci_index, tmp_path, monkeypatch, flags
+    ):
+        name = "oci-index-two-platforms"
+        [case] = [case for golden, case in CASES if golden == name and case["prefetch"]]
+        shutil.copytree(GOLDEN_IMAGES / name, tmp_path / "image", copy_function=shutil.copyfile)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "paths.json").write_text(json.dumps(case["prefetch"]))
+
+        document = soci_index(
+            *["convert", "oci:image:latest", "--all-platforms", "--min-layer-size", "0", "--json"],
+            *["--build-tool", BUILD_TOOL, *flags],
+        ).document
+
+        assert document["digest"] == case["descriptor"]["digest"]

@@ -55,8 +55,17 @@ class TestDigest:
             (replace(SETTINGS, prefetch_patterns=()), PROFILE),
             (replace(SETTINGS, prefetch_budget_bytes=1), PROFILE),
             (replace(SETTINGS, whole_layers=WholeLayers.AUTO), PROFILE),
+            (replace(SETTINGS, start_first=True), PROFILE),
         ],
-        ids=["profile", "no profile", "order of patterns", "no patterns", "budget", "whole layers"],
+        ids=[
+            "profile",
+            "no profile",
+            "order of patterns",
+            "no patterns",
+            "budget",
+            "whole layers",
+            "start first",
+        ],
     )
     def test_each_part_counts(self, settings, profile) -> None:
         assert prefetch_source_digest(settings, profile) != prefetch_source_digest(SETTINGS, PROFILE)

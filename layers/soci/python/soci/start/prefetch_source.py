@@ -70,4 +70,6 @@ def prefetch_source_digest(settings: IndexSettings, profile: Digest | None) -> D
             "budget_bytes": settings.prefetch_budget_bytes,
             "whole_layers": settings.whole_layers.value,
         }
+        if settings.start_first:  # the profile decides the layers, too
+            source["start_first"] = True
     return digest_of(json.dumps(source).encode())
