@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
 
 _GROUPS = {
     "profile": "What a container reads when it starts: start profiles, recorded and used (docs/profiles.md)."
+    "advise": "advise",
 }
 
 _new_typer = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from soci.start.model import LayerLoad, NeededSpan, Program
-from soci.start.needs import StartNeeds
+from soci.start.needs import SpanNeed, StartNeeds
 from soci.ztoc.model import Span
 
 
@@ -24,18 +25,25 @@ class LayerShape:
 
 def layer_loads(layers: Iterable[LayerShape], needs: StartNeeds) -> tuple[LayerLoad, ...]:
     """Return what a reader loads of each layer, from the bottom layer up."""
+    needed = group_by_layer(needs.spans)
     return tuple(
         LayerLoad(
             compressed_bytes=layer.compressed_bytes,
             uncompressed_bytes=layer.uncompressed_bytes,
             files=layer.files,
             ztoc_bytes=layer.ztoc_bytes,
-            needed=needed_spans(
-                layer.spans or (), [need.span for need in needs.spans if need.layer == number]
-            ),
+            needed=needed_spans(layer.spans or (), [need.span for need in needed[number]]),
         )
         for number, layer in enumerate(layers)
     )
+
+
+def group_by_layer(needs: Iterable[SpanNeed]) -> defaultdict[int, list[SpanNeed]]:
+    """Return the needed spans of each layer, in the order of need."""
+    layers: defaultdict[int, list[SpanNeed]] = defaultdict(list)
+    for need in needs:
+        layers[need.layer].append(need)
+    return layers
 
 
 def needed_spans(spans: Sequence[Span], numbers: Iterable[int]) -> tuple[NeededSpan, ...]:

@@ -1,0 +1,149 @@
+"""Opening an image and a profile for the commands that report on a start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from soci.build.plan import plan_layer, plan_task
+from soci.cli.network_options import EstimateOptions
+from soci.cli.terminal import progress_bars
+from soci.errors import InvalidDocument
+from soci.image.files import open_layer_files
+from soci.image.filesystem import FileSystem
+from soci.image.indexed import ImageLayer, fetch_ztoc, open_image
+from soci.image.progress import Progress
+from soci.oci.compression import Compression
+from soci.oci.descriptor import Descriptor
+from soci.oci.platform import Platform
+from soci.oci.reference import parse_reference
+from soci.places.layout.extents import storage_errors
+from soci.places.open import open_source
+from soci.places.ports import ImageSource
+from soci.settings import IndexSettings
+from soci.start.image_start import make_image_start
+from soci.start.loads import LayerShape, program_of
+from soci.start.needs import plan_needs
+from soci.start.profile import PROFILE_LIMIT_BYTES, StartProfile, parse_profile
+from soci.start.start_report import StartReport, make_report
+from soci.ztoc.decode import decode_compression_info, decode_files
+from soci.ztoc.indexer import LayerIndexer
+from soci.ztoc.model import FileEntry, IndexedLayer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    descriptor: Descriptor
+    entries: Sequence[FileEntry]
+    shape: LayerShape
+
+
+def open_start(
+    image: str,
+    profile: Path,
+    *,
+    platform: str | None,
+    options: EstimateOptions,
+    settings: IndexSettings,
+) -> StartReport:
+    """Report on the start of an image.
+
+    An image without an index is read whole and reported as if it had been indexed with `settings`. Nothing is
+    written.
+
+    Raises:
+        InvalidDocument: the profile is none.
+        SourceError, IntegrityError, DamagedLayer: the image or the profile could not be read.
+    """
+    read = read_profile(profile)
+    source = open_source(parse_reference(image))
+    opened = open_image(source, None if platform is None else Platform.parse(platform))
+    with progress_bars() as progress:
+        layers = [
+            _indexed_layer(source, layer)
+            if layer.ztoc or opened.soci_index
+            else _layer_to_index(source, layer.descriptor, settings, progress)
+            for layer in opened.layers
+        ]
+    needs = plan_needs(
+        read, FileSystem.of([one.entries for one in layers]), [one.shape.spans for one in layers]
+    )
+    sizes = [layer.span_size_bytes for layer in opened.layers if layer.span_size_bytes]
+    start = make_image_start(
+        tuple(one.descriptor.digest for one in layers),
+        tuple(one.shape for one in layers),
+        needs,
+        program_of(needs, options.run_seconds),
+        span_size_bytes=sizes[0] if sizes else settings.span_size_bytes,
+        network=options.network(),
+        reader=options.chosen_reader(),
+    )
+    return make_report(image, opened.image.descriptor.digest, opened.image.platform, read, start)
+
+
+def read_profile(path: Path) -> StartProfile:
+    """Read a profile from a file. Raises `StorageError`, `InvalidDocument`."""
+    with storage_errors(path), path.open("rb") as file:
+        data = file.read(PROFILE_LIMIT_BYTES + 1)
+    try:
+        return parse_profile(data)
+    except InvalidDocument as error:
+        raise InvalidDocument(f"{path}: {error}") from None
+
+
+def _indexed_layer(source: ImageSource, layer: ImageLayer) -> _Layer:
+    if layer.ztoc is None:
+        return _whole_layer(layer.descriptor, open_layer_files(source, layer).entries)
+    data = fetch_ztoc(source, layer.ztoc)
+    return _lazy_layer(layer.descriptor, data)
+
+
+def _layer_to_index(
+    source: ImageSource, layer: Descriptor, settings: IndexSettings, progress: Progress
+) -> _Layer:
+    """Read a layer as `convert` would, to learn its spans."""
+    decision = plan_layer(layer, settings)
+    if isinstance(decision, Compression):
+        progress.start(layer)
+        with (
+            source.open_blob(layer) as chunks,
+            LayerIndexer(plan_task(settings, decision, layer)) as indexer,
+        ):
+            for chunk in chunks:
+                indexer.feed(chunk)
+                progress.advance(layer, len(chunk))
+            outcome = indexer.finish()
+        progress.finish(layer)
+        if isinstance(outcome, IndexedLayer):
+            return _lazy_layer(layer, outcome.ztoc)
+    unread = ImageLayer(descriptor=layer, ztoc=None)
+    return _whole_layer(layer, open_layer_files(source, unread).entries)
+
+
+def _lazy_layer(layer: Descriptor, ztoc: bytes | bytearray) -> _Layer:
+    spans = decode_compression_info(ztoc).spans
+    entries = tuple(decode_files(ztoc))
+    shape = LayerShape(
+        compressed_bytes=layer.size,
+        uncompressed_bytes=spans[-1].uncompressed_end if spans else 0,
+        files=len(entries),
+        ztoc_bytes=len(ztoc),
+        spans=spans,
+    )
+    return _Layer(descriptor=layer, entries=entries, shape=shape)
+
+
+def _whole_layer(layer: Descriptor, entries: Sequence[FileEntry]) -> _Layer:
+    shape = LayerShape(
+        compressed_bytes=layer.size,
+        uncompressed_bytes=max(_ends(entries), default=0),
+        files=len(entries),
+        ztoc_bytes=None,
+        spans=None,
+    )
+    return _Layer(descriptor=layer, entries=entries, shape=shape)
+
+
+def _ends(entries: Sequence[FileEntry]) -> Iterator[int]:
+    return (entry.uncompressed_offset + entry.uncompressed_size for entry in entries)
