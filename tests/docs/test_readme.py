@@ -15,6 +15,7 @@ import pytest
 from local.registry import Registry
 from soci.oci.compression import Compression
 from soci.service.layer_messages import LayerItem
+from soci.start.profile import FileRead, encode_profile, make_profile
 from soci.upkeep.estimate.one_image import DEFAULT_SIZES, Assumptions, layer_seconds
 from tests.aws_environment import variables_for
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of
@@ -52,6 +53,8 @@ def put_files(directory: Path, registry: Registry) -> None:
     layout_of(directory / "app", IMAGE)
     (directory / "layer.tar.gz").write_bytes(LAYER)
     (directory / "event.json").write_bytes(EVENT)
+    start = FileRead(path=b"/etc/os-release", first_ms=0, last_ms=0)
+    (directory / "start.json").write_bytes(encode_profile(make_profile([start])))
     task = {"containerDefinitions": [{"name": "app", "image": f"{registry.host}/app:1.4-soci"}]}
     (directory / "task-definition.json").write_text(json.dumps(task))
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from soci.places.layout.oci_layout import OciLayout
 from soci.start.profile import FileRead, encode_profile, make_profile
+from soci.start.push_profile import push_profile
 from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of, with_soci_index
 
 LAYER = gzip_of(
@@ -155,3 +157,20 @@ def test_a_profile_that_is_not_there_is_named(soci_index, indexed, tmp_path):
 
     assert json.loads(result.raw)["error"]["type"] == "StorageError"
     assert f"{tmp_path / 'none.json'}: No such file or directory" in result.stderr
+
+
+def test_without_a_profile_the_images_own_is_used(soci_index, tmp_path, profile):
+    image = image_of(LAYER)
+    layout = layout_of(tmp_path / "own", image)
+    push_profile(OciLayout(layout), image.root, profile.read_bytes())
+    options = ("--min-layer-size", 0, "--json")
+
+    own = soci_index("advise", f"oci:{layout}", *options).document
+
+    assert own == soci_index("advise", f"oci:{layout}", profile, *options).document
+
+
+def test_an_image_without_a_profile_of_its_own_is_named(soci_index, indexed):
+    result = soci_index("advise", indexed, status=1)
+
+    assert "no start profile was pushed for image sha256:" in result.stderr

@@ -18,9 +18,9 @@ MAX_MODULES = 240
 
 COMMANDS = [
     *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
-    *("status", "wait", "check-task", "clean", "estimate", "profile"),
+    *("status", "wait", "check-task", "clean", "estimate", "profile", "advise"),
 ]
-PROFILE_COMMANDS = ["merge", "push", "pull"]
+PROFILE_COMMANDS = ["merge", "show", "push", "pull"]
 
 
 def test_the_version_names_the_inflate_engine(soci_index):

@@ -15,7 +15,12 @@ from soci.cli.terminal import print_json, print_lines
 from soci.settings import DEFAULT_MIN_LAYER_SIZE_BYTES, DEFAULT_SPAN_SIZE_BYTES, IndexSettings
 
 ProfileArgument = Annotated[
-    Path, typer.Argument(metavar="PROFILE", help="A start profile, as `mount --record` writes it.")
+    Path | None,
+    typer.Argument(
+        metavar="[PROFILE]",
+        help="A start profile in a file; by default the one that was pushed for the image.",
+        show_default=False,
+    ),
 ]
 OnePlatformOption = Annotated[
     str | None,
@@ -27,7 +32,7 @@ OnePlatformOption = Annotated[
 
 def advise(
     image: ImageArgument,
-    profile: ProfileArgument,
+    profile: ProfileArgument = None,
     *,
     platform: OnePlatformOption = None,
     options: EstimateOptions,

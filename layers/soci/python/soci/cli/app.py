@@ -47,13 +47,18 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "check-task": "check_task",
     "clean": "clean",
     "estimate": "estimate",
-    "profile": {"merge": "profile_merge", "push": "profile_push", "pull": "profile_pull"},
+    "profile": {
+        "merge": "profile_merge",
+        "show": "profile_show",
+        "push": "profile_push",
+        "pull": "profile_pull",
+    },
+    "advise": "advise",
 }
 """The module of each command, in the order of the help; for a group, those of its commands."""
 
 _GROUPS = {
     "profile": "What a container reads when it starts: start profiles, recorded and used (docs/profiles.md)."
-    "advise": "advise",
 }
 
 _new_typer = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

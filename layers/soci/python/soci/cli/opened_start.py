@@ -8,8 +8,11 @@ from pathlib import Path
 
 from soci.build.plan import plan_layer, plan_task
 from soci.cli.network_options import EstimateOptions
+from soci.cli.profile_file import read_profile
+from soci.cli.start_profiles import fetch_pushed_profile
 from soci.cli.terminal import progress_bars
-from soci.errors import InvalidDocument
+from soci.errors import NotInImage
+from soci.image.documents import PlatformImage
 from soci.image.files import open_layer_files
 from soci.image.filesystem import FileSystem
 from soci.image.indexed import ImageLayer, fetch_ztoc, open_image
@@ -18,14 +21,15 @@ from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
-from soci.places.layout.extents import storage_errors
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings
 from soci.start.image_start import make_image_start
 from soci.start.loads import LayerShape, program_of
 from soci.start.needs import plan_needs
-from soci.start.profile import PROFILE_LIMIT_BYTES, StartProfile, parse_profile
+from soci.start.prefetch_plan import with_headers
+from soci.start.profile import StartProfile
+from soci.start.readers import SNAPSHOTTER
 from soci.start.start_report import StartReport, make_report
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.indexer import LayerIndexer
@@ -41,24 +45,26 @@ class _Layer:
 
 def open_start(
     image: str,
-    profile: Path,
+    profile: Path | None,
     *,
     platform: str | None,
     options: EstimateOptions,
     settings: IndexSettings,
 ) -> StartReport:
-    """Report on the start of an image.
+    """Report on the start of an image, by a profile in a file or by the image's own.
 
     An image without an index is read whole and reported as if it had been indexed with `settings`. Nothing is
     written.
 
     Raises:
+        NotInImage: the image has no profile of its own.
         InvalidDocument: the profile is none.
         SourceError, IntegrityError, DamagedLayer: the image or the profile could not be read.
     """
-    read = read_profile(profile)
+    read = None if profile is None else read_profile(profile).profile
     source = open_source(parse_reference(image))
     opened = open_image(source, None if platform is None else Platform.parse(platform))
+    read = read or _fetch_profile(source, opened.image)
     with progress_bars() as progress:
         layers = [
             _indexed_layer(source, layer)
@@ -66,9 +72,10 @@ def open_start(
             else _layer_to_index(source, layer.descriptor, settings, progress)
             for layer in opened.layers
         ]
-    needs = plan_needs(
-        read, FileSystem.of([one.entries for one in layers]), [one.shape.spans for one in layers]
-    )
+    entries, spans = [one.entries for one in layers], [one.shape.spans for one in layers]
+    needs = plan_needs(read, FileSystem.of(entries), spans)
+    if options.reader == SNAPSHOTTER.name:
+        needs = with_headers(needs, entries, spans)
     sizes = [layer.span_size_bytes for layer in opened.layers if layer.span_size_bytes]
     start = make_image_start(
         tuple(one.descriptor.digest for one in layers),
@@ -82,14 +89,13 @@ def open_start(
     return make_report(image, opened.image.descriptor.digest, opened.image.platform, read, start)
 
 
-def read_profile(path: Path) -> StartProfile:
-    """Read a profile from a file. Raises `StorageError`, `InvalidDocument`."""
-    with storage_errors(path), path.open("rb") as file:
-        data = file.read(PROFILE_LIMIT_BYTES + 1)
-    try:
-        return parse_profile(data)
-    except InvalidDocument as error:
-        raise InvalidDocument(f"{path}: {error}") from None
+def _fetch_profile(source: ImageSource, image: PlatformImage) -> StartProfile:
+    found = fetch_pushed_profile(source, image)
+    if found is None:
+        raise NotInImage(
+            f"no start profile was pushed for image {image.descriptor.digest}; name a file, or see docs/profiles.md"
+        )
+    return found.used.profile
 
 
 def _indexed_layer(source: ImageSource, layer: ImageLayer) -> _Layer:

@@ -20,7 +20,7 @@ from soci.settings import DEFAULT_MIN_LAYER_SIZE_BYTES, DEFAULT_SPAN_SIZE_BYTES,
 
 def show(
     image: ImageArgument,
-    profile: ProfileArgument,
+    profile: ProfileArgument = None,
     *,
     platform: OnePlatformOption = None,
     options: EstimateOptions,
