@@ -23,6 +23,7 @@ from soci.reasons import Reason
 from soci.service.layer_messages import LayerItem, LayerOutcome
 from soci.service.message_codec import Mark, Message, decode, encode
 from soci.service.outcomes import ImageReason, Outcome
+from soci.service.profile_messages import PlannedProfile, PublishedProfile
 
 
 class Origin(StrEnum):
@@ -89,6 +90,9 @@ class PlatformPlan(Message):
     """How many layers are left out for each reason."""
     reason: ImageReason | None = None
     """Why this platform is not indexed at all."""
+    profile: Annotated[PlannedProfile | None, Mark.OMITTED] = None
+    profile_problem: Annotated[str, Mark.BOUNDED, Mark.OMITTED] = ""
+    """Why a start profile is not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,9 @@ class PublishedPlatform(Message):
     """Of the index manifest of version 2, or of version 1 if only that is made."""
     layers_indexed: int
     left_out: Mapping[Reason, int] = field(default_factory=dict, hash=False)
+    profile: Annotated[PublishedProfile | None, Mark.OMITTED] = None
+    profile_problem: Annotated[str, Mark.BOUNDED, Mark.OMITTED] = ""
+    """Why a start profile was not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ names         repository, tag, and the types that an event gives              ru
 image         it exists, the tag of an event still names it, it is an image   find_image
 origin        indexing did not make it                                        soci.index.classify
 platforms     system, architecture and size of each; then each layer          platforms
+profiles      which start profile decides the prefetch; it rejects nothing    start_profile
 up to date    no index that was made with the same settings is there          up_to_date
 """
 
@@ -25,9 +26,11 @@ from soci.service.filter.platforms import (
     most_telling,
     plan_index,
     planned_images,
+    with_profiles,
 )
 from soci.service.filter.promised_tag import promised_tag, why_not_promised
 from soci.service.filter.rules import Rejection, evaluate_names
+from soci.service.filter.start_profile import ProfileFinder
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.layer_messages import OUTCOME_BYTES
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
@@ -89,14 +92,24 @@ class _Filter:
 
     def _decide_on_platforms(self, found: FoundImage, image: Image) -> Decision:
         request, platforms = found.request, evaluate_platforms(image, self.configuration)
-        planned = planned_images(platforms)
-        if not planned:
+        if not planned_images(platforms):
             return self._index_nothing(request, most_telling(platforms), platforms)
-        if not request.force and self._is_up_to_date(found, image, planned):
-            return Rejection(reason=ImageReason.ALREADY_INDEXED).skip(request)
+        platforms = with_profiles(platforms, self._profiles_of(found))
+        if not request.force and self._is_up_to_date(found, image, planned_images(platforms)):
+            problem = next((one.profile.problem for one in platforms if one.profile.problem), "")
+            return Rejection(reason=ImageReason.ALREADY_INDEXED, detail=problem).skip(request)
         decision = plan_index(request, platforms)
         too_large = _evaluate_size(decision)
         return self._index_nothing(request, too_large) if too_large else decision
+
+    def _profiles_of(self, found: FoundImage) -> ProfileFinder:
+        return ProfileFinder(
+            repository=found.request.repository,
+            tag=found.request.tag,
+            source=found.source,
+            open_image=self.open_image,
+            index=self.configuration.index,
+        )
 
     def _index_nothing(
         self, request: ImageRequest, rejection: Rejection, platforms: Sequence[EvaluatedPlatform] = ()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soci.build.plan import PlannedLayer, plan_layers
 from soci.errors import NotInImage
 from soci.image.documents import Image, PlatformImage, Platforms, choose_images
 from soci.index.classify import Content, classify_manifest
+from soci.oci.digest import Digest
 from soci.reasons import LeftOut
 from soci.service.filter.rules import Rejection, evaluate_platform
+from soci.service.filter.start_profile import NO_PROFILE, ChosenProfile, ProfileFinder
 from soci.service.layer_messages import LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
@@ -34,6 +36,8 @@ class PlannedImage:
 
     image: PlatformImage
     layers: tuple[PlannedLayer, ...]
+    profile: Digest | None = None
+    """The digest of the start profile that decides the prefetch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class EvaluatedPlatform:
     image: PlatformImage
     layers: tuple[PlannedLayer, ...] = ()
     rejection: Rejection | None = None
+    profile: ChosenProfile = NO_PROFILE
 
     @property
     def items(self) -> tuple[LayerItem, ...]:
@@ -63,14 +68,33 @@ def evaluate_platforms(image: Image, configuration: Configuration) -> list[Evalu
     return [_evaluate(one, configuration) for one in chosen]
 
 
-def plan_platforms(image: Image, configuration: Configuration) -> list[PlannedImage]:
-    """Return the platforms of an image that are to be indexed, with a decision for each of their layers."""
-    return planned_images(evaluate_platforms(image, configuration))
+def with_profiles(platforms: Sequence[EvaluatedPlatform], profiles: ProfileFinder) -> list[EvaluatedPlatform]:
+    """Add the start profiles of the platforms that are to be indexed. Raises `SourceError`."""
+    return [one if one.rejection else replace(one, profile=profiles.find(one.image)) for one in platforms]
+
+
+def plan_platforms(
+    image: Image, configuration: Configuration, profiles: ProfileFinder | None = None
+) -> list[PlannedImage]:
+    """Return the platforms of an image that are to be indexed, with a decision for each of their layers.
+
+    Start profiles are looked for only if `profiles` says where.
+    """
+    platforms = evaluate_platforms(image, configuration)
+    return planned_images(with_profiles(platforms, profiles) if profiles else platforms)
 
 
 def planned_images(platforms: Sequence[EvaluatedPlatform]) -> list[PlannedImage]:
     """Return the platforms that are to be indexed."""
-    return [PlannedImage(image=one.image, layers=one.layers) for one in platforms if one.rejection is None]
+    return [
+        PlannedImage(
+            image=one.image,
+            layers=one.layers,
+            profile=one.profile.profile.digest if one.profile.profile else None,
+        )
+        for one in platforms
+        if one.rejection is None
+    ]
 
 
 def most_telling(platforms: Sequence[EvaluatedPlatform]) -> Rejection:
@@ -111,6 +135,8 @@ def describe_platforms(
                 layer.decision.reason for layer in one.layers if isinstance(layer.decision, LeftOut)
             ),
             reason=one.rejection.reason if one.rejection else None,
+            profile=one.profile.profile,
+            profile_problem=one.profile.problem,
         )
         for one in platforms
     )

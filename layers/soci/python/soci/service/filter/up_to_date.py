@@ -5,14 +5,14 @@ output is the conversion of this image, with its attestations.
 Version 1: one suitable referrer of the manifest is enough.
 
 A SOCI index must show that the settings made it: the build tool, the span size, and a zTOC for each planned layer, in
-order, and no other. Some settings change what a container reads but do not show in the manifest. An index with these
-counts as out of date. Indexing again does no harm: it gives the same bytes.
+order, and no other. What decided its prefetch stands in an annotation, as a digest (docs/adr/0050). So another start
+profile or none makes an index out of date, once. A layer may lack its zTOC if the profile left it whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from soci.errors import MISSING_OR_CORRUPT, IntegrityError
 from soci.image.documents import Image, PlatformImage, fetch_image
@@ -23,6 +23,7 @@ from soci.index.manifest import CONFIG_MEDIA_TYPES
 from soci.index.original import original_config
 from soci.oci import media_types
 from soci.oci.annotations import (
+    PREFETCH_SOURCE,
     SOCI_BUILD_TOOL_IDENTIFIER,
     SOCI_DISABLE_XATTRS,
     SOCI_IMAGE_LAYER_DIGEST,
@@ -36,34 +37,93 @@ from soci.oci.manifest import ImageManifest
 from soci.places.ports import ImageSource, ReferrerSource
 from soci.reasons import LeftOut
 from soci.service.filter.platforms import PlannedImage
-from soci.settings import IndexSettings, IndexVersion, Optimization
+from soci.settings import IndexSettings, IndexVersion, Optimization, WholeLayers
+from soci.start.prefetch_source import prefetch_source_digest
 
-"""Errors for missing or corrupt documents. Other errors (no answer, no access) are raised."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What an index manifest must show."""
+
+    settings: IndexSettings
+    version: IndexVersion
+    any_profile: bool
+
+    def is_shown_by(
+        self, data: bytes, layers: Sequence[tuple[Descriptor, bool]], profile: Digest | None
+    ) -> bool:
+        """Tell whether an index manifest was made with the settings and the profile, with the right zTOCs.
+
+        That is one for each planned layer, in order, and no other. A profile may have left some whole.
+        """
+        try:
+            index = ImageManifest.parse(data, "SOCI index")
+        except IntegrityError:
+            return False
+        settings, entries = self.settings, index.layers or ()
+        ztocs = [entry for entry in entries if entry.media_type == media_types.ZTOC]
+        disables_xattrs = any(SOCI_DISABLE_XATTRS in entry.annotations for entry in ztocs)
+        span_size = str(settings.span_size_bytes)
+        expected = [
+            (str(layer.digest), layer.media_type, span_size) for layer, is_planned in layers if is_planned
+        ]
+        found = [_facts_of(entry.annotations) for entry in ztocs]
+        has_source = PREFETCH_SOURCE in index.annotations
+        leaves_some = has_source and settings.whole_layers is WholeLayers.AUTO
+        return (
+            index.config.media_type == CONFIG_MEDIA_TYPES[self.version]
+            and index.annotations.get(SOCI_BUILD_TOOL_IDENTIFIER) == settings.build_tool_identifier
+            and (_is_part_of(found, expected) if leaves_some else found == expected)
+            and disables_xattrs is (Optimization.XATTR in settings.optimizations)
+            and self._is_prefetch_wanted(index.annotations.get(PREFETCH_SOURCE), profile)
+            and (has_source or len(ztocs) == len(entries))  # a prefetch of unknown origin
+        )
+
+    def _is_prefetch_wanted(self, source: str | None, profile: Digest | None) -> bool:
+        """Tell whether what decided the prefetch of an index is what the settings and the profile want."""
+        if self.any_profile and source is not None:
+            return True
+        wanted = prefetch_source_digest(self.settings, profile)
+        return source == (None if wanted is None else str(wanted))
 
 
 def has_v2(
-    output: ImageSource, image: Image, planned: Sequence[PlannedImage], settings: IndexSettings
+    output: ImageSource,
+    image: Image,
+    planned: Sequence[PlannedImage],
+    settings: IndexSettings,
+    *,
+    any_profile: bool = False,
 ) -> bool:
     """Tell whether a place holds the SOCI-enabled image that these settings make of an image.
 
-    Raises `SourceError` when the place cannot be read.
+    With `any_profile`, one that was made with another start profile counts as well. Raises `SourceError` when the place
+    cannot be read.
     """
+    wanted = _Wanted(settings=settings, version=IndexVersion.V2, any_profile=any_profile)
     try:
-        return _is_conversion(output, image, planned, settings)
+        return _is_conversion(output, image, planned, wanted)
     except MISSING_OR_CORRUPT:
         return False
 
 
-def has_v1(source: ImageSource, planned: Sequence[PlannedImage], settings: IndexSettings) -> bool:
+def has_v1(
+    source: ImageSource,
+    planned: Sequence[PlannedImage],
+    settings: IndexSettings,
+    *,
+    any_profile: bool = False,
+) -> bool:
     """Tell whether each planned image has an index of version 1 that refers to it.
 
-    Zstd layers do not count: version 1 does not change an image. Raises `SourceError` when the place cannot be read.
+    Zstd layers do not count: version 1 does not change an image. `any_profile` and errors as in `has_v2`.
     """
-    return all(_has_referrer(source, one, settings) for one in planned)
+    wanted = _Wanted(settings=settings, version=IndexVersion.V1, any_profile=any_profile)
+    return all(_has_referrer(source, one, wanted) for one in planned)
 
 
 def _is_conversion(
-    output: ImageSource, image: Image, planned: Sequence[PlannedImage], settings: IndexSettings
+    output: ImageSource, image: Image, planned: Sequence[PlannedImage], wanted: _Wanted
 ) -> bool:
     converted = fetch_image(output, limits=LIMITS)
     manifests = {one.descriptor.digest: one.manifest for one in image.images}
@@ -72,11 +132,7 @@ def _is_conversion(
         counterpart = find_counterpart(one.image, converted)
         layers = _layers_in(one, counterpart) if counterpart else None
         index = fetch_named_index(output, converted, counterpart) if counterpart else None
-        if (
-            layers is None
-            or index is None
-            or not _is_as_planned(index.data, layers, settings, IndexVersion.V2)
-        ):
+        if layers is None or index is None or not wanted.is_shown_by(index.data, layers, one.profile):
             return False
         digest = one.image.descriptor.digest
         manifests[digest] = replace(one.image.manifest, layers=tuple(layer for layer, _ in layers))
@@ -139,7 +195,7 @@ def fetch_named_index(output: ImageSource, converted: Image, counterpart: Platfo
     return Document(descriptor=plain, data=output.fetch_manifest(entry))
 
 
-def _has_referrer(source: ImageSource, one: PlannedImage, settings: IndexSettings) -> bool:
+def _has_referrer(source: ImageSource, one: PlannedImage, wanted: _Wanted) -> bool:
     layers = [
         (planned.descriptor, not (isinstance(planned.decision, LeftOut) or planned.is_recompressed))
         for planned in one.layers
@@ -150,8 +206,7 @@ def _has_referrer(source: ImageSource, one: PlannedImage, settings: IndexSetting
         return False
     referrers = source.fetch_referrers(one.image.descriptor.digest, media_types.SOCI_INDEX_V1)
     return any(
-        _is_as_planned(data, layers, settings, IndexVersion.V1)
-        for data in _fetch_those_there(source, referrers)
+        wanted.is_shown_by(data, layers, one.profile) for data in _fetch_those_there(source, referrers)
     )
 
 
@@ -163,30 +218,10 @@ def _fetch_those_there(source: ImageSource, documents: Sequence[Descriptor]) -> 
             continue
 
 
-def _is_as_planned(
-    data: bytes, layers: Sequence[tuple[Descriptor, bool]], settings: IndexSettings, version: IndexVersion
-) -> bool:
-    """Tell whether an index manifest was made with the settings, with a zTOC for each planned layer and no other."""
-    try:
-        index = ImageManifest.parse(data, "SOCI index")
-    except IntegrityError:
-        return False
-    entries = index.layers or ()
-    ztocs = [entry for entry in entries if entry.media_type == media_types.ZTOC]
-    disables_xattrs = any(SOCI_DISABLE_XATTRS in entry.annotations for entry in ztocs)
-    span_size = str(settings.span_size_bytes)
-    expected = [
-        (str(layer.digest), layer.media_type, span_size) for layer, is_planned in layers if is_planned
-    ]
-    return (
-        index.config.media_type == CONFIG_MEDIA_TYPES[version]
-        and index.annotations.get(SOCI_BUILD_TOOL_IDENTIFIER) == settings.build_tool_identifier
-        and [_facts_of(entry.annotations) for entry in ztocs] == expected
-        and disables_xattrs is (Optimization.XATTR in settings.optimizations)
-        # The manifest does not show which files to prefetch, so an index with prefetch artifacts is made again.
-        and len(ztocs) == len(entries)
-        and not settings.prefetch_patterns
-    )
+def _is_part_of(found: Sequence[object], expected: Sequence[object]) -> bool:
+    """Tell whether all that was found is expected, in this order."""
+    rest = iter(expected)
+    return all(one in rest for one in found)
 
 
 def _facts_of(annotations: Mapping[str, str]) -> tuple[str | None, ...]:

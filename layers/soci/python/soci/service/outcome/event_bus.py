@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from soci.errors import EventBusUnavailable, EventRefused
-from soci.service.outcome.record import Record
+from soci.service.outcome.record import Record, RecordedIndex
 from soci.service.outcomes import Outcome
 
 SOURCE = "soci.index-builder"
@@ -48,15 +48,7 @@ def event_detail(record: Record) -> Document:
         "new_tag": record.new_tag,
         "new_digest": record.new_digest,
         "tag_left_alone": record.tag_left_alone,
-        "indexes": [
-            {
-                "platform": one.platform,
-                "image_digest": one.image,
-                "index_digest": one.index,
-                "layers": one.layers,
-            }
-            for one in record.indexes
-        ],
+        "indexes": [_index_detail(one) for one in record.indexes],
         "v1_index_digests": list(record.v1_indexes),
         "origin": str(image.origin) if image else None,
         "pushed_at": image.pushed_at if image else None,
@@ -64,6 +56,17 @@ def event_detail(record: Record) -> Document:
         "seconds_since_push": _rounded(record.seconds_since_push),
         "execution": record.execution.arn,
         "correlation_id": record.correlation_id,
+    }
+
+
+def _index_detail(one: RecordedIndex) -> Document:
+    return {
+        "platform": one.platform,
+        "image_digest": one.image,
+        "index_digest": one.index,
+        "layers": one.layers,
+        "profile": one.profile.to_document() if one.profile else None,
+        "profile_problem": one.profile_problem,
     }
 
 

@@ -20,6 +20,7 @@ from soci.oci.fields import Fields
 from soci.service.filter.requests import parse_request
 from soci.service.messages import ImageRequest, Work
 from soci.service.outcomes import Outcome, bounded
+from soci.service.profile_messages import PublishedProfile
 
 STATUS_CHANGE = "Step Functions Execution Status Change"
 FAILED = "FAILED"
@@ -55,6 +56,10 @@ class RecordedIndex:
     index: str
     layers: int
     """How many layers can be loaded lazily."""
+    profile: PublishedProfile | None = None
+    """The start profile that decided its prefetch."""
+    profile_problem: str = ""
+    """Why a start profile was not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +157,14 @@ def _from_result(result: Fields, execution: Execution) -> Record:
 
 
 def _index(platform: Fields) -> RecordedIndex:
+    profile = platform.optional_child("profile")
     return RecordedIndex(
         platform=platform.string("platform"),
         image=platform.string("image"),
         index=platform.string("index"),
         layers=platform.integer("layers_indexed") or 0,
+        profile=PublishedProfile.from_fields(profile) if profile else None,
+        profile_problem=bounded(platform.string("profile_problem")),
     )
 
 

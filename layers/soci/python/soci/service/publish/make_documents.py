@@ -30,9 +30,10 @@ from soci.service.publish.match_plan import PlatformLayers
 from soci.service.publish.read_back import Bound
 from soci.service.settings.configuration import Index
 from soci.settings import IndexSettings, IndexVersion, ZstdLayers
+from soci.start.prefetch_source import UsedProfile
 
-_Layers = Sequence[tuple[PlatformImage, Sequence[LayerPart]]]
-"""Images with their layers."""
+_Layers = Sequence[tuple[PlatformImage, Sequence[LayerPart], UsedProfile | None]]
+"""Images with their layers and start profiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,15 @@ class Made:
 
 
 def make_documents(
-    store: ImageSource, image: Image, platforms: Sequence[PlatformLayers], index: Index, *, is_replaced: bool
+    store: ImageSource,
+    image: Image,
+    platforms: Sequence[PlatformLayers],
+    index: Index,
+    profiles: Mapping[Digest, UsedProfile],
+    *,
+    is_replaced: bool,
 ) -> Made:
-    """Check the zTOCs, then make all documents.
+    """Check the zTOCs, then make all documents. `profiles` are those of image manifests, by digest.
 
     `is_replaced` says that the converted image takes over the image's tag. An index of version 1 then refers to the
     converted image, because the tag no longer leads to the other one.
@@ -74,8 +81,10 @@ def make_documents(
     """
     settings = index.settings
     v1_settings = replace(settings, zstd_layers=ZstdLayers.LEAVE_OUT)  # version 1 leaves images as they are
-    v1: _Layers = [(one.image, one.parts(v1_settings)) for one in platforms] if index.makes_v1 else []
-    v2: _Layers = [(one.image, one.parts(settings)) for one in platforms] if index.makes_v2 else []
+    used = [profiles.get(one.image.descriptor.digest) for one in platforms]
+    each = list(zip(platforms, used, strict=True))
+    v1: _Layers = [(one.image, one.parts(v1_settings), by) for one, by in each] if index.makes_v1 else []
+    v2: _Layers = [(one.image, one.parts(settings), by) for one, by in each] if index.makes_v2 else []
     needs_xattrs = for_each(
         set(_pairs(v1)) | set(_pairs(v2)),
         lambda pair: check_as_planned(store, pair, settings),
@@ -85,7 +94,7 @@ def make_documents(
     made_v2 = _assemble(store, v2, settings, IndexVersion.V2)
     converted = assemble_converted(image, made_v2)
     if index.makes_v1 and is_replaced and converted is not None:
-        v1 = list(_layers_of_converted(converted, made_v2, v1_settings))
+        v1 = list(_layers_of_converted(converted, made_v2, v1_settings, profiles))
     return Made(
         v1=_assemble(store, v1, v1_settings, IndexVersion.V1),
         v2=made_v2,
@@ -95,7 +104,7 @@ def make_documents(
 
 
 def _pairs(layers: _Layers) -> Iterator[LayerAndZtoc]:
-    for _, parts in layers:
+    for _, parts, _ in layers:
         yield from (_pair(part.outcome) for part in parts if isinstance(part.outcome, LayerZtoc))
 
 
@@ -112,14 +121,19 @@ def _with_xattrs(layers: _Layers, needs_xattrs: Mapping[LayerAndZtoc, bool]) -> 
         needs = needs_xattrs[_pair(part.outcome)]
         return replace(part, outcome=replace(part.outcome, needs_xattrs=needs))
 
-    return [(image, [entered(part) for part in parts]) for image, parts in layers]
+    return [(image, [entered(part) for part in parts], profile) for image, parts, profile in layers]
 
 
 def _assemble(
     store: ImageSource, layers: _Layers, settings: IndexSettings, version: IndexVersion
 ) -> tuple[AssembledPlatform, ...]:
-    recipe = IndexRecipe(settings=settings, version=version, read_ztoc=lambda ztoc: fetch_ztoc(store, ztoc))
-    return tuple(assemble_platform(store, image, parts, recipe) for image, parts in layers)
+    recipe = IndexRecipe(
+        settings=settings,
+        version=version,
+        read_ztoc=lambda ztoc: fetch_ztoc(store, ztoc),
+        marks_patterns=True,  # so that the filter can tell whether an index is up to date
+    )
+    return tuple(assemble_platform(store, image, parts, recipe, profile) for image, parts, profile in layers)
 
 
 def _bound_in(
@@ -137,8 +151,11 @@ def _bound_in(
 
 
 def _layers_of_converted(
-    converted: ConvertedImage, platforms: Sequence[AssembledPlatform], settings: IndexSettings
-) -> Iterator[tuple[PlatformImage, Sequence[LayerPart]]]:
+    converted: ConvertedImage,
+    platforms: Sequence[AssembledPlatform],
+    settings: IndexSettings,
+    profiles: Mapping[Digest, UsedProfile],
+) -> Iterator[tuple[PlatformImage, Sequence[LayerPart], UsedProfile | None]]:
     """Yield the images of a converted image with their layers. Recompressed layers are ordinary layers there."""
     for platform, document, entry in _bound_in(converted, platforms):
         known: dict[Digest, LayerPart] = {part.descriptor.digest: part for part in platform.given}
@@ -156,4 +173,5 @@ def _layers_of_converted(
                 else replace(known[layer.descriptor.digest], recompressed=None)
                 for layer in plan_layers(manifest, settings)
             ],
+            profiles.get(platform.image.descriptor.digest),
         )

@@ -1,6 +1,7 @@
 """Publishing an image whose layers are indexed: its documents are made, pushed, read back, and tagged last.
 
     match       layers of the message = layers of the plan                                 match_plan
+    profiles    the start profiles that the message names                                  fetch_profiles
     check       each zTOC: its digest, the settings, the lazy reader's rules               check_ztocs
     assemble    index manifests, prefetch artifacts, converted image                       make_documents
     push        config, prefetch artifacts, index manifests, image manifests, image index  soci.build.push
@@ -38,10 +39,13 @@ from soci.service.messages import (
     Work,
 )
 from soci.service.outcomes import ImageReason, Outcome
+from soci.service.profile_messages import PlannedProfile, PublishedProfile
+from soci.service.publish.fetch_profiles import FetchedProfiles, fetch_profiles
 from soci.service.publish.make_documents import Made, make_documents
 from soci.service.publish.match_plan import PlatformLayers, layer_bytes, match_platforms, streamed_bytes
 from soci.service.publish.read_back import read_back
 from soci.service.settings.configuration import Configuration
+from soci.start.prefetch_source import ProfileUse
 
 
 def publish_image(job: PublishJob, configuration: Configuration, open_image: ImageOpener) -> Published:
@@ -95,8 +99,11 @@ class _Publication:
         image = fetch_image(self.store)
         index = self.configuration.index
         platforms = match_platforms(image, self.job, index.settings)
-        made = make_documents(self.store, image, platforms, index, is_replaced=self._moves_tag())
-        published = self._describe(platforms, made)
+        profiles = fetch_profiles(self.store, platforms, self.job.decision.platforms)
+        made = make_documents(
+            self.store, image, platforms, index, profiles.used, is_replaced=self._moves_tag()
+        )
+        published = self._describe(platforms, made, profiles)
         if made.converted is None and not made.v1_indexes:
             reason = ImageReason.NO_LAYER_TO_INDEX
             nothing = replace(published, outcome=Outcome.NOTHING_TO_INDEX, reason=reason)
@@ -107,7 +114,7 @@ class _Publication:
         unmatched = {pattern for one in made.platforms if one.index for pattern in one.unmatched_prefetch}
         return replace(
             published,
-            detail=_detail(v2, sorted(unmatched)),
+            detail=_detail(v2, sorted(unmatched), published.platforms),
             v2=v2,
             v1=tuple(index.digest for index in made.v1_indexes) if made.v1 else None,
             read_back=counts,
@@ -152,14 +159,16 @@ class _Publication:
             return nothing
         v2 = self._set_tag(image, image)
         outcome = Outcome.NOTHING_TO_INDEX if v2.tag is None else Outcome.TAGGED
-        return replace(nothing, outcome=outcome, v2=v2, detail=_detail(v2, ()))
+        return replace(nothing, outcome=outcome, v2=v2, detail=_detail(v2, (), ()))
 
-    def _describe(self, platforms: Sequence[PlatformLayers], made: Made) -> Published:
+    def _describe(
+        self, platforms: Sequence[PlatformLayers], made: Made, profiles: FetchedProfiles
+    ) -> Published:
         streamed, reused = streamed_bytes(platforms)
         return Published(
             outcome=Outcome.INDEXED,
             request=self.request,
-            platforms=_describe_platforms(self.job, made),
+            platforms=_describe_platforms(self.job, made, profiles),
             layer_bytes=layer_bytes(platforms),
             ztoc_bytes=made.ztoc_bytes,
             streamed_bytes=streamed,
@@ -167,7 +176,9 @@ class _Publication:
         )
 
 
-def _describe_platforms(job: PublishJob, made: Made) -> tuple[PublishedPlatform, ...]:
+def _describe_platforms(
+    job: PublishJob, made: Made, profiles: FetchedProfiles
+) -> tuple[PublishedPlatform, ...]:
     """Describe the result for each platform of the message, including those that were not to be indexed."""
     assembled = iter(made.platforms)
     described = []
@@ -183,13 +194,36 @@ def _describe_platforms(job: PublishJob, made: Made) -> tuple[PublishedPlatform,
                 left_out=Counter(outcome.reason for outcome in outcomes if isinstance(outcome, LeftOut))
                 if one
                 else plan.left_out,
+                profile=_describe_profile(plan.profile, one.profile if one else None),
+                profile_problem=profiles.problems.get(plan.digest, ""),
             )
         )
     return tuple(described)
 
 
-def _detail(v2: PublishedImage | None, unmatched: Sequence[str]) -> str:
+def _describe_profile(planned: PlannedProfile | None, use: ProfileUse | None) -> PublishedProfile | None:
+    if planned is None or use is None:
+        return None
+    return PublishedProfile(
+        digest=use.digest,
+        origin=planned.origin,
+        line=planned.line,
+        files=use.files,
+        files_missing=len(use.missing),
+        needed_bytes=use.needed_bytes,
+        prefetched_bytes=use.prefetched_bytes,
+    )
+
+
+def _detail(
+    v2: PublishedImage | None, unmatched: Sequence[str], platforms: Sequence[PublishedPlatform]
+) -> str:
     sentences = [v2.tag_left_alone.sentence] if v2 and v2.tag_left_alone else []
     if unmatched:
         sentences.append(f"No file to prefetch matches {', '.join(unmatched)}.")
+    sentences += [
+        f"{one.platform}: a start profile is not used: {one.profile_problem}."
+        for one in platforms
+        if one.profile_problem
+    ]
     return " ".join(sentences)

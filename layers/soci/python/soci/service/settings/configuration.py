@@ -26,6 +26,7 @@ from soci.settings import (
     DEFAULT_BUILD_TOOL_IDENTIFIER,
     DEFAULT_GZIP_LEVEL,
     DEFAULT_MIN_LAYER_SIZE_BYTES,
+    DEFAULT_PREFETCH_BUDGET_BYTES,
     DEFAULT_SPAN_SIZE_BYTES,
     MAX_GZIP_LEVEL,
     MAX_SPAN_SIZE_BYTES,
@@ -34,6 +35,7 @@ from soci.settings import (
     IndexVersion,
     MultiMember,
     Optimization,
+    WholeLayers,
     ZstdLayers,
 )
 
@@ -41,6 +43,9 @@ DEFAULT_MIN_IMAGE_SIZE_BYTES = 250 << 20
 """The advice of AWS: smaller images do not start sooner when they are loaded lazily."""
 
 _GLOB = Text(pattern=r"[A-Za-z0-9._/*?-]{1,300}", accepted="globs of letters, digits and `. _ - / * ?`")
+_TAG_GLOB = Text(
+    pattern=r"[A-Za-z0-9._*?-]{1,128}", accepted="globs of tags: letters, digits and `. _ - * ?`"
+)
 _TAG_SUFFIX = Text(pattern=r"[A-Za-z0-9_.-]{1,64}", accepted="1 to 64 letters, digits and `_ . -`")
 _PRINTABLE = PrintableText(maximum_characters=200)
 _PATH = Text(pattern=r"[^\x00\ud800-\udfff]{1,4096}", accepted="paths or globs")
@@ -64,6 +69,16 @@ class Architecture(StrEnum):
     PPC64LE = "ppc64le"
     RISCV64 = "riscv64"
     S390X = "s390x"
+
+
+class StartProfiles(StrEnum):
+    """Which start profiles decide the prefetch of an index (docs/adr/0052)."""
+
+    OFF = "off"
+    IMAGE = "image"
+    """A profile that refers to the image."""
+    LINE = "line"
+    """Else that of the image's line."""
 
 
 INDEX_VERSIONS = {
@@ -179,6 +194,39 @@ class Index(Declared):
             "undocumented on Fargate",
         ),
     ] = ()
+    start_profiles: Annotated[
+        StartProfiles,
+        Setting(
+            Choice(StartProfiles),
+            "the start profile that decides what is fetched before the container starts. `image`: one that refers to "
+            "the image; `line`: else that of the image's line, its repository or a pattern of `profile_lines`",
+        ),
+    ] = StartProfiles.LINE
+    profile_lines: Annotated[
+        tuple[str, ...],
+        Setting(
+            ListOf(item=_TAG_GLOB),
+            "patterns of tags whose images have a start profile of their own; the first that fits and has one counts, "
+            "then the repository's",
+        ),
+    ] = ()
+    prefetch_budget_bytes: Annotated[
+        int,
+        Setting(
+            _SIZE,
+            "how many compressed bytes a start profile may have prefetched; the default is what arrives in 10 seconds "
+            "at 75 MB/s",
+            unit="bytes",
+        ),
+    ] = DEFAULT_PREFETCH_BUDGET_BYTES
+    whole_layers: Annotated[
+        WholeLayers,
+        Setting(
+            Choice(WholeLayers),
+            "layers of which a start reads nearly all, by its profile; `auto`: they get no zTOC if a reader that does "
+            "not prefetch is then faster",
+        ),
+    ] = WholeLayers.NEVER
     multi_member_gzip: Annotated[
         MultiMember,
         Setting(
@@ -219,6 +267,8 @@ class Index(Declared):
             build_tool_identifier=self.build_tool_identifier,
             optimizations=frozenset(self.optimizations),
             prefetch_patterns=self.prefetch_files,
+            prefetch_budget_bytes=self.prefetch_budget_bytes,
+            whole_layers=self.whole_layers,
             multi_member=self.multi_member_gzip,
             zstd_layers=self.zstd_layers,
             gzip_level=self.gzip_level,

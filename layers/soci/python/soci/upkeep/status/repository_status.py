@@ -20,6 +20,7 @@ from soci.places.ports import ImageSource, SourceOpener
 from soci.service.filter.decide import decide
 from soci.service.filter.platforms import plan_platforms
 from soci.service.filter.rules import image_size_bytes
+from soci.service.filter.start_profile import ProfileFinder
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
@@ -182,7 +183,11 @@ class _Survey:
     def _with_untagged_converted(self, own: _Found, source: ImageSource, open_image: SourceOpener) -> _Found:
         """Add the converted image that the settings promise, else the newest one of this image."""
         candidates = [one for one in self.untagged or () if one.is_of(own.image)]
-        index, planned = self.configuration.index, plan_platforms(own.image, self.configuration)
+        index = self.configuration.index
+        profiles = ProfileFinder(
+            repository=self.repository, tag=own.tag, source=source, open_image=open_image, index=index
+        )
+        planned = plan_platforms(own.image, self.configuration, profiles if candidates else None)
         has_promised_v1 = not index.makes_v1 or has_v1(source, planned, index.settings)
         for one in candidates:
             output = open_image(self.repository, str(one.digest))

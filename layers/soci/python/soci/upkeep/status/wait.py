@@ -188,11 +188,13 @@ class Wait:
         """Tell whether a converted image was made from this image and has an index for each platform to index.
 
         If the deployment's rules are known, it must also be made with the same settings: the builder replaces others.
+        Any start profile will do: a new profile of the line does not make the builder replace the index.
         """
         planned = plan_platforms(self.image, self.configuration)
         output = self.open_image(self.repository, str(converted.digest))
         if self.asks_rules:
-            return has_v2(output, self.image, planned, self.configuration.index.settings)
+            settings = self.configuration.index.settings
+            return has_v2(output, self.image, planned, settings, any_profile=True)
         return _have(IndexVersion.V2, converted.platforms, planned) and is_conversion_of(output, self.image)
 
     def _has_v1(self) -> bool:
@@ -206,7 +208,8 @@ class Wait:
             return False
         planned = plan_platforms(image, self.configuration)
         if self.asks_rules:
-            return bool(planned) and has_v1(source, planned, self.configuration.index.settings)
+            settings = self.configuration.index.settings
+            return bool(planned) and has_v1(source, planned, settings, any_profile=True)
         return _have(IndexVersion.V1, find_platforms(source, image), planned)
 
     def _find_hopeless(self) -> Found | None:
