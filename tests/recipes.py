@@ -57,6 +57,7 @@ def run(
     jobs: int = 2,
     progress: Watcher | None = None,
     profiles: Mapping[Digest, UsedProfile] | None = None,
+    marks_patterns: bool = False,
     **settings: Any,
 ) -> BuildResult:
     """Run `convert` or `create_index` over the image that a source names."""
@@ -73,6 +74,7 @@ def run(
             jobs=jobs,
             progress=progress or Watcher(),
             profiles=profiles or {},
+            marks_patterns=marks_patterns,
         )
     )
 

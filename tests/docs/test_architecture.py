@@ -15,7 +15,7 @@ FLOWS = dict(
         r"^### ([^\n]+)\n(.*?)(?=^##)", TEXT.partition("\n## Three flows\n")[2], re.MULTILINE | re.DOTALL
     )
 )
-MAX_HOPS = {"A layer": 12, "An event": 10, "`convert`": 14}
+MAX_HOPS = {"A layer": 12, "An event": 11, "`convert`": 14}
 MAX_LINES = 40
 """Of a flow: it can be seen at once."""
 

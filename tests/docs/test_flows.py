@@ -33,6 +33,7 @@ BESIDE = (
         for name in ("settings/", "messages.py", "layer_messages.py", "message_codec.py", "outcomes.py")
     ),
     *(f"service/{name}.py" for name in ("deadline", "failure_log", "filter/promised_tag")),
+    *(f"start/{name}.py" for name in ("artifact", "line")),
     *(f"service/layer/{name}.py" for name in ("catalog", "entry", "row_mac", "optional_service")),
     *(
         f"layer/{name}.py"

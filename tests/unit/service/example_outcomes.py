@@ -22,6 +22,7 @@ from soci.service.messages import (
     Work,
 )
 from soci.service.outcomes import ImageReason, Outcome
+from soci.service.profile_messages import ProfileOrigin, PublishedProfile
 
 DOCS = Path(__file__).parents[3] / "docs"
 SCHEMA = json.loads((DOCS / "events.schema.json").read_text())
@@ -54,6 +55,16 @@ PUBLISHED = Published(
             index=digest_of(b"index"),
             layers_indexed=4,
             left_out={Reason.BELOW_MIN_SIZE: 12},
+            profile=PublishedProfile(
+                digest=digest_of(b"profile"),
+                origin=ProfileOrigin.LINE,
+                line="*",
+                files=2_434,
+                files_missing=12,
+                needed_bytes=60_000_000,
+                prefetched_bytes=59_000_000,
+            ),
+            profile_problem="tag soci-profile-1-linux-amd64: not valid JSON",
         ),
         PublishedPlatform(platform="windows/amd64", image=digest_of(b"w"), index=None, layers_indexed=0),
     ),

@@ -26,6 +26,7 @@ from soci.places.registry.retry import RetryPolicy
 from soci.service.filter.requests import parse_request
 from soci.service.messages import ImageRequest
 from soci.service.settings.configuration import Configuration
+from soci.start.prefetch_source import UsedProfile
 from tests.builders import Image, describe, multi_platform
 from tests.fake_time import FakeTime
 from tests.image_files import layout_files, write_files
@@ -150,7 +151,14 @@ def by_hand(repository: str, reference: str, *, force: bool = False) -> ImageReq
     return parse_request({"repository": repository, key: reference, "force": force})
 
 
-def index(place: Place, request: ImageRequest, settings: Configuration) -> build.BuildResult:
+def index(
+    place: Place,
+    request: ImageRequest,
+    settings: Configuration,
+    *,
+    profile: UsedProfile | None = None,
+    marks_patterns: bool = True,
+) -> build.BuildResult:
     """Index an image by the settings and set the output tag."""
     store = place(request.repository, request.tag or str(request.digest))
     image = fetch_image(store)
@@ -163,6 +171,8 @@ def index(place: Place, request: ImageRequest, settings: Configuration) -> build
         tag=settings.output_tag(request.tag),
         jobs=1,
         progress=Watcher(),
+        profiles={one.descriptor.digest: profile for one in image.images} if profile else {},
+        marks_patterns=marks_patterns,
     )
     if settings.index.makes_v1:
         result = build.create_index(replace(run, tag=None))

@@ -71,6 +71,7 @@ def test_the_digests_and_blobs_are_those_of_the_command_line(copies, name, case)
         build_tool_identifier=BUILD_TOOL,
         optimizations=frozenset(case["optimizations"]),
         prefetch_patterns=tuple(case["prefetch"]),
+        marks_patterns=True,
     )
     assert blobs_of(for_service / "app") == blobs_of(for_cli)
     assert (for_service / "app/index.json").read_bytes() == (for_cli / "index.json").read_bytes()
@@ -82,7 +83,8 @@ def test_the_digests_and_blobs_are_those_of_the_command_line(copies, name, case)
     else:
         assert published.v2 is not None
         assert published.v2.digest == result.root.digest
-    if name != "oci-index-with-attestation" and "error" not in case:
+    has_owners_bytes = name != "oci-index-with-attestation" and not case["prefetch"]
+    if has_owners_bytes and "error" not in case:
         assert result.root is not None
         assert str(result.root.digest) == case["descriptor"]["digest"]
 

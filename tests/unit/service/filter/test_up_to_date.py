@@ -15,9 +15,12 @@ from soci.oci import media_types
 from soci.oci.digest import digest_of
 from soci.oci.manifest import ImageIndex, ImageManifest
 from soci.oci.platform import Platform
+from soci.reasons import LeftOut
 from soci.service.filter.platforms import PlannedImage
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.settings.configuration import Configuration
+from soci.start.prefetch_source import UsedProfile
+from soci.start.profile import FileRead, encode_profile, make_profile
 from tests.builders import (
     Image,
     MemorySource,
@@ -118,11 +121,99 @@ def test_xattr_annotations_must_be_as_the_settings_say(layouts, version):
 
 
 @VERSIONS
-def test_an_index_with_files_to_prefetch_is_out_of_date(layouts, version):
+def test_an_index_with_files_to_prefetch_is_up_to_date_until_the_patterns_change(layouts, version):
     settings = configuration(index={"version": version, "prefetch_files": ["/app"]})
     indexed(layouts, AMD, settings)
 
+    assert is_there(layouts, settings)
+    assert not is_there(layouts, configuration(index={"version": version, "prefetch_files": ["/bin"]}))
+    assert not is_there(layouts, configuration(index={"version": version}))
+
+
+@VERSIONS
+def test_a_prefetch_of_unknown_origin_is_out_of_date(layouts, version):
+    settings = configuration(index={"version": version, "prefetch_files": ["/app"]})
+    layouts.put("app", AMD, "1.4")
+    index(layouts, by_hand("app", "1.4"), settings, marks_patterns=False)
+
     assert not is_there(layouts, settings)
+    assert not is_there(layouts, configuration(index={"version": version}))
+
+
+def with_profile(place: Place, settings: Configuration, profile: UsedProfile | None) -> bool:
+    """Tell whether the index is up to date for a profile."""
+    source = place("app", "1.4")
+    image = fetch_image(source)
+    planned = [
+        PlannedImage(
+            image=one,
+            layers=plan_layers(one.manifest, settings.index.settings),
+            profile=profile.digest if profile else None,
+        )
+        for one in image.images
+    ]
+    if settings.index.makes_v1:
+        return has_v1(source, planned, settings.index.settings)
+    return has_v2(place("app", "1.4-soci"), image, planned, settings.index.settings)
+
+
+def profile_of(*paths: bytes) -> UsedProfile:
+    profile = make_profile([FileRead(path=path, first_ms=0, last_ms=1) for path in paths])
+    return UsedProfile(profile=profile, digest=digest_of(encode_profile(profile)))
+
+
+@VERSIONS
+@pytest.mark.parametrize("whole_layers", ["never", "auto"])
+def test_an_index_is_up_to_date_for_the_profile_that_it_was_made_with_and_for_no_other(
+    layouts, version, whole_layers
+):
+    settings = configuration(index={"version": version, "whole_layers": whole_layers})
+    ours, others = profile_of(b"/app"), profile_of(b"/base")
+    layouts.put("app", AMD, "1.4")
+
+    index(layouts, by_hand("app", "1.4"), settings, profile=ours)
+
+    assert with_profile(layouts, settings, ours)
+    assert not with_profile(layouts, settings, others), "a new profile"
+    assert not with_profile(layouts, settings, None), "a profile that was removed"
+    less = configuration(index={"version": version, "whole_layers": whole_layers, "prefetch_budget_bytes": 9})
+    assert not with_profile(layouts, less, ours), "another budget"
+    index(layouts, by_hand("app", "1.4"), settings)
+    assert with_profile(layouts, settings, None)
+    if version == "v2":  # of version 1, the older index still refers to the image
+        assert not with_profile(layouts, settings, ours)
+
+
+def test_a_layer_may_lack_its_ztoc_only_if_a_profile_left_it_whole(layouts):
+    auto = configuration(index={"whole_layers": "auto"})
+    profile = profile_of(b"/app")  # nearly all of the upper layer
+    layouts.put("app", AMD, "1.4")
+
+    made = index(layouts, by_hand("app", "1.4"), auto, profile=profile)
+
+    outcomes = [part.outcome for part in made.platforms[0].parts]
+    assert [isinstance(one, LeftOut) for one in outcomes] == [False, True]
+    assert with_profile(layouts, auto, profile)
+    assert not with_profile(layouts, configuration(), profile), "the settings leave no layer whole"
+
+
+@VERSIONS
+def test_an_index_made_with_any_profile_counts_for_those_who_only_wait(layouts, version):
+    settings = configuration(index={"version": version})
+    layouts.put("app", AMD, "1.4")
+    index(layouts, by_hand("app", "1.4"), settings, profile=profile_of(b"/app"))
+    source = layouts("app", "1.4")
+    image = fetch_image(source)
+    planned = [
+        PlannedImage(image=one, layers=plan_layers(one.manifest, settings.index.settings))
+        for one in image.images
+    ]
+
+    if version == "v1":
+        assert has_v1(source, planned, settings.index.settings, any_profile=True)
+    else:
+        output = layouts("app", "1.4-soci")
+        assert has_v2(output, image, planned, settings.index.settings, any_profile=True)
 
 
 @pytest.mark.parametrize(

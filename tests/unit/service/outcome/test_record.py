@@ -36,6 +36,8 @@ def test_a_published_image_is_recorded_with_its_tag_and_digests():
             image=str(PUBLISHED.platforms[0].image),
             index=str(PUBLISHED.platforms[0].index),
             layers=4,
+            profile=PUBLISHED.platforms[0].profile,
+            profile_problem=PUBLISHED.platforms[0].profile_problem,
         ),
     )
     assert record.v1_indexes == tuple(map(str, PUBLISHED.v1 or ()))

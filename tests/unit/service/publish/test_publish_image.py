@@ -186,6 +186,7 @@ def test_in_a_registry_it_is_the_image_that_the_command_line_makes(place, tmp_pa
         zstd_layers=ZstdLayers.RECOMPRESS,
         optimizations=frozenset({Optimization.XATTR}),
         prefetch_patterns=("/base", "/opt/*"),
+        marks_patterns=True,
     )
     assert expected.root is not None
     assert published.v2 is not None

@@ -8,7 +8,7 @@ import pytest
 from soci.errors import InvalidOption
 from soci.service.settings.configuration import Architecture, Configuration, TagPolicy
 from soci.service.settings.schema import describe
-from soci.settings import IndexSettings, IndexVersion, MultiMember, Optimization, ZstdLayers
+from soci.settings import IndexSettings, IndexVersion, MultiMember, Optimization, WholeLayers, ZstdLayers
 from tests.architecture.source import ROOT
 
 OTHERS = {
@@ -26,6 +26,10 @@ OTHERS = {
         "min_layer_size_bytes": 7,
         "optimizations": ["xattr"],
         "prefetch_files": ["/usr/bin/*"],
+        "start_profiles": "image",
+        "profile_lines": ["web-*"],
+        "prefetch_budget_bytes": 5,
+        "whole_layers": "auto",
         "multi_member_gzip": "index",
         "zstd_layers": "recompress",
         "gzip_level": 9,
@@ -70,6 +74,8 @@ def test_the_settings_of_an_index_are_those_of_the_recipes():
         build_tool_identifier="ours",
         optimizations=frozenset({Optimization.XATTR}),
         prefetch_patterns=("/usr/bin/*",),
+        prefetch_budget_bytes=5,
+        whole_layers=WholeLayers.AUTO,
         multi_member=MultiMember.INDEX,
         zstd_layers=ZstdLayers.RECOMPRESS,
         gzip_level=9,
@@ -114,6 +120,12 @@ def test_by_default_layers_of_several_gzip_members_are_left_out_and_the_rest_is_
             {"index": {"prefetch_files": ["a", "a\ud800"]}},
             r"index.prefetch_files\[1\]: got 'a\\ud800', want paths or globs",
         ),
+        ({"index": {"start_profiles": "on"}}, "index.start_profiles: got on, want one of off, image, line"),
+        (
+            {"index": {"profile_lines": ["a", "a/b"]}},
+            r"index.profile_lines\[1\]: got 'a/b', want globs of tags",
+        ),
+        ({"index": {"prefetch_budget_bytes": -1}}, "index.prefetch_budget_bytes: got -1, want"),
         ({"index": {"gzip_level": 0}}, "index.gzip_level: got 0, want a whole number, 1 to 9"),
         ({"index": {"version": "v3"}}, "index.version: got v3, want one of v1, v2, both"),
         (

@@ -74,6 +74,8 @@ class Run:
     known: KnownZtocs = field(default_factory=NothingKnown)
     profiles: Mapping[Digest, UsedProfile] = field(default_factory=dict)
     """The start profiles that decide what is prefetched, by the digest of the image manifest."""
+    marks_patterns: bool = False
+    """See `IndexRecipe`."""
 
 
 def create_index(run: Run) -> BuildResult:
@@ -152,7 +154,10 @@ def index_platforms(run: Run, version: IndexVersion) -> BuildResult:
         )
         ztocs = {one.digest: one.ztoc for one in indexed}
         recipe = IndexRecipe(
-            settings=run.settings, version=version, read_ztoc=lambda ztoc: ztocs[ztoc.digest]
+            settings=run.settings,
+            version=version,
+            read_ztoc=lambda ztoc: ztocs[ztoc.digest],
+            marks_patterns=run.marks_patterns,
         )
         platforms = tuple(
             assemble_platform(
