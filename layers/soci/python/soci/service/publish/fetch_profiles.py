@@ -10,7 +10,6 @@ from soci.oci.digest import Digest
 from soci.places.ports import ImageSource
 from soci.service.messages import PlatformPlan
 from soci.service.publish.match_plan import PlatformLayers
-from soci.service.usable_profile import fetch_usable_profile
 from soci.start.prefetch_source import UsedProfile
 
 
@@ -27,6 +26,8 @@ def fetch_profiles(
     source: ImageSource, platforms: Iterable[PlatformLayers], plans: Iterable[PlatformPlan]
 ) -> FetchedProfiles:
     """Fetch the profiles that were planned. Raises `SourceError` if the registry is busy or unavailable."""
+    from soci.service.usable_profile import fetch_usable_profile  # noqa: PLC0415 - most images have no profile
+
     planned = {plan.digest: plan for plan in plans}
     used: dict[Digest, UsedProfile] = {}
     problems = {digest: plan.profile_problem for digest, plan in planned.items() if plan.profile_problem}
