@@ -346,6 +346,43 @@ def test_a_ztoc_of_another_layer_is_refused_or_gives_no_bytes(tmp_path):
         store.read(0, 0, 10)
 
 
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_large_spans_come_through_a_file_piece_by_piece(tmp_path, layer, monkeypatch):
+    monkeypatch.setattr(span_fetch, "LARGE_SPAN_BYTES", 9_000)
+    monkeypatch.setattr(span_fetch, "MAX_JOINED_BYTES", 7_000)
+    tar = PLAIN if layer is PLAIN else TAR
+    source = source_of(with_soci_index(image_of(layer)) if layer is not LAYERS["zstd"] else image_of(layer))
+    with store_of(source, tmp_path) as store:
+        end = max(one.uncompressed_offset + one.uncompressed_size for one in store.layers[0].entries)
+
+        assert store.read(0, 0, end) == tar[:end]
+        assert all(to - from_ <= 9_000 for from_, to in source.fetched)
+        assert store.counts.spans_fetched == len(spans_in(store))
+        assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_large_span_with_wrong_bytes_is_never_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(span_fetch, "LARGE_SPAN_BYTES", 9_000)
+    source = source_of()
+    source.change = lambda data: data[:-1] + b"x"
+    with store_of(source, tmp_path) as store, pytest.raises(SpanUnreadable, match="hashes to"):
+        store.read(0, 0, 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_more_entries_than_any_image_has_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("soci.mount.span_store.MAX_ENTRIES", 5)
+    image = with_soci_index(image_of(LAYER, LAYER[:-8] + LAYER[-8:], zstandard.compress(TAR)), skip=[2])
+    with pytest.raises(InvalidZtoc, match="more than 5 entries"), store_of(source_of(image), tmp_path):
+        pass
+
+
+def test_larger_ztocs_than_any_image_has_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("soci.mount.span_store.MAX_ZTOCS_BYTES", 1_000)
+    with pytest.raises(InvalidZtoc, match="the limit is 1000"), store_of(source_of(), tmp_path):
+        pass
+
+
 # --- reading ahead
 
 
