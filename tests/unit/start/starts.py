@@ -5,6 +5,7 @@ from __future__ import annotations
 from soci.image.filesystem import FileSystem
 from soci.oci.digest import digest_of
 from soci.oci.platform import Platform
+from soci.start.front import LayerTable, plan_fronts
 from soci.start.image_start import ImageStart, make_image_start
 from soci.start.loads import LayerShape, program_of
 from soci.start.needs import plan_needs
@@ -46,11 +47,16 @@ def start_of(
         )
         for number, one in enumerate(indexed)
     )
-    tree = FileSystem.of([tuple(decode_files(one.ztoc)) for one in indexed])
-    needs = plan_needs(profile, tree, [shape.spans for shape in shapes])
+    entries = [tuple(decode_files(one.ztoc)) for one in indexed]
+    needs = plan_needs(profile, FileSystem.of(entries), [shape.spans for shape in shapes])
+    tables = [
+        LayerTable(entries=of_layer, spans=shape.spans, archive_bytes=shape.uncompressed_bytes)
+        for of_layer, shape in zip(entries, shapes, strict=True)
+    ]
     return make_image_start(
         tuple(one.layer_digest for one in indexed),
         shapes,
+        plan_fronts(needs, tables),
         needs,
         program_of(needs),
         span_size_bytes=SPAN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from soci.cli.start_profiles import fetch_pushed_profile
 from soci.cli.terminal import progress_bars
 from soci.errors import NotInImage
 from soci.image.documents import PlatformImage
-from soci.image.files import open_layer_files
+from soci.image.files import LayerFiles, open_layer_files
 from soci.image.filesystem import FileSystem
 from soci.image.indexed import ImageLayer, fetch_ztoc, open_image
 from soci.image.progress import Progress
@@ -24,6 +24,7 @@ from soci.oci.reference import parse_reference
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
 from soci.settings import IndexSettings
+from soci.start.front import LayerTable, plan_fronts
 from soci.start.image_start import make_image_start
 from soci.start.loads import LayerShape, program_of
 from soci.start.needs import plan_needs
@@ -41,6 +42,18 @@ class _Layer:
     descriptor: Descriptor
     entries: Sequence[FileEntry]
     shape: LayerShape
+    is_complete: bool = True
+    """Whether these are all entries of the layer."""
+
+    @property
+    def table(self) -> LayerTable:
+        """The layer as the planner of fronts takes it."""
+        return LayerTable(
+            entries=self.entries,
+            is_complete=self.is_complete,
+            spans=self.shape.spans,
+            archive_bytes=self.shape.uncompressed_bytes,
+        )
 
 
 def open_start(
@@ -80,6 +93,7 @@ def open_start(
     start = make_image_start(
         tuple(one.descriptor.digest for one in layers),
         tuple(one.shape for one in layers),
+        plan_fronts(needs, [one.table for one in layers]),
         needs,
         program_of(needs, options.run_seconds),
         span_size_bytes=sizes[0] if sizes else settings.span_size_bytes,
@@ -100,7 +114,7 @@ def _fetch_profile(source: ImageSource, image: PlatformImage) -> StartProfile:
 
 def _indexed_layer(source: ImageSource, layer: ImageLayer) -> _Layer:
     if layer.ztoc is None:
-        return _whole_layer(layer.descriptor, open_layer_files(source, layer).entries)
+        return _whole_layer(layer.descriptor, open_layer_files(source, layer))
     data = fetch_ztoc(source, layer.ztoc)
     return _lazy_layer(layer.descriptor, data)
 
@@ -124,7 +138,7 @@ def _layer_to_index(
         if isinstance(outcome, IndexedLayer):
             return _lazy_layer(layer, outcome.ztoc)
     unread = ImageLayer(descriptor=layer, ztoc=None)
-    return _whole_layer(layer, open_layer_files(source, unread).entries)
+    return _whole_layer(layer, open_layer_files(source, unread))
 
 
 def _lazy_layer(layer: Descriptor, ztoc: bytes | bytearray) -> _Layer:
@@ -140,16 +154,13 @@ def _lazy_layer(layer: Descriptor, ztoc: bytes | bytearray) -> _Layer:
     return _Layer(descriptor=layer, entries=entries, shape=shape)
 
 
-def _whole_layer(layer: Descriptor, entries: Sequence[FileEntry]) -> _Layer:
+def _whole_layer(layer: Descriptor, files: LayerFiles) -> _Layer:
+    ends = (entry.uncompressed_offset + entry.uncompressed_size for entry in files.entries)
     shape = LayerShape(
         compressed_bytes=layer.size,
-        uncompressed_bytes=max(_ends(entries), default=0),
-        files=len(entries),
+        uncompressed_bytes=max(ends, default=0),
+        files=len(files.entries),
         ztoc_bytes=None,
         spans=None,
     )
-    return _Layer(descriptor=layer, entries=entries, shape=shape)
-
-
-def _ends(entries: Sequence[FileEntry]) -> Iterator[int]:
-    return (entry.uncompressed_offset + entry.uncompressed_size for entry in entries)
+    return _Layer(descriptor=layer, entries=files.entries, shape=shape, is_complete=files.left_out is None)

@@ -11,6 +11,7 @@ from soci.start.model import Estimate, LayerLoad, Program, Way, estimate
 from soci.start.needs import StartNeeds
 from soci.start.readers import Network, Reader
 from soci.start.respan import with_start_first
+from soci.ztoc.reorder import Reordering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class ImageStart:
     """Of the layers, from the bottom up; `layers` and `loads` have the same order."""
     layers: tuple[LayerShape, ...]
     loads: tuple[LayerLoad, ...]
+    fronts: tuple[Reordering | None, ...]
+    """The order of each layer with the start's files in front, where that is worth it."""
     needs: StartNeeds
     program: Program
     span_size_bytes: int
@@ -33,8 +36,8 @@ class ImageStart:
 
     @property
     def start_first(self) -> tuple[LayerLoad, ...]:
-        """The loads if each layer had the files of the start in front."""
-        return with_start_first(self.layers, self.loads, self.needs, self.span_size_bytes)
+        """The loads if layers had the files of the start in front."""
+        return with_start_first(self.layers, self.loads, self.needs, self.span_size_bytes, self.fronts)
 
     @property
     def needed_bytes(self) -> int:
@@ -64,6 +67,7 @@ class EstimatedWay:
 def make_image_start(
     digests: tuple[Digest, ...],
     layers: tuple[LayerShape, ...],
+    fronts: tuple[Reordering | None, ...],
     needs: StartNeeds,
     program: Program,
     *,
@@ -75,6 +79,7 @@ def make_image_start(
     return ImageStart(
         digests=digests,
         layers=layers,
+        fronts=fronts,
         loads=layer_loads(layers, needs),
         needs=needs,
         program=program,

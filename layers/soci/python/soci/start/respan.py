@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from soci.start.loads import LayerShape
 from soci.start.model import LayerLoad, NeededSpan
 from soci.start.needs import FileNeed, StartNeeds
+from soci.ztoc.model import Span
+from soci.ztoc.reorder import Reordering
 
 CHECKPOINT_BYTES = 32 << 10
 """What each span of a gzip layer adds to its zTOC."""
-
-_BLOCK_BYTES = 512
-"""Of a tar: a file has a header of one block, and its content fills whole blocks."""
 
 _Part = tuple[int, int, int]
 """Uncompressed bytes [start, end) of a layer, and the millisecond at which they are needed first."""
@@ -34,8 +33,6 @@ def with_span_size(
         if not shape.spans or load.ztoc_bytes is None:
             changed.append(load)
             continue
-        points = [(span.uncompressed_start, span.start) for span in shape.spans]
-        points.append((shape.spans[-1].uncompressed_end, shape.spans[-1].end))
         parts = [
             (file.uncompressed_offset + part.start, file.uncompressed_offset + part.end, part.first_ms)
             for need in files[number]
@@ -45,27 +42,26 @@ def with_span_size(
         count = -(-shape.uncompressed_bytes // span_size_bytes)
         has_windows = load.ztoc_bytes >= len(shape.spans) * CHECKPOINT_BYTES  # an uncompressed layer has none
         ztoc_bytes = load.ztoc_bytes + (count - len(shape.spans)) * CHECKPOINT_BYTES * has_windows
-        needed = tuple(_cut(_Curve.of(points), parts, span_size_bytes))
+        needed = tuple(_cut(_curve_of(shape.spans), parts, span_size_bytes))
         changed.append(replace(load, ztoc_bytes=ztoc_bytes, needed=needed))
     return tuple(changed)
 
 
 def with_start_first(
-    shapes: Sequence[LayerShape], loads: Sequence[LayerLoad], needs: StartNeeds, span_size_bytes: int
+    shapes: Sequence[LayerShape],
+    loads: Sequence[LayerLoad],
+    needs: StartNeeds,
+    span_size_bytes: int,
+    fronts: Sequence[Reordering | None],
 ) -> tuple[LayerLoad, ...]:
-    """Return what would be loaded if each layer had the files that the start reads in front, in the order of need."""
-    changed = []
+    """Return what would be loaded if the entries of each layer came in the order of `fronts`; None keeps a layer."""
     files = _group_files(needs.files)
-    for number, (shape, load) in enumerate(zip(shapes, loads, strict=True)):
-        if not shape.spans or load.ztoc_bytes is None or not files[number]:
+    changed = []
+    for number, (shape, load, front) in enumerate(zip(shapes, loads, fronts, strict=True)):
+        if front is None or not shape.spans or load.ztoc_bytes is None:
             changed.append(load)
             continue
-        before = [(span.uncompressed_start, span.start) for span in shape.spans]
-        before.append((shape.spans[-1].uncompressed_end, shape.spans[-1].end))
-        points, parts = _lay_out(files[number], _Curve.of(before))
-        points.append(
-            (max(points[-1][0], shape.uncompressed_bytes), max(points[-1][1], shape.compressed_bytes))
-        )
+        points, parts = _lay_out(front, files[number], _curve_of(shape.spans))
         changed.append(replace(load, needed=tuple(_cut(_Curve.of(points), parts, span_size_bytes))))
     return tuple(changed)
 
@@ -98,24 +94,34 @@ def _group_files(files: Iterable[FileNeed]) -> defaultdict[int, list[FileNeed]]:
     return layers
 
 
-def _lay_out(files: Sequence[FileNeed], curve: _Curve) -> tuple[list[tuple[int, float]], list[_Part]]:
-    """Put files behind each other. Returns the points of the curve there, and the parts that are needed."""
+def _curve_of(spans: Sequence[Span]) -> _Curve:
+    return _Curve.of(
+        [
+            *((span.uncompressed_start, span.start) for span in spans),
+            (spans[-1].uncompressed_end, spans[-1].end),
+        ]
+    )
+
+
+def _lay_out(
+    front: Reordering, files: Iterable[FileNeed], curve: _Curve
+) -> tuple[list[tuple[int, float]], list[_Part]]:
+    """Put the entries of a layer into a new order. Returns the points of the curve there, and the needed parts."""
     points: list[tuple[int, float]] = [(0, 0.0)]
-    parts: list[_Part] = []
-    placed: dict[int, int] = {}  # the same content under several names is there once
+    moved: dict[int, int] = {}
+    for number in front.order:
+        start, end = front.segments[number]
+        at, compressed = points[-1]
+        moved[number] = at - start
+        points.append((at + end - start, compressed + curve.at(end) - curve.at(start)))
+    starts = [segment.start for segment in front.segments]
+    parts = []
     for need in files:
         file = need.node.data
-        if file is None:
-            continue
-        if file.uncompressed_offset not in placed:
-            at, compressed = points[-1]
-            blocks = 1 + -(-file.uncompressed_size // _BLOCK_BYTES)
-            end = file.uncompressed_offset + file.uncompressed_size
-            start = max(0, file.uncompressed_offset - _BLOCK_BYTES)
-            placed[file.uncompressed_offset] = at + _BLOCK_BYTES
-            points.append((at + blocks * _BLOCK_BYTES, compressed + curve.at(end) - curve.at(start)))
-        begin = placed[file.uncompressed_offset]
-        parts += [(begin + part.start, begin + part.end, part.first_ms) for part in need.ranges]
+        if file is not None and need.ranges:
+            begin = file.uncompressed_offset
+            begin += moved[bisect_right(starts, begin) - 1]
+            parts += [(begin + part.start, begin + part.end, part.first_ms) for part in need.ranges]
     return points, parts
 
 
