@@ -17,7 +17,7 @@ MAX_MODULES = 240
 """Modules that are loaded to print the version. More make each start slower."""
 
 COMMANDS = [
-    *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "verify", "remove", "decide"),
+    *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "mount", "verify", "remove", "decide"),
     *("status", "wait", "check-task", "clean", "estimate", "profile", "advise"),
 ]
 PROFILE_COMMANDS = ["merge", "show", "push", "pull"]

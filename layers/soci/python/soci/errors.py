@@ -23,6 +23,7 @@
     │   ├── SizeMismatch          content is longer or shorter than declared
     │   ├── InvalidDocument       a manifest, index or config does not have the required shape
     │   └── InvalidZtoc           a zTOC or checkpoint blob does not decode, or breaks a rule of the reader
+    ├── MountRefused              the machine cannot mount a file system, or does not allow it
     ├── EventRefused              the event bus refuses an event
     │   └── EventBusUnavailable   no connection, a timeout, or too many at once (retryable)
     ├── ImagesFailed              images of a re-index failed twice; a redrive tries them again
@@ -148,6 +149,10 @@ class InvalidZtoc(IntegrityError):
 
 MISSING_OR_CORRUPT = (NotInImage, BlobMissing, IntegrityError)
 """A document that is not there, or not as it should be. Other errors say that the place cannot be read."""
+
+
+class MountRefused(SociError):
+    """The machine cannot mount a file system, or does not allow it. The message says what to do."""
 
 
 class EventRefused(SociError):

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "inspect": "inspect",
     "ls": "files",
     "cat": "files",
+    "mount": "mount",
     "verify": "verify",
     "remove": "remove",
     "decide": "decide",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from soci.cli.options import ImageArgument, JsonOption
+from soci.cli.options import ImageArgument, JsonOption, OnePlatformOption
 from soci.cli.terminal import print_error, print_json, print_lines, print_table, size_text
 from soci.image.files import ImageFiles, open_image_files
 from soci.image.filesystem import Node, shown
@@ -18,13 +18,6 @@ from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
 from soci.places.counting import CountingSource
 from soci.places.open import open_source
-
-_PlatformOption = Annotated[
-    str | None,
-    typer.Option(
-        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Choose a platform of a multi-platform image."
-    ),
-]
 
 _LS_COLUMNS = ("TYPE", "MODE", "OWNER", "SIZE", "LAYER", "PATH")
 
@@ -37,7 +30,7 @@ def ls(
         bool, typer.Option("--long", "-l", help="Show type, mode, owner, size and layer.")
     ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="List subdirectories too.")] = False,
-    platform: _PlatformOption = None,
+    platform: OnePlatformOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List files as a container sees them: all layers merged, read through their zTOCs."""
@@ -67,7 +60,7 @@ def cat(
     image: ImageArgument,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A file; links are followed.")],
     *,
-    platform: _PlatformOption = None,
+    platform: OnePlatformOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a file's content to standard output, reading only the spans that hold it.

@@ -76,6 +76,12 @@ DestinationArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+OnePlatformOption = Annotated[
+    str | None,
+    typer.Option(
+        "--platform", "-p", metavar="OS/ARCH[/VARIANT]", help="Choose a platform of a multi-platform image."
+    ),
+]
 SpanSizeOption = Annotated[
     int,
     typer.Option("--span-size", parser=parse_size, metavar="SIZE", help="Bytes between checkpoints."),
