@@ -45,7 +45,7 @@ def unmount(directory: Path) -> None:
 def mounted(image: object, directory: Path, *options: object) -> Iterator[Mounted]:
     """Mount an image at a directory, which is made, and end the mount with the block."""
     directory.mkdir(parents=True, exist_ok=True)
-    command = [*MOUNT, str(image), directory, *map(str, options)]
+    command = [*MOUNT, str(image), str(directory), *map(str, options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
     assert process.stdout is not None
     ready = process.stdout.readline()
