@@ -156,7 +156,7 @@ before = set(sys.modules)
 import handler
 print("\\n".join(set(sys.modules) - before))
 """
-MODULES_AT_MOST = {"image_filter": 345, "index_builder": 355, "image_lister": 325, "outcome_recorder": 240}
+MODULES_AT_MOST = {"image_filter": 345, "index_builder": 356, "image_lister": 325, "outcome_recorder": 240}
 """Modules that a cold start may load, with those of the standard library. Raising a number is a decision."""
 ONLY_WHEN_NEEDED = {
     "boto3",

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from soci.oci.digest import Digest, digest_of
 from soci.oci.platform import Platform
 from soci.settings import IndexSettings
-from soci.start.profile import StartProfile
+
+if TYPE_CHECKING:
+    from soci.start.profile import StartProfile
 
 PLAN_VERSION = 1
 """Goes up when the same profile and settings lead to another prefetch. Older indexes then count as out of date."""
