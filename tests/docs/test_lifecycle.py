@@ -29,6 +29,7 @@ WAYS = {
 SAFE = {
     "By age": ["suffix", "replace"],
     "By number": ["suffix", "replace"],
+    "Keep start profiles": ["suffix", "replace"],
     "Keep some tags for ever": ["suffix"],
     "All images by age": list(WAYS),
 }
@@ -197,6 +198,16 @@ def test_under_replace_the_original_goes_a_day_after_its_tag_has_moved():
         day for day in days if VERSIONS - 13 < day < VERSIONS - 1
     ] == []  # before, lists have just been expired
     assert VERSIONS in days
+
+
+@pytest.mark.parametrize(("heading", "stays"), [("By age", False), ("Keep start profiles", True)])
+def test_the_profile_of_a_line_stays_where_a_rule_keeps_it(heading, stays):
+    profile = Stored(digest="profile", pushed_day=1, tags=frozenset({"soci-profile-linux-amd64"}))
+
+    left = night(POLICIES[heading], [profile, NEW], day=17, counts_parts=False)
+
+    assert (profile in left) is stays
+    assert NEW in left
 
 
 def test_version_1_indexes_of_a_deleted_image_are_removed():

@@ -134,3 +134,29 @@ def files(place, tmp_path):
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
     return {**place, **{name: tmp_path / name for name in contents}}
+
+
+@pytest.mark.parametrize("place", ["layout", "in memory, as ECR"], indirect=True)
+def test_a_profile_of_a_line_lies_under_its_tag_and_moves_with_the_next(soci_index, place, tmp_path):
+    for name, path in (("first", b"/a"), ("second", b"/b")):
+        (tmp_path / name).write_bytes(profile(path))
+
+    lines = soci_index("profile", "push", place["one"], tmp_path / "first", "--line").stdout
+    document = soci_index("profile", "push", place["one"], tmp_path / "second", "--line", "--json").document
+    tags = ("--line-tags", "web-*")
+    of_tags = soci_index("profile", "push", place["one"], tmp_path / "first", *tags, "--json").document
+
+    assert "it is the profile of the line *, under soci-profile-linux-s390x\n" in lines
+    assert (document["line"], document["line_tag"]) == ("*", "soci-profile-linux-s390x")
+    assert (of_tags["line"], of_tags["line_tag"]) == ("web-*", "soci-profile-abaa694d0641-linux-s390x")
+    assert soci_index("profile", "pull", place["one"]).raw == profile(b"/a"), "also the image's own"
+
+
+@layouts
+def test_a_line_that_no_tag_can_match_is_refused_before_anything_is_pushed(soci_index, place, tmp_path):
+    (tmp_path / "profile").write_bytes(profile(b"/a"))
+
+    failed = soci_index("profile", "push", place["one"], tmp_path / "profile", "--line-tags", "a b", status=2)
+
+    assert "line 'a b': want a pattern of tags" in failed.stderr
+    assert "no start profile" in soci_index("profile", "pull", place["one"], status=1).stderr

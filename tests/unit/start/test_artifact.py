@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_the_profile_pushed_last_comes_first_in_whatever_order_the_registry_list
 
 
 def test_the_profile_of_a_line_has_a_tag_of_its_own_and_outlives_the_image(registry):
-    tag, made = push_line_profile(registry, "app", "*", AMD64, profile())
+    tag, made = push_line_profile(partial(registry, "app"), "*", AMD64, profile())
 
     assert tag == "soci-profile-linux-amd64"
     there = registry("app", tag)
@@ -79,7 +80,7 @@ def test_the_profile_of_a_line_has_a_tag_of_its_own_and_outlives_the_image(regis
     with pytest.raises(InvalidDocument, match=r"of the line '\*', want 'web-\*'"):
         check_is_of_line(artifact, "web-*", tag)
 
-    _, second = push_line_profile(registry, "app", "*", AMD64, profile(b"/b"))
+    _, second = push_line_profile(partial(registry, "app"), "*", AMD64, profile(b"/b"))
     assert registry("app", tag).fetch_root().digest == second.descriptor.digest != made.descriptor.digest
 
 
@@ -87,18 +88,18 @@ def test_a_tag_that_names_something_else_is_left_alone(registry):
     registry.put("app", IMAGE, "soci-profile-linux-amd64")
 
     with pytest.raises(InvalidDocument, match=r"want a start profile.*left alone"):
-        push_line_profile(registry, "app", "*", AMD64, profile())
+        push_line_profile(partial(registry, "app"), "*", AMD64, profile())
 
     assert registry("app", "soci-profile-linux-amd64").fetch_root().digest == IMAGE.root.digest
 
 
 def test_a_tag_that_may_not_move_says_what_to_do():
     with in_memory(Behaviour(rates={}, immutable_tags=True)) as place:
-        push_line_profile(place, "app", "*", AMD64, profile())
-        push_line_profile(place, "app", "*", AMD64, profile())
+        push_line_profile(partial(place, "app"), "*", AMD64, profile())
+        push_line_profile(partial(place, "app"), "*", AMD64, profile())
 
         with pytest.raises(TagImmutable, match=r"soci-profile\*.*delete the tag"):
-            push_line_profile(place, "app", "*", AMD64, profile(b"/b"))
+            push_line_profile(partial(place, "app"), "*", AMD64, profile(b"/b"))
 
 
 def test_the_tags_of_lines_differ_by_pattern_and_platform():

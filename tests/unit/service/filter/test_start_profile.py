@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_an_image_without_a_profile_costs_two_requests(place):
 
 
 def test_the_images_own_profile_comes_before_that_of_its_line(place):
-    push_line_profile(place, "app", "*", AMD64, profile(b"/line"))
+    push_line_profile(partial(place, "app"), "*", AMD64, profile(b"/line"))
     assert find(place) == planned(profile(b"/line"), ProfileOrigin.LINE, "*")
 
     own(place, profile(b"/own"))
@@ -98,14 +99,14 @@ def test_the_images_own_profile_comes_before_that_of_its_line(place):
 
 
 def test_without_lines_only_a_profile_that_refers_to_the_image_counts(place):
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
 
     assert find(place, start_profiles="image") == ChosenProfile()
 
 
 def test_the_first_line_that_fits_the_tag_and_has_a_profile_counts(place):
     for pattern in ("*", "web-*", "web-1?"):
-        push_line_profile(place, "app", pattern, AMD64, profile(pattern.encode().join((b"/", b""))))
+        push_line_profile(partial(place, "app"), pattern, AMD64, profile(pattern.encode().join((b"/", b""))))
     lines = ["api-*", "web-1?", "web-*"]
 
     def line(tag: str | None, patterns: list[str]) -> str | None:
@@ -121,15 +122,15 @@ def test_the_first_line_that_fits_the_tag_and_has_a_profile_counts(place):
 
 
 def test_the_profile_of_another_platform_is_not_looked_at(place):
-    push_line_profile(place, "app", "*", ARM64, profile(platform=ARM64))
+    push_line_profile(partial(place, "app"), "*", ARM64, profile(platform=ARM64))
 
     assert find(place) == ChosenProfile()
 
 
 def test_each_platform_has_its_own(memory):
     memory.put("app", multi_platform(IMAGE, image_of(LAYER, platform="linux/arm64/v8")), "1.4")
-    push_line_profile(memory, "app", "*", ARM64, profile(b"/arm", ARM64))
-    push_line_profile(memory, "app", "*", AMD64, profile(b"/amd", None))
+    push_line_profile(partial(memory, "app"), "*", ARM64, profile(b"/arm", ARM64))
+    push_line_profile(partial(memory, "app"), "*", AMD64, profile(b"/amd", None))
     source = memory("app", "1.4")
     finder = ProfileFinder(
         repository="app", tag="1.4", source=source, open_image=memory, index=configuration().index
@@ -168,7 +169,7 @@ def test_a_profile_that_cannot_be_used_leaves_its_place_to_the_next_and_is_told(
     assert chosen.profile is None
     assert problem in chosen.problem
 
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
     own(place, data)
 
     chosen = find(place)
@@ -196,7 +197,7 @@ def test_a_tag_alone_says_nothing(place):
 
 @pytest.mark.parametrize("status", [404, 403])
 def test_a_blob_that_is_missing_or_forbidden_is_a_problem(place, status):
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
     blob = str(describe_profile(profile()).digest)
     place.registry.fail(Answer(status), where=lambda seen: blob in seen.path, times=None)
 
@@ -207,7 +208,7 @@ def test_a_blob_that_is_missing_or_forbidden_is_a_problem(place, status):
 
 
 def test_wrong_bytes_are_a_problem(place):
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
     blobs = place.registry.repository("app").blobs
     digest = str(describe_profile(profile()).digest)
     blobs[digest] = profile().replace(b"/app", b"/xyz")
@@ -220,7 +221,7 @@ def test_wrong_bytes_are_a_problem(place):
 
 @pytest.mark.parametrize("path", ["referrers", TAG, "/blobs/"])
 def test_a_registry_that_is_busy_is_asked_again_later(place, path):
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
     place.registry.fail(Answer(503), where=lambda seen: path in seen.path, times=None)
 
     with pytest.raises(RegistryUnavailable):
@@ -228,7 +229,7 @@ def test_a_registry_that_is_busy_is_asked_again_later(place, path):
 
 
 def test_a_list_of_referrers_that_is_forbidden_is_a_problem(place):
-    push_line_profile(place, "app", "*", AMD64, profile())
+    push_line_profile(partial(place, "app"), "*", AMD64, profile())
     place.registry.fail(Answer(403), where=lambda seen: "referrers" in seen.path, times=None)
 
     chosen = find(place)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from soci.errors import InvalidDocument, NotInImage, TagImmutable
 from soci.index.document import Document
 from soci.index.manifest import EMPTY_CONFIG
 from soci.oci.annotations import PROFILE_LINE, PROFILE_REVISION
 from soci.oci.descriptor import Descriptor
 from soci.oci.platform import Platform
-from soci.places.ports import ArtifactSink, ImageOpener, ImageStore
+from soci.places.ports import ArtifactSink, ImageStore
 from soci.start.artifact import (
     describe_profile,
     encode_profile_artifact,
@@ -38,9 +40,11 @@ def push_profile(store: ImageStore, image: Descriptor, data: bytes) -> Document:
 
 
 def push_line_profile(
-    open_image: ImageOpener, repository: str, pattern: str, platform: Platform, data: bytes
+    open_tag: Callable[[str], ImageStore], pattern: str, platform: Platform, data: bytes
 ) -> tuple[str, Document]:
     """Make a profile that of a line of images, under the line's tag. Return the tag and the artifact.
+
+    `open_tag` opens the repository at a tag.
 
     Raises:
         InvalidDocument: the tag names something else than a profile. It is left alone.
@@ -48,7 +52,7 @@ def push_line_profile(
         SourceError: the registry cannot be read or written.
     """
     tag = line_tag(pattern, platform)
-    store = open_image(repository, tag)
+    store = open_tag(tag)
     _check_tag_is_ours(store, tag)
     profile = describe_profile(data)
     made = encode_profile_artifact(profile, subject=None, annotations={PROFILE_LINE: pattern})
