@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from soci.image.filesystem import shown
-from soci.start.loads import group_by_layer
 from soci.start.start_report import StartReport
 
 
@@ -83,16 +82,25 @@ def report_document(report: StartReport) -> dict[str, object]:
 
 def _layer_documents(report: StartReport) -> list[dict[str, object]]:
     start = report.start
-    needed = group_by_layer(start.needs.spans)
+    first = {(need.layer, need.span): need.first_ms for need in start.needs.spans}
     return [
         {
             "digest": str(digest),
-            "size_bytes": layer.compressed_bytes,
-            "uncompressed_bytes": layer.uncompressed_bytes,
-            "ztoc_bytes": layer.ztoc_bytes,
+            "compressed_bytes": load.compressed_bytes,
+            "uncompressed_bytes": load.uncompressed_bytes,
+            "files": load.files,
+            "ztoc_bytes": load.ztoc_bytes,
             "spans": None if layer.spans is None else len(layer.spans),
             "needed_bytes": load.needed_bytes,
-            "needed": [{"span": need.span, "first_ms": need.first_ms} for need in needed[number]],
+            "needed": [
+                {
+                    "span": span.number,
+                    "first_ms": first[number, span.number],
+                    "compressed_bytes": span.compressed_bytes,
+                    "uncompressed_bytes": span.uncompressed_bytes,
+                }
+                for span in load.needed
+            ],
         }
         for number, (digest, layer, load) in enumerate(
             zip(start.digests, start.layers, start.loads, strict=True)
