@@ -20,7 +20,7 @@ COMMANDS = [
     *("ztoc", "create", "convert", "plan", "inspect", "ls", "cat", "mount", "verify", "remove", "decide"),
     *("status", "wait", "check-task", "clean", "estimate", "profile", "advise"),
 ]
-PROFILE_COMMANDS = ["merge", "show", "push", "pull"]
+PROFILE_COMMANDS = ["import", "merge", "show", "push", "pull"]
 
 
 def test_the_version_names_the_inflate_engine(soci_index):

@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "clean": "clean",
     "estimate": "estimate",
     "profile": {
+        "import": "profile_import",
         "merge": "profile_merge",
         "show": "profile_show",
         "push": "profile_push",
