@@ -264,6 +264,17 @@ def test_the_end_of_the_store_ends_its_fetches(tmp_path):
         assert "the mount ends" in str(read.exception(5))
 
 
+def test_after_a_cancel_only_what_is_there_can_be_read(tmp_path):
+    source = source_of()
+    with store_of(source, tmp_path) as store:
+        assert store.read(0, 0, 10) == TAR[:10]
+        store.cancel()
+        assert store.read(0, 0, 10) == TAR[:10]
+        with pytest.raises(SpanUnreadable, match="the mount ends"):
+            store.read(0, 300_000, 300_010)
+        assert len(source.fetched) == 1
+
+
 def test_bytes_outside_the_layer_are_an_error(tmp_path):
     with store_of(source_of(), tmp_path) as store, pytest.raises(SpanUnreadable, match="outside"):
         store.read(0, len(TAR), len(TAR) + 10)

@@ -286,6 +286,7 @@ class SpanFetcher:
     def _within(self, seconds: float) -> Iterator[None]:
         """Cancel the fetches of the block after some seconds, or at `close`."""
         with cancel_after(seconds), self._closing.on_cancel(current_cancellation().cancel):
+            current_cancellation().check()
             yield
 
 

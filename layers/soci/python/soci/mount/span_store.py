@@ -97,9 +97,16 @@ class SpanStore:
         self._ahead = ThreadPoolExecutor(AHEAD_AT_ONCE, thread_name_prefix="ahead")
         self._prefetch = ThreadPoolExecutor(PREFETCH_AT_ONCE, thread_name_prefix="prefetch")
 
-    def close(self) -> None:
-        """End all work in the background."""
+    def cancel(self) -> None:
+        """End all fetches at once: reads that wait raise `SpanUnreadable`, and so do all later ones that fetch."""
         self._fetcher.close()
+        for one in self._contents:
+            if isinstance(one, WholeLayer):
+                one.cancel()
+
+    def close(self) -> None:
+        """End all work in the background, and wait for it."""
+        self.cancel()
         self._prefetch.shutdown(wait=True, cancel_futures=True)
         self._ahead.shutdown(wait=True, cancel_futures=True)
 

@@ -21,7 +21,7 @@ from soci.mount.span_key import SpanKey, group_of
 from soci.mount.tar_entries import FoundEntries, SparseFile, read_entries
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
-from soci.places.cancellation import cancel_after, cancellable_sleep, current_cancellation
+from soci.places.cancellation import Cancellation, cancel_after, cancellable_sleep, current_cancellation
 from soci.places.ports import ImageSource
 from soci.reasons import LeftOut
 from soci.ztoc.entries import file_entry_of
@@ -48,6 +48,7 @@ class WholeLayer:
         self._descriptor = descriptor
         self._key = SpanKey(group_of(descriptor.digest, None), 0)
         self._lock = threading.Lock()
+        self._closing = Cancellation()
 
     def load(self, progress: Progress) -> None:
         """Bring the layer into the cache, unless it is there, and keep it there.
@@ -66,6 +67,10 @@ class WholeLayer:
                     )
         self.size_bytes = self._cache.size_of(self._key) or 0
         progress.finish(self._descriptor)
+
+    def cancel(self) -> None:
+        """End all reads that load the layer again."""
+        self._closing.cancel()
 
     def read_entries(self) -> Iterator[FileEntry]:
         """Yield the layer's entries, then set `left_out` if some are missing. Raises `TarError`."""
@@ -111,7 +116,11 @@ class WholeLayer:
             return data
         why = "it was damaged again"
         try:
-            with self._lock, cancel_after(RELOAD_SECONDS + (self._descriptor.size >> 20)):
+            with (
+                self._lock,
+                cancel_after(RELOAD_SECONDS + (self._descriptor.size >> 20)),
+                self._closing.on_cancel(current_cancellation().cancel),
+            ):
                 self.load(NoProgress())
             data = self._read(start, end)
         except Stopped:
