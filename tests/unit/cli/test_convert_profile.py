@@ -76,6 +76,7 @@ def test_the_result_says_which_profile_was_used_and_how_much_of_it_fitted(soci_i
         "from": str(path),
         "files": 3,
         "missing_files": ["/gone"],
+        "renamed_files": {},
         "left_off_spans": 0,
         "whole_layers": [],
     }

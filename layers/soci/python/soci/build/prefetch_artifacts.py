@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from soci.image.filesystem import FileSystem
 from soci.index.document import Document
 from soci.index.prefetch import (
-    PrefetchPlan,
     SpanRange,
     encode_prefetch,
     join_spans,
@@ -20,9 +19,11 @@ from soci.oci.digest import Digest
 from soci.reasons import LeftOut, Reason
 from soci.settings import IndexSettings, WholeLayers
 from soci.start.loads import LayerShape, layer_loads
-from soci.start.needs import plan_needs
-from soci.start.prefetch_plan import plan_start_prefetch, with_headers
+from soci.start.needs import StartNeeds, plan_needs
+from soci.start.prefetch_plan import StartPrefetch, plan_start_prefetch, with_headers
 from soci.start.prefetch_source import ProfileUse, UsedProfile
+from soci.start.profile import StartProfile
+from soci.start.successors import fit_profile
 from soci.start.whole_layers import plan_whole_layers, share_needed
 from soci.ztoc.model import FileEntry, Span
 
@@ -73,36 +74,44 @@ def plan_image_prefetch(
     of need, under the budget. It also tells which layers are better left whole, if the settings ask for that.
     """
     files = FileSystem.of([layer.entries for layer in layers])
-    if profile is not None and settings.whole_layers is WholeLayers.AUTO:
-        whole = _plan_whole(layers, files, profile)
-        kept = [_without_ztoc(layer) if layer.descriptor.digest in whole else layer for layer in layers]
-        return replace(_plan(kept, files, settings, profile), whole=whole)
-    return _plan(layers, files, settings, profile)
-
-
-def _plan(
-    layers: Sequence[LayerTables], files: FileSystem, settings: IndexSettings, profile: UsedProfile | None
-) -> ImagePrefetch:
-    spans = [layer.spans for layer in layers]
-    named = plan_prefetch(settings.prefetch_patterns, files, spans)
     if profile is None:
-        ranges = _by_digest(layers, named.ranges)
-        documents = {digest: encode_prefetch(merge_ranges(found)) for digest, found in ranges.items()}
-        return ImagePrefetch(artifacts=documents, unmatched=named.unmatched)
-    return _with_profile(layers, files, named, settings, profile)
+        return _with_patterns(layers, files, settings)
+    fitted = fit_profile(profile.profile, files)
+    whole: dict[Digest, LeftOut] = {}
+    if settings.whole_layers is WholeLayers.AUTO:
+        whole = _plan_whole(layers, _needs_of(layers, files, fitted.profile))
+        layers = [_without_ztoc(layer) if layer.descriptor.digest in whole else layer for layer in layers]
+    made, plan = _with_profile(layers, files, settings, fitted.profile)
+    use = ProfileUse(
+        digest=profile.digest,
+        files=len(profile.profile.files),
+        missing=fitted.missing,
+        renamed=fitted.renamed,
+        needed_bytes=plan.needed_bytes,
+        prefetched_bytes=plan.prefetched_bytes,
+        left_off_spans=plan.left_off_spans,
+    )
+    return replace(made, whole=whole, use=use)
+
+
+def _with_patterns(
+    layers: Sequence[LayerTables], files: FileSystem, settings: IndexSettings
+) -> ImagePrefetch:
+    named = plan_prefetch(settings.prefetch_patterns, files, [layer.spans for layer in layers])
+    documents = {
+        digest: encode_prefetch(merge_ranges(found))
+        for digest, found in _by_digest(layers, named.ranges).items()
+    }
+    return ImagePrefetch(artifacts=documents, unmatched=named.unmatched)
 
 
 def _with_profile(
-    layers: Sequence[LayerTables],
-    files: FileSystem,
-    named: PrefetchPlan,
-    settings: IndexSettings,
-    profile: UsedProfile,
-) -> ImagePrefetch:
+    layers: Sequence[LayerTables], files: FileSystem, settings: IndexSettings, profile: StartProfile
+) -> tuple[ImagePrefetch, StartPrefetch]:
     spans = [layer.spans for layer in layers]
-    needs = plan_needs(profile.profile, files, spans)
+    named = plan_prefetch(settings.prefetch_patterns, files, spans)
     plan = plan_start_prefetch(
-        with_headers(needs, [layer.entries for layer in layers], spans),
+        _needs_of(layers, files, profile),
         spans,
         settings.prefetch_budget_bytes,
         named=named.ranges,
@@ -113,28 +122,19 @@ def _with_profile(
         )
         for digest, found in _by_digest(layers, plan.ranges).items()
     }
-    use = ProfileUse(
-        digest=profile.digest,
-        files=len(profile.profile.files),
-        missing=needs.missing,
-        needed_bytes=plan.needed_bytes,
-        prefetched_bytes=plan.prefetched_bytes,
-        left_off_spans=plan.left_off_spans,
-    )
-    return ImagePrefetch(artifacts=documents, unmatched=named.unmatched, use=use)
+    return ImagePrefetch(artifacts=documents, unmatched=named.unmatched), plan
 
 
-def _plan_whole(
-    layers: Sequence[LayerTables], files: FileSystem, profile: UsedProfile
-) -> dict[Digest, LeftOut]:
+def _needs_of(layers: Sequence[LayerTables], files: FileSystem, profile: StartProfile) -> StartNeeds:
+    spans = [layer.spans for layer in layers]
+    return with_headers(plan_needs(profile, files, spans), [layer.entries for layer in layers], spans)
+
+
+def _plan_whole(layers: Sequence[LayerTables], needs: StartNeeds) -> dict[Digest, LeftOut]:
     """Choose the layers that are left whole.
 
     A recompressed layer keeps its zTOC: it was made to be read through that.
     """
-    spans = [layer.spans for layer in layers]
-    needs = with_headers(
-        plan_needs(profile.profile, files, spans), [layer.entries for layer in layers], spans
-    )
     loads = layer_loads([layer.shape for layer in layers], needs)
     return {
         layers[number].descriptor.digest: LeftOut(

@@ -38,6 +38,7 @@ from soci.settings import IndexSettings
 from soci.start.front import LayerTable, plan_fronts
 from soci.start.needs import plan_needs
 from soci.start.profile import StartProfile
+from soci.start.successors import fit_profile
 from soci.ztoc.decode import decode_files, decode_ztoc
 from soci.ztoc.model import IndexedLayer
 from soci.ztoc.reorder import Reordering, has_same_entries
@@ -83,7 +84,7 @@ def put_start_first(
     """
     tables = [_table_of(run.source, one) for one in results]
     files = FileSystem.of([table.entries for table in tables])
-    needs = plan_needs(profile, files, [table.spans for table in tables])
+    needs = plan_needs(fit_profile(profile, files).profile, files, [table.spans for table in tables])
     plans = plan_fronts(needs, tables)
     todo = {
         number: plan

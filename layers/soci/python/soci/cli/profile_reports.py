@@ -22,6 +22,7 @@ def profile_document(one: AssembledPlatform, profiles: FoundProfiles) -> dict[st
         "from": profiles.origins[use.digest],
         "files": use.files,
         "missing_files": [shown(path) for path in use.missing],
+        "renamed_files": {shown(before): shown(after) for before, after in use.renamed.items()},
         "needed_bytes": use.needed_bytes,
         "prefetched_bytes": use.prefetched_bytes,
         "left_off_spans": use.left_off_spans,
@@ -45,7 +46,8 @@ def _lines_of(one: AssembledPlatform, profiles: FoundProfiles) -> Iterator[str]:
     origin = profiles.origins[use.digest]
     name = "the image's profile" if origin == "image" else f"profile {origin}"
     there = f"{use.files - len(use.missing):,} of {count_text(use.files, 'file')} are in the image"
-    yield f"{one.image.platform}  {name}: {there}"
+    renamed = f", {len(use.renamed):,} under another version" if use.renamed else ""
+    yield f"{one.image.platform}  {name}: {there}{renamed}"
     left_off = f"; {count_text(use.left_off_spans, 'span')} exceed the budget" if use.left_off_spans else ""
     share = f"{size_text(use.prefetched_bytes)} of the {size_text(use.needed_bytes)} that the start needs"
     yield f"prefetch: {share}{left_off}"

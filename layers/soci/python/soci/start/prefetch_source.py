@@ -7,8 +7,8 @@ reading the profile or a zTOC (docs/adr/0050).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from soci.oci.digest import Digest, digest_of
@@ -47,6 +47,8 @@ class ProfileUse:
     """Those of them that are prefetched."""
     left_off_spans: int
     """How many of these spans did not fit into the budget."""
+    renamed: Mapping[bytes, bytes] = field(default_factory=dict, hash=False)
+    """For some of the missing files, the file that is there in their place (`soci.start.successors`)."""
 
 
 def choose_profile(profiles: Sequence[UsedProfile], platform: Platform) -> UsedProfile | None:

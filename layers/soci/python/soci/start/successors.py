@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from soci.errors import NotInImage
 from soci.image.filesystem import FileSystem, Node
@@ -52,6 +52,29 @@ def find_successors(
         taken.add(node.path)
         found[path] = replace(read, path=node.path)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedProfile:
+    """A profile as it fits an image."""
+
+    profile: StartProfile
+    """With successors in place of the files that they stand for."""
+    missing: tuple[bytes, ...]
+    """Paths of the profile that the image does not have, in its order."""
+    renamed: dict[bytes, bytes]
+    """The paths of the successors by those that are missing."""
+
+
+def fit_profile(profile: StartProfile, files: FileSystem) -> FittedProfile:
+    """Fit a profile of an earlier build to the files of an image."""
+    missing = tuple(one.path for one in profile.files if not _is_there(one.path, files))
+    successors = find_successors(profile, missing, files)
+    return FittedProfile(
+        profile=with_successors(profile, successors),
+        missing=missing,
+        renamed={path: read.path for path, read in successors.items()},
+    )
 
 
 def with_successors(profile: StartProfile, successors: dict[bytes, FileRead]) -> StartProfile:
@@ -112,6 +135,14 @@ class _Search:
                 if node.type in ("reg", "dir"):
                     listed.setdefault(_NUMBER.sub(b"#", node.path.rpartition(b"/")[2]), []).append(node)
         return self._listed[directory]
+
+
+def _is_there(path: bytes, files: FileSystem) -> bool:
+    try:
+        node = files.lookup(path)
+    except NotInImage:
+        return False
+    return node.type == "reg" and node.data is not None
 
 
 def _is_similar(read: FileRead, node: Node) -> bool:
