@@ -12,7 +12,9 @@ import zstandard
 from local.registry.push_events import push_event
 from local.system.record import Status
 from local.system.system import LocalSystem
+from local.system.workflows import Execution
 from soci.oci import media_types
+from soci.oci.digest import digest_of
 from soci.places.layout.oci_layout import OciLayout
 from tests.builders import file as file_
 from tests.builders import gzip_of, image_of, layout_of, multi_platform, noise, tar_of
@@ -32,9 +34,12 @@ from tests.e2e.service import (
     soci_index,
     worked,
 )
+from tests.e2e.start_profiles import LINE_TAG, START, build, platform_of, prefetched, profile, set_line
+from tests.unit.service.example_outcomes import assert_as_promised
 from tests.unit.service.places import imitation
 
 WORKED_THEN_KNOWN_AS_OURS = [("indexed", None), ("skipped", "own-artifact")]
+UP_TO_DATE = [("skipped", "already-indexed")]
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +303,109 @@ def test_a_deleted_image_is_no_failure(service, name):
     executions = service.since(lambda: service.system.bus.put(event))
 
     assert outcomes(executions) == [("skipped", "image-gone")]
+
+
+@pytest.fixture
+def push_profile(service, name, monkeypatch, tmp_path):
+    """Push a profile with the command line, and return the executions that this starts."""
+    host = service.system.registry.host
+    login = {"username": "AWS", "password": service.system.registry.issue_password()}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {host: login}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+
+    def push(tag: str, data: bytes, *flags: str) -> list[Execution]:
+        (tmp_path / "profile.json").write_bytes(data)
+        command = ("profile", "push", f"{host}/{name}:{tag}", tmp_path / "profile.json", *flags)
+        return list(service.since(lambda: soci_index(*command)))
+
+    return push
+
+
+def test_a_profile_decides_the_index_of_its_image_and_of_the_next_build(service, name, push_profile):
+    first, second = build(1), build(2)
+    service.push(first, name, "1")
+    assert prefetched(service.repository(name), "1-soci") == 0
+
+    assert push_profile("1", START, "--line") == [], "a profile starts nothing"
+
+    again = service.push(first, name, "1")
+    assert outcomes(again) == WORKED_THEN_KNOWN_AS_OURS, "made again, once"
+    assert platform_of(again[0])["profile"] == {
+        "digest": str(digest_of(START)),
+        "origin": "image",
+        "line": None,
+        "files": 3,
+        "files_missing": 0,
+        "needed_bytes": platform_of(again[0])["profile"]["prefetched_bytes"],
+        "prefetched_bytes": platform_of(again[0])["profile"]["needed_bytes"],
+    }
+    assert prefetched(service.repository(name), "1-soci") == 2
+    assert outcomes(service.push(first, name, "1")) == UP_TO_DATE
+
+    next_build = service.push(second, name, "2")
+    assert outcomes(next_build) == WORKED_THEN_KNOWN_AS_OURS
+    used = platform_of(next_build[0])["profile"]
+    assert (used["origin"], used["line"], used["files"], used["files_missing"]) == ("line", "*", 3, 1)
+    assert 0 < used["prefetched_bytes"] == used["needed_bytes"]
+    assert prefetched(service.repository(name), "2-soci") == 2
+    assert outcomes(service.push(second, name, "2")) == UP_TO_DATE
+
+    told = [json.loads(one["Detail"]) for one in service.system.events_put if name in one["Detail"]]
+    for entry in service.system.events_put:
+        assert_as_promised(entry)
+    assert [one["profile"] for event in told for one in event["indexes"]] == [
+        None,
+        platform_of(again[0])["profile"],
+        used,
+    ]
+
+
+def test_a_new_profile_makes_an_index_again_once_and_so_does_one_that_is_removed(service, name):
+    image, repository = build(1), service.repository(name)
+    set_line(repository, START)
+    service.push(image, name, "1")
+    assert outcomes(service.push(image, name, "1")) == UP_TO_DATE
+
+    set_line(repository, profile("/lib/a"))
+    made = service.push(image, name, "1")
+    assert outcomes(made) == WORKED_THEN_KNOWN_AS_OURS
+    assert platform_of(made[0])["profile"]["digest"] == str(digest_of(profile("/lib/a")))
+    assert outcomes(service.push(image, name, "1")) == UP_TO_DATE
+
+    del repository.tags[LINE_TAG]
+    assert outcomes(service.push(image, name, "1")) == WORKED_THEN_KNOWN_AS_OURS
+    assert prefetched(repository, "1-soci") == 0
+    assert outcomes(service.push(image, name, "1")) == UP_TO_DATE
+
+
+def test_a_broken_profile_stops_nothing_and_is_told(service, name):
+    repository = service.repository(name)
+    broken = b'{"version":"1.0","files":["no object"]}'
+    set_line(repository, broken)
+
+    made = service.push(build(1), name, "1")
+
+    assert outcomes(made) == WORKED_THEN_KNOWN_AS_OURS
+    platform = platform_of(made[0])
+    assert platform.get("profile") is None
+    assert "start profile: files[0]" in platform["profile_problem"]
+    assert "linux/amd64: a start profile is not used" in made[0].output["detail"]
+    assert prefetched(repository, "1-soci") == 0
+    again = service.push(build(1), name, "1")
+    assert outcomes(again) == UP_TO_DATE
+    assert "start profile: files[0]" in again[0].output["detail"]
+
+    del repository.blobs[str(digest_of(broken))]
+    gone = service.push(build(2), name, "2")
+    repository.put_blob(broken)
+    assert outcomes(gone) == WORKED_THEN_KNOWN_AS_OURS
+    assert str(digest_of(broken)) in platform_of(gone[0])["profile_problem"]
+
+
+def test_a_profile_is_no_image_to_those_who_ask_for_it(service, name):
+    set_line(service.repository(name), START)
+
+    asked = service.run(repository=name, tag=LINE_TAG)
+
+    assert (asked.output["outcome"], asked.output["reason"]) == ("skipped", "not-an-image")
+    assert not worked(asked)
