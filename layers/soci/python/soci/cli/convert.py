@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -18,6 +19,7 @@ from soci.cli.reports import indexed_document, layer_document, print_reasons, re
 from soci.cli.start_options import StartOptions
 from soci.cli.start_profiles import FoundProfiles, profiles_from_files, profiles_of_images
 from soci.cli.terminal import (
+    count_text,
     print_error,
     print_json,
     print_lines,
@@ -108,6 +110,8 @@ def _index(
         print_lines(profile_lines(result, profiles))
     for line in profiles.unused:
         print_error(line)
+    for line in _start_first_lines(result) if settings.start_first else ():
+        print_error(line)
     for pattern in sorted({pattern for one in result.platforms for pattern in one.unmatched_prefetch}):
         print_error(f"prefetch: no file matches {pattern}")
     if result.root is None:
@@ -162,9 +166,9 @@ def _layer_document(image: PlatformImage, layer: LayerResult) -> dict[str, objec
     ztoc = None if isinstance(outcome, LeftOut) else indexed_document(outcome, layer.seconds)
     copied = {"copy_of": str(layer.recompressed.of)} if layer.recompressed else {}
     reused = {"reused": True} if layer.reused else {}
-    return (
-        layer_document(image, layer.descriptor) | copied | {"ztoc": ztoc} | reused | reason_or_none(outcome)
-    )
+    front = {"front": asdict(layer.front)} if layer.front else {}
+    described = layer_document(image, layer.descriptor)
+    return described | copied | front | {"ztoc": ztoc} | reused | reason_or_none(outcome)
 
 
 def _print_layers(result: BuildResult) -> None:
@@ -181,11 +185,31 @@ def _row(layer: LayerResult) -> tuple[str, ...]:
     outcome = layer.outcome
     if isinstance(outcome, LeftOut):
         return (name, size, "", "", "", "", "", f"left out: {outcome.reason}")
-    result = f"indexed, recompressed from {short(layer.recompressed.of)}" if layer.recompressed else "indexed"
-    result = "from the cache" if layer.reused else result
     rate = layer.descriptor.size / _BYTES_PER_MB / layer.seconds if layer.seconds else 0.0
     numbers = (f"{outcome.files:,}", f"{outcome.spans:,}", size_text(len(outcome.ztoc)))
-    return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", result)
+    return (name, size, *numbers, f"{layer.seconds:.2f}", f"{rate:.0f}", _made(layer))
+
+
+def _made(layer: LayerResult) -> str:
+    if layer.reused:
+        return "from the cache"
+    if layer.recompressed is None:
+        return "indexed"
+    how = "recompressed"
+    if layer.front:
+        how = f"{layer.front.entries:,} entries of {size_text(layer.front.size_bytes)} put in front,"
+    return f"indexed, {how} from {short(layer.recompressed.of)}"
+
+
+def _start_first_lines(result: BuildResult) -> list[str]:
+    """Say what start files first came to, where that is not what was asked for."""
+    fronts = [layer.front for layer in result.each_layer if layer.front]
+    lines = [] if fronts else ["start files first: no layer is worth it, so each stays as it is"]
+    if left := sum(front.left for front in fronts):
+        lines.append(
+            f"start files first: {count_text(left, 'file')} stayed in place, because order carries meaning there"
+        )
+    return lines
 
 
 def _published_lines(result: BuildResult, image: Image, *, where: str) -> list[str]:

@@ -67,6 +67,14 @@ class StartOptions:
             "prefetch.",
         ),
     ] = WholeLayers.NEVER
+    start_first: Annotated[
+        bool,
+        typer.Option(
+            "--start-first",
+            help="convert writes layers anew with the profile's files in front. The converted image has a config of "
+            "its own then; the original stays.",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         if self.profile and self.no_profile:
@@ -87,6 +95,7 @@ class StartOptions:
             prefetch_patterns=tuple(path.strip() for path in named if path.strip()),
             prefetch_budget_bytes=self.prefetch_budget,
             whole_layers=self.whole_layers,
+            start_first=self.start_first,
         )
 
 
