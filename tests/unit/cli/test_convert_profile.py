@@ -246,3 +246,39 @@ class TestPushedProfiles:
         assert profiles_of(result.document) == [None]
         assert "is not used: " in result.stderr
         assert any(entry.artifact_type == media_types.SOCI_INDEX_V2 for entry in entries_in(image))
+
+
+def test_start_files_first_says_what_was_put_in_front_of_which_layer(soci_index, tmp_path, written):
+    members = [file(f"f{number:02}", noise(32 << 10, str(number))) for number in range(30)]
+    layer = gzip_of(tar_of(*members))
+    layout = layout_of(tmp_path / "many", image_of(layer, platform=PLATFORMS[0]))
+    flags = ("--profile", written(profile("/f20", "/f05", "/f12")), "--start-first")
+
+    [made] = soci_index("convert", f"oci:{layout}:latest", *FLAGS, *flags, "--json").document["layers"]
+    text = soci_index("convert", f"oci:{layout}:latest", *FLAGS, *flags).stdout
+
+    assert made["front"] == {"entries": 3, "size_bytes": 3 * (33 << 10) - 3 * 512, "left": 0}
+    assert made["copy_of"] == str(digest_of(layer)) != made["digest"]
+    assert "indexed, 3 entries of 97.5 KiB put in front, from " in text
+
+
+def test_start_files_first_says_if_no_layer_is_worth_it(soci_index, image, written):
+    flags = ("--profile", written(profile("/bin/app")), "--start-first")
+    result = soci_index("convert", f"oci:{image}:latest", *FLAGS, *flags)
+    assert "start files first: no layer is worth it" in result.stderr
+
+
+def test_start_files_first_says_how_many_files_stay_in_place(soci_index, tmp_path, written):
+    members = [file(f"f{number:02}", noise(32 << 10, str(number))) for number in range(30)]
+    members.append(file("f05", b"again"))
+    layout = layout_of(tmp_path / "many", image_of(gzip_of(tar_of(*members)), platform=PLATFORMS[0]))
+    flags = ("--profile", written(profile("/f20", "/f05", "/f12", "/f25")), "--start-first")
+    result = soci_index("convert", f"oci:{layout}:latest", *FLAGS, *flags)
+    assert "start files first: 1 file stayed in place" in result.stderr
+
+
+def test_start_files_first_needs_a_profile_and_version_2(soci_index, image):
+    without = soci_index("convert", f"oci:{image}:latest", *FLAGS, "--start-first", status=2).stderr
+    assert "no start profile for linux/s390x; give one with --profile FILE" in without
+    version_1 = soci_index("create", f"oci:{image}:latest", *FLAGS, "--start-first", status=2).stderr
+    assert "version 2" in version_1
