@@ -10,6 +10,7 @@ from soci.start.profile import parse_profile
 from tests.builders import directory, file, gzip_of, image_of, layout_of, noise, symlink, tar_of, text
 from tests.recipes import convert_layout
 from tests.unit.cli.samples import PLATFORMS
+from tests.unit.start.test_interpreters import elf
 
 SPAN = 65_536
 LAYERS = (
@@ -129,6 +130,26 @@ def test_a_trace_gives_what_was_read_and_root_says_where_the_image_was(soci_inde
     ]
     assert library.spans == (3, 4)
     assert without_image == ["/usr/bin/app", "/lib/libx.so.1"]
+
+
+def test_interpreter_and_loader_of_a_program_are_found_in_the_image(soci_index, tmp_path):
+    layer = tar_of(
+        file("app/start", b"#!/usr/bin/shell -e\nexit\n", mode=0o755),
+        file("usr/bin/real-shell", elf(), mode=0o755),
+        symlink("usr/bin/shell", "real-shell"),
+        file("lib/ld-2.so", elf(segments=(1,)), mode=0o755),
+        symlink("lib/ld.so.1", "ld-2.so"),
+    )
+    layout = layout_of(tmp_path / "image", image_of(gzip_of(layer), platform=PLATFORMS[0]))
+    trace = tmp_path / "trace"
+    trace.write_text('7 10:00:00 execve("/mnt/app/start", ["start"], 0x7f /* 3 vars */) = 0\n')
+
+    raw = soci_index("profile", "import", trace, "--image", f"oci:{layout}", "--root", "/mnt").raw
+    without_image = soci_index("profile", "import", trace).raw
+
+    assert paths_in(raw) == ["/app/start", "/lib/ld-2.so", "/usr/bin/real-shell"]
+    assert parse_profile(raw).program == b"/app/start"
+    assert paths_in(without_image) == ["/mnt/app/start"]
 
 
 def test_seconds_end_the_start(soci_index, log, image):

@@ -48,7 +48,7 @@ _READERS: dict[RecordingFormat, type[SnapshotterLog | StraceOutput]] = {
 }
 _HINTS = {
     RecordingFormat.SNAPSHOTTER: "the snapshotter logs reads with the log level debug and log_fuse_operations = true",
-    RecordingFormat.STRACE: "record with strace -f -y -ttt -s 4096 -o FILE",
+    RecordingFormat.STRACE: "record with strace -f -y -ttt -s 0 -e trace=%file,%desc,%process -o FILE",
 }
 
 

@@ -18,7 +18,7 @@ from soci.places.ports import ImageSource
 from soci.reasons import LeftOut, Reason
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.entries import file_entry_of
-from soci.ztoc.model import FileEntry
+from soci.ztoc.model import FileEntry, Span
 
 
 class LayerFiles(Protocol):
@@ -31,6 +31,10 @@ class LayerFiles(Protocol):
     @property
     def left_out(self) -> LeftOut | None:
         """Why entries are missing; None if all are there."""
+
+    @property
+    def spans(self) -> tuple[Span, ...] | None:
+        """The spans of the layer's zTOC; None without one."""
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         """Yield the content of an entry of type reg, in pieces of bounded size."""
@@ -103,10 +107,11 @@ class _IndexedFiles:
         ztoc = decode_ztoc(ztoc_bytes)
         self.entries = ztoc.files
         self.left_out = None
-        self._spans = open_spans(source, layer, ztoc.compression)
+        self.spans = ztoc.compression.spans
+        self._reader = open_spans(source, layer, ztoc.compression)
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
-        return self._spans.read_file(entry)
+        return self._reader.read_file(entry)
 
 
 class _NoFiles:
@@ -115,6 +120,7 @@ class _NoFiles:
     def __init__(self, left_out: LeftOut) -> None:
         self.entries: tuple[FileEntry, ...] = ()
         self.left_out = left_out
+        self.spans = None
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         raise NotInImage(f"{entry.name!r}: its layer is missing")
@@ -129,6 +135,7 @@ class _StreamedFiles:
         contents = contents_of_layer(source, layer)
         self.entries = contents.entries
         self.left_out = contents.left_out
+        self.spans = None
 
     def read(self, entry: FileEntry) -> Iterator[bytes]:
         at, end = entry.uncompressed_offset, entry.uncompressed_offset + entry.uncompressed_size

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from soci.oci.digest import Digest
 from soci.oci.platform import Platform
+from soci.start.gathered import joined_path
 from soci.start.locate import ImageContent
 from soci.start.profile import MAX_MS, StartProfile, make_profile
 from soci.start.recording import Recording
@@ -48,6 +49,8 @@ def make_start_profile(
             left_out.add(path)
         return found
 
+    if content is not None:
+        _add_interpreters(recording, content, root or b"/")
     files = recording.reads.files(limit_ms=limit_ms, resolve=resolve)
     if content is not None:
         files = [content.locate(one) for one in files]
@@ -58,6 +61,14 @@ def make_start_profile(
     return ImportedStart(
         profile=make_profile(files, image=image, platform=platform, program=program), left_out=len(left_out)
     )
+
+
+def _add_interpreters(recording: Recording, content: ImageContent, root: bytes) -> None:
+    """Add what the kernel has read to execute the programs: no recording of calls shows it."""
+    for path, at_ns in recording.executed.items():
+        inside = _inside(path, root)
+        for found in () if inside is None else content.interpreters_of(inside):
+            recording.reads.add_whole(joined_path(root, found.lstrip(b"/")), at_ns)
 
 
 def _inside(path: bytes, root: bytes | None) -> bytes | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from soci.errors import NotInImage
-from soci.image.files import open_layer_files
+from soci.image.files import LayerFiles, open_layer_files
 from soci.image.filesystem import FileSystem, Node
-from soci.image.indexed import IndexedImage, fetch_ztoc
+from soci.image.indexed import IndexedImage
 from soci.oci.digest import Digest
 from soci.places.ports import ImageSource
+from soci.start.interpreters import HEAD_BYTES, interpreter_of
 from soci.start.needs import spans_of_range
 from soci.start.profile import FileRead, ReadRange
-from soci.ztoc.decode import decode_ztoc
-from soci.ztoc.model import FileEntry, Span
+from soci.ztoc.model import Span
+
+_MAX_INTERPRETERS = 5
+"""The kernel follows as many scripts that name scripts (exec_binprm in Linux)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class ImageContent:
     layers: tuple[Digest, ...]
     spans: tuple[Sequence[Span] | None, ...]
     """Per layer those of its zTOC; None without one."""
+    contents: tuple[LayerFiles, ...]
 
     def find(self, path: bytes) -> Node | None:
         """Return the regular file that a path leads to, through links; None without one."""
@@ -61,6 +65,22 @@ class ImageContent:
             spans=tuple(sorted(spans)),
         )
 
+    def interpreters_of(self, path: bytes) -> Iterator[bytes]:
+        """Yield what the kernel reads to execute a program of the image, after the program itself.
+
+        Raises:
+            IntegrityError, DamagedLayer, SourceError: the program could not be read.
+        """
+        for _ in range(_MAX_INTERPRETERS):
+            node = self.find(path)
+            if node is None or node.data is None:
+                return
+            found = interpreter_of(_head(self.contents[node.data_layer].read(node.data)))
+            if found is None or self.find(found) is None:
+                return
+            yield found
+            path = found
+
     def is_program(self, path: bytes) -> bool:
         """Tell whether a path leads to a file that may be executed."""
         node = self.find(path)
@@ -73,18 +93,19 @@ def open_image_content(source: ImageSource, image: IndexedImage) -> ImageContent
     Raises:
         IntegrityError, DamagedLayer, SourceError: a layer could not be read.
     """
-    entries: list[Sequence[FileEntry]] = []
-    spans: list[Sequence[Span] | None] = []
-    for layer in image.layers:
-        if layer.ztoc is None:
-            entries.append(open_layer_files(source, layer).entries)
-            spans.append(None)
-        else:
-            ztoc = decode_ztoc(fetch_ztoc(source, layer.ztoc))
-            entries.append(ztoc.files)
-            spans.append(ztoc.compression.spans)
+    contents = tuple(open_layer_files(source, layer) for layer in image.layers)
     return ImageContent(
-        files=FileSystem.of(entries),
+        files=FileSystem.of([one.entries for one in contents]),
         layers=tuple(layer.descriptor.digest for layer in image.layers),
-        spans=tuple(spans),
+        spans=tuple(one.spans for one in contents),
+        contents=contents,
     )
+
+
+def _head(pieces: Iterator[bytes]) -> bytes:
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= HEAD_BYTES:
+            break
+    return head

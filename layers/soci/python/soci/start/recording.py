@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from soci.start.gathered import GatheredReads
@@ -19,6 +19,8 @@ class Recording:
     reads: GatheredReads
     program: bytes | None
     """The first program that was executed, if the recording tells."""
+    executed: Mapping[bytes, int | None] = field(default_factory=dict)
+    """The programs that were executed, with the time."""
     lines: int
     other_lines: int
     """Lines about something else."""

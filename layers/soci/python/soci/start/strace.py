@@ -88,6 +88,7 @@ class StraceOutput:
         return Recording(
             reads=reads,
             program=effects.program,
+            executed=effects.executed,
             lines=self._lines,
             other_lines=self._lines - self._calls,
             notes=tuple(notes),

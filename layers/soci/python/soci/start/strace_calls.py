@@ -9,6 +9,7 @@ from soci.start.gathered import GatheredReads, are_of_the_machine, is_path, join
 from soci.start.strace_line import Call, Opened, parse_descriptor, parse_number, parse_string
 from soci.start.strace_processes import OpenFile, Process, Processes
 
+_MAX_EXECUTED = 100
 _SIZE = re.compile(r"\bstx?_size=(\d{1,18})\b", re.ASCII)
 _Handler = Callable[[Process, Call, int | None], None]
 
@@ -21,6 +22,8 @@ class CallEffects:
         self.reads = GatheredReads()
         self.opened: GatheredReads | None = GatheredReads()
         """What was opened; None once a call has read."""
+        self.executed: dict[bytes, int | None] = {}
+        """The programs that were executed, with the time; of many the first."""
         self._first_program: tuple[int, bytes | None] | None = None
         """When it was executed, and its path if the trace has told that by now."""
         self.cut_paths = 0
@@ -97,6 +100,8 @@ class CallEffects:
         if path is None or not _is_of_image(path):
             return
         self._note_program(path, at_ns)
+        if len(self.executed) < _MAX_EXECUTED:
+            self.executed.setdefault(path, at_ns)
         self.reads.add_whole(path, at_ns)
         if self.opened is not None:
             self.opened.add_whole(path, at_ns)
