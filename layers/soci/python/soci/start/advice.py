@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -104,7 +104,7 @@ def _prefetch_advice(start: ImageStart) -> Advice:
     spans = [span for load in start.loads for span in load.needed]
     if not spans:
         return Advice(topic=Topic.PREFETCH, choice="no", sentence="no prefetch: the start needs no span")
-    layers = ", ".join(str(number) for number, load in enumerate(start.loads) if load.needed)
+    layers = _layers_text([number for number, load in enumerate(start.loads) if load.needed])
     size_bytes = sum(span.compressed_bytes for span in spans)
     lazy, made = start.estimate(Way.LAZY), start.estimate(Way.PREFETCH)
     seconds, saved = made.pull_seconds - lazy.pull_seconds, lazy.seconds - made.seconds
@@ -112,7 +112,7 @@ def _prefetch_advice(start: ImageStart) -> Advice:
     limit = SNAPSHOTTER.prefetch_limit_seconds
     count = "1 span" if len(spans) == 1 else f"{len(spans):,} spans"
     sentence = (
-        f"{'prefetch' if saved > 0 else 'no prefetch'}: {count} of layer {layers}, {mb_text(size_bytes)}, "
+        f"{'prefetch' if saved > 0 else 'no prefetch'}: {count} of {layers}, {mb_text(size_bytes)}, "
         f"{seconds:.1f} s before the start, which {'saves' if saved > 0 else 'loses'} {abs(saved):.1f} s; "
         f"{owner:.1f} s in the owner's reader, {'within' if owner <= limit else 'NOT within'} its {limit:g} s"
     )
@@ -140,11 +140,14 @@ def _whole_layers_advice(start: ImageStart) -> Advice:
         without_ztoc(load) if number in numbers else load for number, load in enumerate(start.loads)
     )
     saved = start.estimate(Way.LAZY).seconds - start.estimate(Way.LAZY, changed).seconds
-    shares = ", ".join(f"{number} ({share_needed(start.loads[number]):.0%} read)" for number in numbers)
+    least = min(share_needed(start.loads[number]) for number in numbers)
     return Advice(
         topic=Topic.WHOLE_LAYERS,
         choice=",".join(map(str, numbers)),
-        sentence=f"no zTOC for layer {shares}: saves {saved:.1f} s for readers without prefetch",
+        sentence=(
+            f"no zTOC for {_layers_text(numbers)}, of which the start reads at least {least:.0%}: "
+            f"saves {saved:.1f} s for readers without prefetch"
+        ),
         numbers={"saved_seconds": saved},
     )
 
@@ -194,6 +197,10 @@ def _start_first_advice(start: ImageStart) -> Advice:
             "stored_bytes": stored,
         },
     )
+
+
+def _layers_text(numbers: Sequence[int]) -> str:
+    return f"layer{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _change(pair: tuple[Estimate, Estimate]) -> str:

@@ -106,12 +106,12 @@ def _layers(report: StartReport) -> Iterator[str]:
 
 def _steps(report: StartReport) -> Iterator[str]:
     yield "<table><caption>What is needed first in each step of the start</caption>\n"
-    yield "<tr><th>When</th><th>Spans</th><th>Bytes</th><th>So far</th></tr>\n"
+    yield '<tr><th>When</th><th>Spans</th><th class="wide">Bytes</th><th>So far</th></tr>\n'
     so_far = 0
     for share in share_steps(report):
         so_far += share.size_bytes
         yield f"<tr><td>{swatch(share.step)}{report.steps.interval_text(share.step)}</td><td>{share.spans:,}</td>"
-        yield f"<td>{mb_text(share.size_bytes)}</td><td>{mb_text(so_far)}</td></tr>\n"
+        yield f'<td class="wide">{mb_text(share.size_bytes)}</td><td>{mb_text(so_far)}</td></tr>\n'
     yield "</table>\n"
 
 
