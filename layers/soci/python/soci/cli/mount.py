@@ -145,8 +145,9 @@ def mount(
             if leave_terminal is not None:
                 leave_terminal()
 
-        operations = ImageOperations(table, store, watcher=recorder, on_ready=tell_ready)
-        serve(operations, directory, MountOptions(name=image, suid=options.suid, dev=options.dev))
+        operations = ImageOperations(table, store, watcher=recorder)
+        mount_options = MountOptions(name=image, suid=options.suid, dev=options.dev)
+        serve(operations, directory, mount_options, on_ready=tell_ready)
         _report(store, as_json=as_json)
 
 

@@ -100,6 +100,8 @@ class InodeTable:
         """In the order of their numbers, which begin with 1."""
         self.size_bytes = 0
         """What `du` finds, without directories."""
+        self.has_xattrs = _has_xattrs(self.root)
+        """Whether any inode has extended attributes."""
         self.left_out: list[tuple[bytes, str]] = []
         """Paths that a mount cannot show, and why."""
         self._fill(files)
@@ -141,6 +143,7 @@ class InodeTable:
             children={} if is_directory else None,
         )
         self.inodes.append(inode)
+        self.has_xattrs = self.has_xattrs or _has_xattrs(inode)
         if not is_directory:
             self.size_bytes += _blocks(inode.size_bytes) * BLOCK_BYTES
         return inode
@@ -158,6 +161,10 @@ class InodeTable:
                 return None
             inode = child
         return inode
+
+
+def _has_xattrs(inode: Inode) -> bool:
+    return inode.entry is not None and bool(inode.entry.xattrs) and bool(inode.xattrs)
 
 
 def attributes_of(inode: Inode) -> Mapping[str, int]:

@@ -5,13 +5,17 @@ libfuse takes SIGINT, SIGTERM and SIGHUP meanwhile: each ends the mount, as `umo
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from soci.errors import MountRefused
+from soci.mount.fuse_callbacks import FuseCallbacks
 from soci.mount.fuse_library import caught_messages, load_fuse
 from soci.mount.mount_point import others_may_look
 from soci.mount.operations import ImageOperations
@@ -22,6 +26,8 @@ _MAX_THREADS = 64
 
 _MAX_THREADS_SINCE = 12
 """Version 3.12 of libfuse got the option, with a default of 10. Before, there was no limit."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _ENDED_BY_SIGNAL = 8
 """libfuse's status when its loop ended otherwise than by `umount`."""
@@ -39,28 +45,43 @@ class MountOptions:
     """Whether device files of the image can be opened."""
 
 
-def serve(operations: ImageOperations, directory: Path, options: MountOptions) -> None:
-    """Mount, and answer the kernel until the mount ends. Call it in the main thread. Raises `MountRefused`."""
+def serve(
+    operations: ImageOperations, directory: Path, options: MountOptions, *, on_ready: Callable[[], None]
+) -> None:
+    """Mount, and answer the kernel until the mount ends. Call it in the main thread.
+
+    Raises:
+        MountRefused: the mount failed. `on_ready` was not called then.
+    """
     fuse = load_fuse()
-    arguments: dict[str, object] = {
-        "fsname": _escaped(options.name),
-        "subtype": _TYPE,
-        "ro": True,
-        "default_permissions": True,
-        "allow_other": others_may_look(),
-        "suid": options.suid,
-        "dev": options.dev,
-        "max_idle_threads": _MAX_THREADS,
-    }
-    if fuse.fuse_version_minor >= _MAX_THREADS_SINCE:
-        arguments["max_threads"] = _MAX_THREADS
+    callbacks = FuseCallbacks(fuse, operations, on_ready=on_ready)
+    arguments = [b"soci-index", b"-f", b"-o", _options(fuse, options), os.fsencode(directory)]
     with caught_messages(fuse) as messages, _signals_for_libfuse():
-        try:
-            fuse.FUSE(operations, str(directory), foreground=True, **arguments)
-        except RuntimeError as error:
-            if error.args != (_ENDED_BY_SIGNAL,) or not operations.is_ready:
-                why = "; ".join(messages) or f"libfuse ended with status {error}"
-                raise MountRefused(f"{directory}: the mount failed: {why}") from None
+        status = fuse.fuse_main_real(
+            len(arguments),
+            (ctypes.c_char_p * len(arguments))(*arguments),
+            ctypes.byref(callbacks.structure),
+            ctypes.c_size_t(ctypes.sizeof(callbacks.structure)),
+            None,
+        )
+    if status and (status != _ENDED_BY_SIGNAL or not callbacks.is_ready):
+        why = "; ".join(messages) or f"libfuse ended with status {status}"
+        raise MountRefused(f"{directory}: the mount failed: {why}")
+
+
+def _options(fuse: ModuleType, options: MountOptions) -> bytes:
+    chosen = [
+        f"fsname={_escaped(options.name)}",
+        f"subtype={_TYPE}",
+        "ro",
+        "default_permissions",
+        f"max_idle_threads={_MAX_THREADS}",
+    ]
+    if fuse.fuse_version_minor >= _MAX_THREADS_SINCE:
+        chosen.append(f"max_threads={_MAX_THREADS}")
+    switches = {"allow_other": others_may_look(), "suid": options.suid, "dev": options.dev}
+    chosen += [name for name, is_on in switches.items() if is_on]
+    return ",".join(chosen).encode("utf-8", "surrogateescape")
 
 
 def _escaped(text: str) -> str:
@@ -69,8 +90,8 @@ def _escaped(text: str) -> str:
 
 @contextmanager
 def _signals_for_libfuse() -> Iterator[None]:
-    """Libfuse takes only signals that nobody else has taken."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Let libfuse have the signals: it takes only those that nobody else has taken."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _SIGNALS}
     try:
         yield
     finally:
