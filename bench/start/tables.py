@@ -80,10 +80,7 @@ def _traffic_table(results: Results) -> str:
     rows = [["start", *(LABELS[way] for way in _WAYS)]]
     for workload in results.workloads:
         cells = [results.find(workload, way, line) for way in _WAYS]
-        texts = [
-            _traffic_text(cell) if cell else "-"
-            for cell in cells
-        ]
+        texts = [_traffic_text(cell) if cell else "-" for cell in cells]
         rows.append([_WHAT[workload], *texts])
     return _markdown(rows)
 

@@ -29,7 +29,15 @@ def mounted(reference: str, scratch: Path, *options: str) -> Iterator[list[Path]
     """Mount an image with a new cache. Gives the one directory."""
     directory = scratch / "mounted"
     directory.mkdir()
-    command = [SOCI_INDEX, "mount", reference, directory, "--cache", scratch / "cache", *options]
+    command = [
+        str(SOCI_INDEX),
+        "mount",
+        reference,
+        str(directory),
+        "--cache",
+        str(scratch / "cache"),
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     output = cast("IO[str]", process.stdout)
     try:
