@@ -15,7 +15,7 @@ side_by_side := -n 3 --dist loadfile --no-loadscope-reorder
 npm_stamp := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv layers demo docs test test-all check covered lint types synth mutants bench lock clean system-packages
+.PHONY: help venv layers demo docs test test-all check covered lint types synth mutants bench bench-start lock clean system-packages
 
 help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
@@ -69,6 +69,9 @@ mutants: venv ## List small changes of a module that its tests miss: MODULE=soci
 
 bench: venv ## Compare engine and CLI with their floors, or with AGAINST=REVISION, on layers of real packages.
 	$(python) -m bench $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
+
+bench-start: venv system-packages ## Time cold starts of real programs, by each way to load their image; as root, needs /dev/fuse.
+	$(python) -m bench.start $(ARGS)
 
 lock: ## Write the lock files again; ARGS=--upgrade takes newer versions.
 	@test -x $(VENV)/bin/uv || $(MAKE) venv

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -253,7 +252,7 @@ def _add_tree(tar: tarfile.TarFile, tree: Path) -> None:
             info.size = kind.st_size if first == name else 0
         if info.type == tarfile.REGTYPE:
             with path.open("rb") as file:
-                tar.addfile(info, cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", file))))
+                tar.addfile(info, file)
         else:
             tar.addfile(info)
 

@@ -70,7 +70,6 @@ _PYTHON = Layer(
 )
 _NODE = Layer(
     name="node",
-    packages=("libstdc++6",),
     wheels="node",
     commands=(
         "mkdir -p /usr/local/bin",

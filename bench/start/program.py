@@ -60,6 +60,8 @@ def start_until_ready(workload: Workload, root: Path) -> None:
     Raises:
         SystemExit: it ended first, or is not ready after `LIMIT_SECONDS`; with the last lines it printed.
     """
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")  # as container runtimes do
     chroot = [str(root)] if workload.user is None else [f"--userspec={workload.user}", str(root)]
     process = subprocess.Popen(
         [*_NAMESPACES, "sh", "-ec", _SET_UP, str(root), *chroot, *workload.command],

@@ -57,7 +57,7 @@ def _line_table(results: Results, line: tuple[float, float]) -> str:
         cells = [results.find(workload, way, line) for way in _WAYS]
         if any(cells):
             best = min(cell.seconds for cell in cells if cell)
-            rows.append([_WHAT[workload], *(_page_text(cell, best) for cell in cells)])
+            rows.append([_WHAT.get(workload, workload), *(_page_text(cell, best) for cell in cells)])
     return _markdown(rows)
 
 
@@ -81,7 +81,7 @@ def _traffic_table(results: Results) -> str:
     for workload in results.workloads:
         cells = [results.find(workload, way, line) for way in _WAYS]
         texts = [_traffic_text(cell) if cell else "-" for cell in cells]
-        rows.append([_WHAT[workload], *texts])
+        rows.append([_WHAT.get(workload, workload), *texts])
     return _markdown(rows)
 
 
