@@ -3,11 +3,20 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from random import Random
 
 import pytest
 import zstandard
 
-from soci.errors import DamagedLayer, DigestMismatch, InvalidZtoc, RegistryUnavailable, SpanUnreadable
+from soci.errors import (
+    DamagedLayer,
+    DigestMismatch,
+    InvalidZtoc,
+    RegistryUnavailable,
+    SociError,
+    SpanUnreadable,
+)
 from soci.image.filesystem import FileSystem
 from soci.mount import span_fetch
 from soci.places.cancellation import cancellable_sleep
@@ -379,6 +388,24 @@ def test_a_large_span_with_wrong_bytes_is_never_given(tmp_path, monkeypatch):
     with store_of(source, tmp_path) as store, pytest.raises(SpanUnreadable, match="hashes to"):
         store.read(0, 0, 10)
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_ztoc_gives_bytes_or_an_error_of_ours(tmp_path, seed):
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    ztoc = bytearray(index_layer(LAYER).ztoc)
+    windows_end = (
+        len(ztoc) - 3_000
+    )  # the tables stand at the end: the windows of checkpoints are most of a zTOC
+    for _ in range(random.choice([1, 3, 20])):
+        at = random.randrange(random.choice([0, windows_end]), len(ztoc))
+        ztoc[at] = random.choice([0, 1, 127, 128, 255, ztoc[at] ^ 1])
+    image = with_soci_index(image_of(LAYER), ztocs={0: bytes(ztoc)})
+    with suppress(SociError), store_of(source_of(image), tmp_path) as store:
+        end = spans_in(store)[-1].uncompressed_end
+        for at in range(0, end, 100_000):
+            with suppress(SpanUnreadable):
+                assert len(store.read(0, at, min(at + 100_000, end))) == min(100_000, end - at)
 
 
 def test_more_entries_than_any_image_has_are_refused(tmp_path, monkeypatch):
