@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,7 @@ from soci.places.registry.retry import Clock, RetryPolicy
 from soci.places.registry.transport import Timeouts
 from tests.builders import file, gzip_of, image_of, noise, tar_of, text, with_soci_index
 from tests.e2e.fault_table import Head, fault_table
+from tests.mounts import Mounted, mounted
 from tests.recipes import Watcher
 from tests.registries import open_repository
 
@@ -375,6 +376,7 @@ def tmpfs(path: Path, size_bytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", path], check=True)
 
 
+needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="there is no /dev/fuse")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")
 
 
@@ -532,3 +534,117 @@ def wait_for(is_so: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never came")
+
+
+# --- the real mount: what a program sees that reads the files
+
+
+def program_reads(root: Path, row: Row) -> int:
+    """Let `sha256sum` read every file; returns how many were right. What the kernel keeps of them is dropped first."""
+    for name in FILES:
+        with suppress(OSError), (root / name).open("rb") as file_:
+            os.posix_fadvise(file_.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    done = subprocess.run(
+        ["sha256sum", *FILES], cwd=root, capture_output=True, text=True, timeout=120, check=False
+    )
+    sums = {name: digest for digest, name in (line.split() for line in done.stdout.splitlines())}
+    right = sum(sums.get(name) == digest for name, digest in SUMS.items())
+    row.wrong += len(sums) - right
+    row.errors += [
+        f"cannot be read: sha256sum: {line.rpartition(': ')[2]}" for line in done.stderr.splitlines()
+    ]
+    assert len(sums) == right, "wrong bytes"
+    return right
+
+
+def empty_cache(cache: Path) -> None:
+    for path in cache.glob("[!l]*-*"):
+        path.unlink()
+
+
+def mount_of(registry: Registry, directory: Path, cache: Path) -> AbstractContextManager[Mounted]:
+    options = ("--platform", "linux/amd64", "--cache", cache, "--cache-size", "1GiB")
+    return mounted(f"{registry.host}/app:{TAG}", directory, *options)
+
+
+MOUNTED_FAULTS: dict[str, tuple[Fault, int | None]] = {
+    "connection reset": (Harm.RESET_BEFORE, 1),
+    "503": (Answer(503), 1),
+    "wrong byte": (Harm.WRONG_BYTE, 1),
+    "every byte is wrong": (Harm.WRONG_BYTE, None),
+    "always 404": (Answer(404), None),
+    "always 401": (Answer(401), None),
+}
+
+
+@needs_fuse
+def test_a_program_in_a_mount(registry, tmp_path, table):
+    """Every fault in turn under one mount, whose cache is emptied before each."""
+    cache = tmp_path / "cache"
+    with mount_of(registry, tmp_path / "root", cache) as mount:
+        for fault, (harm, times) in MOUNTED_FAULTS.items():
+            row = Row(f"mounted: {fault}")
+            table.append(row)
+            empty_cache(cache)
+            registry.fail(harm, where=of_a_layer, times=times)
+            row.right = program_reads(mount.directory, row)
+            registry.heal()
+            empty_cache(cache)
+            row.healed = program_reads(mount.directory, row)
+            assert row.healed == len(FILES)
+            assert bool(row.errors) == (times is None)
+        for fault, damage in DAMAGES.items():
+            row = Row(f"mounted: {fault}")
+            table.append(row)
+            row.right = program_reads(mount.directory, row)
+            for path in list(cache.glob("[!l]*-*")):
+                damage(path)
+            row.healed = program_reads(mount.directory, row)
+            assert row.right == row.healed == len(FILES)
+    assert "cannot be read" in mount.errors
+    assert all(line.startswith("soci-index: ") for line in mount.errors.splitlines())
+
+
+@needs_fuse
+def test_kill_9_of_the_mount(registry, tmp_path, row):
+    """A program reads while the mount is killed. After `fusermount3 -u`, the next mount goes on with the cache."""
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    with mount_of(registry, root, cache) as mount:
+        registry.fail(Harm.HANG, where=of_a_layer, times=None)
+        with subprocess.Popen(["sha256sum", *FILES], cwd=root, stderr=subprocess.PIPE, text=True) as program:
+            time.sleep(0.5)
+            mount.process.kill()
+            mount.process.communicate(timeout=20)
+            assert program.stderr is not None
+            errors = program.stderr.read()
+        row.errors += [
+            f"cannot be read: sha256sum: {line.rpartition(': ')[2]}" for line in errors.splitlines()
+        ]
+        assert row.errors
+        subprocess.run(["fusermount3", "-uz", root], check=True)
+    registry.heal()
+    with mount_of(registry, root, cache) as mount:
+        row.healed = program_reads(mount.directory, row)
+        assert row.healed == len(FILES)
+
+
+@needs_fuse
+def test_kill_9_of_one_of_two_mounts(registry, tmp_path, row):
+    """Both have one cache, and the first is killed while it fetches what a program in the second waits for."""
+    cache = tmp_path / "cache"
+    with (
+        mount_of(registry, tmp_path / "one", cache) as one,
+        mount_of(registry, tmp_path / "two", cache) as two,
+    ):
+        hangs = threading.Event()
+        registry.fail(Meanwhile(hangs.set), where=of_a_layer)
+        registry.fail(Harm.HANG, where=of_a_layer)
+        with subprocess.Popen(["cat", *FILES], cwd=one.directory, stdout=subprocess.DEVNULL) as program:
+            assert hangs.wait(20)
+            threading.Timer(0.5, one.process.kill).start()
+            row.healed = row.right = program_reads(two.directory, row)
+            program.wait(20)
+        one.process.communicate(timeout=20)
+        assert row.right == len(FILES)
+        assert row.errors == []
+        row.note = "nothing: the other mount goes on"
