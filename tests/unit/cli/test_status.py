@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,12 @@ from local.registry import Answer
 from soci.cli.terminal import age_text
 from soci.oci import media_types
 from soci.oci.annotations import SOCI_INDEX_DIGEST
+from soci.oci.digest import digest_of
+from soci.oci.platform import Platform
 from soci.places.registry.ecr_api import EcrApi
+from soci.start.prefetch_source import UsedProfile
+from soci.start.profile import FileRead, encode_profile, make_profile, parse_profile
+from soci.start.push_profile import push_line_profile
 from soci.upkeep.status.states import IndexState
 from tests.aws_environment import as_aws
 from tests.builders import file, gzip_of, image_of, tar_of, text, with_soci_index
@@ -146,6 +152,26 @@ def test_under_replace_the_tag_itself_is_the_index(soci_index, place, tmp_path):
     found = states(soci_index, place, tmp_path, tagging={"policy": "replace"})
 
     assert found == {"1": "indexed", "2": "missing"}
+
+
+PROFILE = encode_profile(make_profile([FileRead(path=b"/app", first_ms=0, last_ms=1)]))
+
+
+def test_the_profile_of_a_line_is_no_image_and_decides_what_is_up_to_date(soci_index, place, tmp_path):
+    used = UsedProfile(profile=parse_profile(PROFILE), digest=digest_of(PROFILE))
+    for tag in ("with", "without"):
+        place.put("app", app(tag), tag)
+    index(place, by_hand("app", "with"), configuration(), profile=used)
+    index(place, by_hand("app", "without"), configuration())
+    before = {"with": "other-settings", "without": "indexed"}
+    assert {tag: states(soci_index, place, tmp_path)[tag] for tag in before} == before
+    asked = [seen.path for seen in place.registry.requests]
+    assert not any("referrers" in path or "soci-profile" in path for path in asked), "the list has no profile"
+
+    push_line_profile(partial(place, "app"), "*", Platform.parse("linux/amd64"), PROFILE)
+
+    found = states(soci_index, place, tmp_path)
+    assert found == {"with": "indexed", "without": "other-settings"}
 
 
 DIGEST_ONLY = {"tagging": {"policy": "digest-only"}}

@@ -148,7 +148,7 @@ def changed(**members: object) -> bytes:
         (changed(layers=[]), "0 layers"),
         (changed(layers=None), "0 layers"),
         (changed(layers=json.loads(GOOD.data)["layers"] * 2), "2 layers"),
-        (changed(layers=[json.loads(GOOD.data)["config"]]), "want one of type"),
+        (changed(layers=[json.loads(IMAGE.document)["layers"][0]]), "1 layers, want one of type"),
         (IMAGE.document, "image.config.v1.json', want a start profile"),
         (b"{", "not valid JSON"),
     ],

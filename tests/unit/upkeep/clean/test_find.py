@@ -47,6 +47,42 @@ def test_a_tagged_version_1_index_is_no_orphan(repository):
     assert repository.find().found == ()
 
 
+def put_profile(repository: Repository, seed: str, *tags: str, **facts: Any) -> Digest:
+    config = {"mediaType": media_types.OCI_EMPTY, "digest": str(digest_of(b"{}")), "size": 2}
+    document = {"artifactType": media_types.START_PROFILE, "config": config, "layers": [], "seed": seed}
+    return repository.put(document, *tags, artifact_type=media_types.START_PROFILE, **facts)
+
+
+def test_a_start_profile_is_an_orphan_when_nobody_finds_it_any_more(repository):
+    image = repository.put_image("app", "1.4")
+    converted, manifest, _ = repository.put_converted("app", "1.4-soci")
+    put_profile(repository, "of an image", subject=image)
+    put_profile(repository, "of a manifest of a converted image", subject=manifest)
+    put_profile(repository, "of a converted image", subject=converted)
+    put_profile(repository, "of a line", "soci-profile-linux-amd64")
+    put_profile(repository, "archived", subject=digest_of(b"gone"), is_archived=True)
+    former = put_profile(repository, "of a line, before the tag moved")
+    left = put_profile(repository, "of an image that is gone", subject=digest_of(b"gone"))
+
+    assert kinds(repository.find()) == dict.fromkeys((former, left), OrphanKind.PROFILE_WITHOUT_IMAGE)
+
+
+def test_a_start_profile_goes_with_a_converted_image_that_goes(repository):
+    converted, manifest, soci_index = repository.put_converted("app")
+    profile = put_profile(repository, "its own", subject=manifest)
+
+    found = kinds(repository.find(untagged_converted=True))
+
+    assert found.keys() == {converted, manifest, soci_index, profile}
+    assert list(found)[-1] == profile
+
+
+def test_a_profile_that_was_just_pushed_stays(repository):
+    put_profile(repository, "young", pushed_at=NOW)
+
+    assert repository.find(pushed_before=NOW).found == ()
+
+
 def test_a_tag_that_consists_of_the_suffix_has_no_original_to_lose(repository):
     repository.put_converted("app", "_soci")
 

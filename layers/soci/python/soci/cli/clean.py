@@ -56,7 +56,7 @@ def clean(
     ecr_hosts: EcrHostOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Remove indexes whose image is gone: of version 1, and of version 2 if no image lists them.
+    """Remove indexes whose image is gone: of version 1, and of version 2 if no image lists them. So are start profiles.
 
     Images stay. --tags and --untagged remove converted images too.
     """

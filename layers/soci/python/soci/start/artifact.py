@@ -2,7 +2,7 @@
 
 schemaVersion, mediaType   of an OCI image manifest
 artifactType               that of a start profile
-config                     the two bytes {}
+config                     the two bytes {}, of the same type: ECR does not say which of the two types it lists
 layers                     one: the profile's JSON
 subject                    the image manifest that was started; a line's profile has none
 annotations                the revision of an image's profile, the line of a line's
@@ -11,7 +11,7 @@ annotations                the revision of an image's profile, the line of a lin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from soci.errors import InvalidDocument
 from soci.index.document import Document, document_of
@@ -49,7 +49,7 @@ def encode_profile_artifact(
     bare = subject and Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
     manifest = ImageManifest(
         artifact_type=media_types.START_PROFILE,
-        config=EMPTY_CONFIG.descriptor,
+        config=replace(EMPTY_CONFIG.descriptor, media_type=media_types.START_PROFILE),
         layers=(profile,),
         subject=bare,
         annotations=annotations,

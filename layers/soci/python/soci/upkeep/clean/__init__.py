@@ -2,6 +2,7 @@
 
     v1-without-image        a version 1 index whose image is gone
     index-without-image     a version 2 SOCI index that no image lists or names
+    profile-without-image   a start profile whose image is gone, or that of a line after its tag has moved on
     tag-without-original    only on request: `1.4-soci`, a converted image, where `1.4` and its image are gone
     copy-without-original   only on request: an untagged converted image whose original is gone
 

@@ -73,6 +73,7 @@ class _Search:
             self._add(OrphanKind.PART_OF_CONVERTED, self._unreferenced(self._manifests_of_orphans()))
             self._add(OrphanKind.INDEX_WITHOUT_IMAGE, self._unreferenced(self._indexes_v2()))
         self._add(OrphanKind.V1_WITHOUT_IMAGE, self._v1_without_image())
+        self._add(OrphanKind.PROFILE_WITHOUT_IMAGE, self._profiles_without_image())
         return [*tags_alone, *self.orphans.values()]
 
     def _add(self, kind: OrphanKind, found: Iterable[Listed]) -> None:
@@ -165,10 +166,24 @@ class _Search:
     def _v1_without_image(self) -> Iterator[Listed]:
         return (
             one
-            for one in self.listed.values()
-            if one.artifact_type == media_types.SOCI_INDEX_V1
-            and not one.tags
-            and not one.is_archived
-            and one.subject is not None
-            and (one.subject not in self.listed or one.subject in self.orphans)
+            for one in self._untagged(media_types.SOCI_INDEX_V1)
+            if one.subject is not None and self._is_gone(one.subject)
         )
+
+    def _profiles_without_image(self) -> Iterator[Listed]:
+        """Yield profiles that nobody finds: a tag leads to that of a line, and only the image to its own."""
+        return (
+            one
+            for one in self._untagged(media_types.START_PROFILE)
+            if one.subject is None or self._is_gone(one.subject)
+        )
+
+    def _untagged(self, artifact_type: str) -> Iterator[Listed]:
+        return (
+            one
+            for one in self.listed.values()
+            if one.artifact_type == artifact_type and not one.tags and not one.is_archived
+        )
+
+    def _is_gone(self, image: Digest) -> bool:
+        return image not in self.listed or image in self.orphans

@@ -21,6 +21,8 @@ class OrphanKind(StrEnum):
     CONVERTED_WITHOUT_ORIGINAL = "copy-without-original"
     PART_OF_CONVERTED = "part-of-copy"
     """An image manifest or SOCI index of a converted image that is an orphan."""
+    PROFILE_WITHOUT_IMAGE = "profile-without-image"
+    """A start profile whose image is gone, or one without a subject to which no tag leads: a line's former profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

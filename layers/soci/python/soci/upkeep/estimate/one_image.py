@@ -22,7 +22,7 @@ from soci.service.filter.promised_tag import promised_tag
 from soci.service.layer_messages import LayerItem
 from soci.service.messages import Action, Decision, ImageRequest, Work
 from soci.service.outcomes import ImageReason
-from soci.service.settings.configuration import Configuration, NamePatterns
+from soci.service.settings.configuration import Configuration, NamePatterns, StartProfiles
 
 DEFAULT_SIZES = FunctionSizes(
     architecture="arm64", image_filter=512, index_layer=3008, publish_index=1769, outcome_recorder=512
@@ -36,6 +36,8 @@ _BYTES_PER_GB = 1_000_000_000
 _MIB_PER_PROCESSOR = 1_769
 """A function with this much memory has one processor (Lambda developer guide, "Configure function memory")."""
 
+_PROFILE_REQUESTS = {StartProfiles.OFF: 0, StartProfiles.IMAGE: 1, StartProfiles.LINE: 2}
+"""For each platform, to find out that there is no start profile: of the image, of the repository's line."""
 _MANIFEST_BYTES = 4_000
 _LOG_BYTES_PER_CALL = 1_500
 
@@ -132,7 +134,7 @@ def estimate(
         gb_seconds=gb_seconds(work, sizes),
         transitions=transitions(work),
         put_image=puts,
-        registry_requests=_registry_requests(decision, len(layers), puts),
+        registry_requests=_registry_requests(decision, len(layers), puts, configuration.index.start_profiles),
         storage_bytes=storage_bytes,
         usd=_usd(work, sizes),
         storage_usd_per_month=storage_bytes / _BYTES_PER_GB * prices.STORAGE_GB_MONTH.usd,
@@ -182,12 +184,13 @@ def _put_image(decision: Decision, configuration: Configuration) -> int:
     return v1 + (2 * platforms + 1 + has_tag if configuration.index.makes_v2 else 0)
 
 
-def _registry_requests(decision: Decision, layers: int, puts: int) -> int:
+def _registry_requests(decision: Decision, layers: int, puts: int, profiles: StartProfiles) -> int:
     """Count requests to the registry. Of each layer one range counts: the blob store serves the others."""
     platforms = max(1, len(decision.platforms))
     filtered = 2 + platforms
     if not puts:
         return filtered
+    filtered += _PROFILE_REQUESTS[profiles] * platforms
     indexed = 4 * layers  # zTOC exists?, the layer, the zTOC in two requests
     published = (
         5 * layers + 6 * platforms + 8 + puts

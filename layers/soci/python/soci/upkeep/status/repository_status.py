@@ -24,7 +24,7 @@ from soci.service.filter.start_profile import ProfileFinder
 from soci.service.filter.up_to_date import has_v1, has_v2
 from soci.service.messages import Action, Decision, ImageRequest
 from soci.service.outcomes import ImageReason
-from soci.service.settings.configuration import Configuration, TagPolicy
+from soci.service.settings.configuration import Configuration, StartProfiles, TagPolicy
 from soci.settings import IndexVersion
 from soci.upkeep.inventory import Inventory, Listed
 from soci.upkeep.status.find_indexes import (
@@ -50,6 +50,8 @@ def fetch_status(inventory: Inventory, repository: str, configuration: Configura
         SourceError: the registry cannot be read.
     """
     listed = list(inventory.fetch_images(repository, only_tagged=False))
+    if inventory.has_api and not any(one.artifact_type == media_types.START_PROFILE for one in listed):
+        configuration = _without_profiles(configuration)  # else each image costs two requests for nothing
     survey = _Survey(
         repository=repository,
         configuration=configuration,
@@ -58,7 +60,8 @@ def fetch_status(inventory: Inventory, repository: str, configuration: Configura
         find_index_v1=_find_index_v1_in(listed) if inventory.has_api else fetch_index_v1,
         untagged=_find_untagged(inventory, repository, configuration, listed),
     )
-    tasks = [(one, tag) for one in listed for tag in one.tags]
+    images = [one for one in listed if one.artifact_type != media_types.START_PROFILE]
+    tasks = [(one, tag) for one in images for tag in one.tags]
     with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
         found = [status for status in pool.map(survey.examine, tasks) if status is not None]
     return sorted(found, key=lambda one: (-one.pushed_at.timestamp() if one.pushed_at else 0.0, one.tag))
@@ -251,6 +254,10 @@ def _find_untagged(
             lambda one: find_converted(inventory.open_image, repository, str(one.digest)), indexes
         )
         return [converted for converted in found if converted is not None]
+
+
+def _without_profiles(configuration: Configuration) -> Configuration:
+    return replace(configuration, index=replace(configuration.index, start_profiles=StartProfiles.OFF))
 
 
 def _orphan(blank: ImageStatus, converted: ConvertedImage) -> ImageStatus:
