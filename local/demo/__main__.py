@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from local.demo.on_disk import DIRECTORY, demonstrate
-from local.demo.service import DemoFailed, start_system, tell
+from local.demo.reader import DemoFailed
+from local.demo.service import start_system, tell
 from local.sample_image import write_sample_image
 from local.system.system import LocalSystem
 

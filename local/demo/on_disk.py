@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.sample_image import LAYER_LIMIT_BYTES, contents, write_sample_image
+from local.sample_program import program_files
 from soci.places.layout.oci_layout import OciLayout
 
 DIRECTORY = Path(".demo")
@@ -37,7 +38,9 @@ def demonstrate(
     )
     started = time.perf_counter()
     with console.status("   writing the image"):
-        root = write_sample_image(directory / "image", "latest", layer_limit_bytes=layer_limit_bytes)
+        root = write_sample_image(
+            directory / "image", "latest", layer_limit_bytes=layer_limit_bytes, program=program_files()
+        )
     console.print(f"   {root.digest} in {time.perf_counter() - started:.1f} s\n", soft_wrap=True)
 
     console.print("[bold]2[/]  The command line indexes it on disk: one pass per layer, no temporary files")

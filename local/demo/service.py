@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,15 +15,16 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
+from local.demo.reader import DemoFailed, Reader
+from local.demo.start import ROUND_TRIP_SECONDS, show_first_start, show_second_start, why_no_mount
 from local.demo.view import Started, images_table, timeline, watch
-from local.registry import Behaviour
+from local.registry import Behaviour, Delay, request_to
 from local.system.record import Status
 from local.system.system import INDEX_IMAGE, LocalSystem
 from local.system.workflows import Execution
 from soci.places.layout.oci_layout import OciLayout
 from soci.service.outcomes import ImageReason
 
-SOCI_INDEX = Path(sys.executable).with_name("soci-index")
 REPOSITORY, SMALL_REPOSITORY = "shop/app", "shop/tools"
 TAG = "1.0"
 SETTINGS: Mapping[str, Any] = {"rules": {"min_image_size_bytes": 10_000_000}}
@@ -34,10 +32,6 @@ SETTINGS: Mapping[str, Any] = {"rules": {"min_image_size_bytes": 10_000_000}}
 
 SHOWN_LINES = 3
 _MB = 1_000_000
-
-
-class DemoFailed(Exception):
-    """A check of the demonstration failed; the message says which."""
 
 
 def start_system(settings: Mapping[str, Any] = SETTINGS) -> LocalSystem:
@@ -131,6 +125,31 @@ class Story:
             f"read out of [bold]{read['image_bytes'] / _MB:.1f} MB[/]\n"
         )
 
+    def start_container(self, user: Reader, directory: Path) -> None:
+        """Start a program from the image, index the image with what it read, start it again. Not without FUSE."""
+        if reason := why_no_mount():
+            self._print(f"   left out: {reason}\n")
+            return
+        original = f"{self.system.registry.host}/{REPOSITORY}:{TAG}"
+        profile = directory / "start.json"
+        self.system.registry.fail(Delay(ROUND_TRIP_SECONDS), where=request_to("GET"), times=None)
+        try:
+            first = show_first_start(self.console, user, f"{original}-soci", profile)
+        finally:
+            self.system.registry.heal()
+        self._print(f"\n   $ soci-index profile push {original} {profile.name}", style="cyan")
+        self._print(f"   {user.output('profile', 'push', original, str(profile)).strip()}")
+        request = {"repository": REPOSITORY, "tag": TAG}
+        self._show_input("IndexImage", request)
+        execution = watch(self.console, self.system.start_index(request))
+        self.started.append(Started(execution=self._ended(execution), cause="its profile"))
+        self._print()
+        self.system.registry.fail(Delay(ROUND_TRIP_SECONDS), where=request_to("GET"), times=None)
+        try:
+            show_second_start(self.console, user, f"{original}-soci", first)
+        finally:
+            self.system.registry.heal()
+
     def sum_up(self) -> None:
         """Show a line for each execution, and the timeline of the first one."""
         self._print(images_table(self.started, self.console))
@@ -158,24 +177,6 @@ class Story:
         return execution
 
 
-class Reader:
-    """The command line, logged in to the registry like a user."""
-
-    def __init__(self, system: LocalSystem, directory: Path) -> None:
-        login = {"username": "AWS", "password": system.registry.issue_password()}
-        (directory / "config.json").write_text(json.dumps({"auths": {system.registry.host: login}}))
-        self._environment = {**os.environ, "DOCKER_CONFIG": str(directory)}
-
-    def output(self, *arguments: str) -> str:
-        """Run a command and return its output. Raises DemoFailed."""
-        done = subprocess.run(
-            [str(SOCI_INDEX), *arguments], env=self._environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise DemoFailed(f"soci-index {arguments[0]}: {done.stderr.strip()}")
-        return done.stdout
-
-
 def tell(
     console: Console, starting: Future[LocalSystem], layout: Path, small_layout: Path, *, wanted_file: str
 ) -> str:
@@ -189,14 +190,17 @@ def tell(
         console.print("[bold]4[/]  Push the image: the event starts the workflow")
         published = story.push(layout, REPOSITORY, "push")
         console.print("\n[bold]5[/]  The index is ready")
-        story.read_through(Reader(system, Path(directory)))
+        user = Reader(system, Path(directory))
+        story.read_through(user)
         console.print("[bold]6[/]  Push the image again, and a small one")
         story.push(layout, REPOSITORY, "push again")
         console.print()
         story.push(small_layout, SMALL_REPOSITORY, "a small one")
         console.print("\n[bold]7[/]  Index by hand, as from the console of Step Functions")
         story.run_by_hand()
-        console.print("[bold]8[/]  The outcomes")
+        console.print("[bold]8[/]  Start a program from the image, as on a machine with a lazy reader")
+        story.start_container(user, Path(directory))
+        console.print("[bold]9[/]  The outcomes")
         story.sum_up()
         return str(published.output["v2"]["digest"])
 
