@@ -36,7 +36,8 @@ layers: venv ## Build the Lambda layers into .layers. Only the first time needs 
 system-packages:
 	@bash .ci/system-packages $(SYSTEM_PACKAGES)
 
-demo: venv ## Run the whole service on this machine: push an image, watch its index appear.
+demo: venv ## Run the whole service on this machine: push an image, watch its index appear, start a program from it.
+	@bash .ci/system-packages fuse3 || echo "Without fuse3 the demo leaves out the start of a program."
 	@$(python) -m local.demo
 
 test: layers system-packages ## Run the tests; ARGS="tests/unit -k tar" runs some of them.

@@ -138,7 +138,8 @@ class Story:
         finally:
             self.system.registry.heal()
         self._print(f"\n   $ soci-index profile push {original} {profile.name}", style="cyan")
-        self._print(f"   {user.output('profile', 'push', original, str(profile)).strip()}")
+        for line in user.output("profile", "push", original, str(profile)).splitlines():
+            self._print(f"   {line}", markup=False)
         request = {"repository": REPOSITORY, "tag": TAG}
         self._show_input("IndexImage", request)
         execution = watch(self.console, self.system.start_index(request))

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,19 +85,22 @@ def start_program(reader: Reader, image: str, *options: str) -> MeasuredStart:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "root")
         root.mkdir()
+        command = [str(SOCI_INDEX), "mount", image, str(root), "--json", *options]
         began = time.perf_counter()
-        with _mounted(image, root, options, reader.environment) as mount:
+        mount = subprocess.Popen(
+            command, env=reader.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            _wait_until_mounted(mount, root)
             mounted = time.perf_counter()
-            environment = {**os.environ, **program_environment(root)}
-            done = subprocess.run(
-                program_command(root), env=environment, capture_output=True, text=True, check=False
-            )
+            _run_program(root)
             ended = time.perf_counter()
-        if done.returncode or not done.stdout.startswith(GREETING):
-            raise DemoFailed(
-                f"the program in the mount: exit status {done.returncode}, {done.stderr.strip()}"
-            )
-        counts = json.loads(mount.stdout.read() if mount.stdout else "")
+        finally:
+            mount.terminate()
+            output, errors = mount.communicate(timeout=_MOUNT_SECONDS)
+    if mount.returncode:
+        raise DemoFailed(f"soci-index mount: {errors.strip()}")
+    counts = json.loads(output)
     return MeasuredStart(
         mount_seconds=mounted - began,
         run_seconds=ended - mounted,
@@ -109,28 +109,18 @@ def start_program(reader: Reader, image: str, *options: str) -> MeasuredStart:
     )
 
 
-@contextmanager
-def _mounted(
-    image: str, root: Path, options: tuple[str, ...], environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[str]]:
-    """Run `soci-index mount` until the block ends."""
-    command = [str(SOCI_INDEX), "mount", image, str(root), "--json", *options]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as mount:
-        try:
-            _wait_until_mounted(mount, root)
-            yield mount
-        finally:
-            with suppress(ProcessLookupError):
-                mount.send_signal(signal.SIGTERM)
-            mount.wait(_MOUNT_SECONDS)
-
-
 def _wait_until_mounted(mount: subprocess.Popen[str], root: Path) -> None:
     deadline = time.monotonic() + _MOUNT_SECONDS
     while not os.path.ismount(root):
-        if mount.poll() is not None or time.monotonic() > deadline:
-            reason = mount.stderr.read() if mount.poll() is not None and mount.stderr else "no answer"
-            raise DemoFailed(f"soci-index mount: {reason.strip()}")
+        if mount.poll() is not None:
+            raise DemoFailed(f"soci-index mount: {mount.stderr.read().strip() if mount.stderr else ''}")
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"soci-index mount: nothing is mounted after {_MOUNT_SECONDS} s")
         time.sleep(0.005)
+
+
+def _run_program(root: Path) -> None:
+    environment = {**os.environ, **program_environment(root)}
+    done = subprocess.run(program_command(root), env=environment, capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.startswith(GREETING):
+        raise DemoFailed(f"the program in the mount: exit status {done.returncode}, {done.stderr.strip()}")

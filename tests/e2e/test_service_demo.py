@@ -18,6 +18,7 @@ from rich.console import Console
 
 from local.demo.__main__ import INTERRUPTED, run
 from local.demo.service import start_system
+from local.demo.start import why_no_mount
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,7 @@ def test_the_demo_prints_what_happened_and_its_figures_add_up(tmp_path):
         ("shop/tools:1.0", "a small one", "tagged", "image-too-small"),
         ("shop/tools:1.0-soci", "the new tag", "skipped", "own-artifact"),
         ("shop/app:1.0", "by hand", "indexed", ""),
+        *([] if why_no_mount() else [("shop/app:1.0", "its profile", "indexed", "")]),
     ]
     read, whole = re.findall(r"([\d.]+) MB were read out of ([\d.]+) MB", text)[0]
     assert 0 < float(read) < float(whole)
@@ -52,6 +54,20 @@ def test_the_demo_prints_what_happened_and_its_figures_add_up(tmp_path):
         len(re.findall(r"^   (Filter|Index layers|Publish) +█* *[█ ]* +[\d.]+ m?s ✓", text, re.MULTILINE)) > 5
     )
     assert "made the same image index" in text
+    check_starts(text)
+
+
+def check_starts(text: str) -> None:
+    """The first start is shown, and the second one finds all it needs prefetched."""
+    if reason := why_no_mount():
+        assert reason in text
+        return
+    starts = re.findall(r"^   [\d.]+ s \(mount .+?\), ([\d.]+) MB in (\d+) requests$", text, re.MULTILINE)
+    (first_bytes, first_requests), (second_bytes, second_requests) = starts
+    assert float(second_bytes) <= float(first_bytes) * 1.1
+    assert int(second_requests) < int(first_requests)
+    assert re.search(r"^   needed: [\d.]+ MB of [\d.]+ MB", text, re.MULTILINE)
+    assert re.search(r"^   The start took [\d.]+ s with prefetch, [\d.]+ s without", text, re.MULTILINE)
 
 
 def test_an_interrupt_ends_the_demo_and_all_its_processes(tmp_path):
