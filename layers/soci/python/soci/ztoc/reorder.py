@@ -8,9 +8,10 @@ Each entry keeps its bytes: its extended headers, its own header, its data and t
 
 Unpackers read a tar from front to back, so order can carry meaning. A file moves only if it commutes with all that it
 passes: its path occurs once, no whiteout hides the path or a directory above it, and no hard link to it came before
-it. Directories go before what they hold, with the markers that make them opaque, and a hard link's target goes before
-the link. Where an entry lies below something that is no directory, a path may name another file than it says. Then
-nothing in the layer moves. What stays is counted.
+it. Directories go before what they hold, with the markers that make them opaque. A hard link has no content, so its
+target moves in its place. The links stay, since the last one decides the attributes of all. Where an entry lies below
+something that is no directory, a path may name another file than it says. Then nothing in the layer moves. What stays
+is counted.
 """
 
 from __future__ import annotations
@@ -83,8 +84,9 @@ def plan_reordering(
     placed: dict[int, None] = {}
     left = 0
     for number in wanted:
-        if table.is_plain and table.can_move(number) and segments[number].end <= archive_bytes:
-            placed |= dict.fromkeys(table.with_what_it_needs(number))
+        content = table.content_of(number)
+        if table.is_plain and table.can_move(content) and segments[content].end <= archive_bytes:
+            placed |= dict.fromkeys(table.with_directories(content))
         else:
             left += 1
     rest = (number for number in range(len(entries)) if number not in placed)
@@ -181,28 +183,26 @@ class _Table:
             if folder != _ROOT
         )
 
+    def content_of(self, number: int) -> int:
+        """Return the number of the entry with the content: of a hard link its target, if the layer has it before."""
+        entry = self._entries[number]
+        target = self._first.get(clean_path(entry.link_name), number) if entry.type == "hardlink" else number
+        return min(target, number)
+
     def can_move(self, number: int) -> bool:
-        """Tell whether an entry may pass all entries that do not go with it."""
+        """Tell whether a file may pass all entries that do not go with it."""
         entry, path = self._entries[number], self._paths[number]
-        if entry.type == "hardlink":
-            target = self._first.get(clean_path(entry.link_name), number)
-            if target >= number or self._entries[target].type != "reg" or not self.can_move(target):
-                return False
-        elif entry.type != "reg":
-            return False
         return (
-            not entry.name.endswith(b"/")
+            entry.type == "reg"
+            and not entry.name.endswith(b"/")
             and path not in self._repeated
             and path not in self._linked_before
             and b"/" + _WHITEOUT not in path
             and self._hidden.isdisjoint((path, *_folders_above(path)))
         )
 
-    def with_what_it_needs(self, number: int) -> Iterator[int]:
-        """Yield the directories of an entry, its target if it is a hard link, and the entry, in this order."""
-        entry = self._entries[number]
-        if entry.type == "hardlink":
-            yield from self.with_what_it_needs(self._first[clean_path(entry.link_name)])
+    def with_directories(self, number: int) -> Iterator[int]:
+        """Yield the directories above an entry, from the root down, and the entry."""
         for folder in _folders_above(self._paths[number]):
             if folder in self._first:
                 yield self._first[folder]
