@@ -13,11 +13,11 @@ from soci.errors import InvalidRequest
 from soci.start.recording import Clock, Recording
 from soci.start.strace_calls import CallEffects
 from soci.start.strace_line import Prefix, parse_call, parse_name, parse_prefix, parse_resumed, unfinished
-from soci.start.strace_processes import Processes
+from soci.start.strace_processes import Process, Processes
 
 _FORKS = {"fork", "vfork", "clone", "clone3"}
 _DAY_NS = 86_400 * 10**9
-_MAX_PENDING_CHARACTERS = 64 << 20
+_MAX_BEGUN_CHARACTERS = 64 << 20
 _MAX_HEAD_CHARACTERS = 64 << 10
 _ATTACHED = "strace: Process "
 
@@ -30,9 +30,7 @@ class StraceOutput:
         self._effects = CallEffects(self._processes)
         self._followed = self._effects.names | _FORKS
         self._time = _TraceTime()
-        self._pending: dict[int | None, tuple[str, str, int | None]] = {}
-        """The beginnings of unfinished calls: name, text, time."""
-        self._pending_characters = 0
+        self._begun_characters = 0
         self._cut: str | None = None
         self._lines = self._calls = 0
         self._unreadable = self._first_unreadable = 0
@@ -49,20 +47,21 @@ class StraceOutput:
                 self._cut = text
                 return
         prefix, rest = parse_prefix(text)
+        pid = self._processes.number_of(prefix.pid)
         if (name := parse_name(rest)) is not None:
             self._calls += 1
             at_ns = self._time.at(prefix)
             if name[0] in self._followed:
-                self._begin(prefix.pid, name[0], name[1], at_ns)
+                self._begin(pid, name[0], name[1], at_ns)
         elif (resumed := parse_resumed(rest)) is not None:
             self._calls += 1
             self._time.at(prefix)
             if resumed[0] in self._followed:
-                self._resume(prefix.pid, *resumed)
+                self._resume(pid, *resumed)
         elif rest.startswith(("+++ ", "--- ")):
             self._calls += 1
             self._time.at(prefix)
-            self._end(prefix.pid, rest)
+            self._end(pid, rest)
 
     def finish(self) -> Recording:
         """Return what the trace holds."""
@@ -104,46 +103,43 @@ class StraceOutput:
 
     def _begin(self, pid: int | None, name: str, text: str, at_ns: int | None) -> None:
         head = unfinished(text)
-        if name in _FORKS and head is not None:
-            self._processes.get(pid)
-            self._processes.begin_fork(pid, head[:_MAX_HEAD_CHARACTERS])
         if head is None:
             self._call(pid, name, text, at_ns)
             return
+        process = self._processes.get(pid)
+        if name in _FORKS:
+            self._processes.begin_fork(pid, head[:_MAX_HEAD_CHARACTERS])
+        self._take_begun(process)
         if len(head) > _MAX_HEAD_CHARACTERS:
             self._refuse()
             return
-        self._forget_pending(pid)
-        self._pending[pid] = name, head, at_ns
-        self._pending_characters += len(head)
-        if self._pending_characters > _MAX_PENDING_CHARACTERS:
+        process.begun = name, head, at_ns
+        self._begun_characters += len(head)
+        if self._begun_characters > _MAX_BEGUN_CHARACTERS:
             raise InvalidRequest(f"line {self._lines}: too many calls are unfinished at once")
 
     def _resume(self, pid: int | None, name: str, rest: str) -> None:
-        self._processes.get(pid)
-        if pid not in self._pending and (unnumbered := self._pending.pop(None, None)) is not None:
-            self._pending[pid] = unnumbered  # the call of the process that had no number yet
-        begun = self._pending.get(pid)
-        self._forget_pending(pid)
+        begun = self._take_begun(self._processes.get(pid))
         if begun is None or begun[0] != name:
             self._refuse()
         else:
             self._call(pid, name, begun[1] + rest, begun[2])
 
-    def _forget_pending(self, pid: int | None) -> None:
-        if (begun := self._pending.pop(pid, None)) is not None:
-            self._pending_characters -= len(begun[1])
+    def _take_begun(self, process: Process) -> tuple[str, str, int | None] | None:
+        begun, process.begun = process.begun, None
+        self._begun_characters -= len(begun[1]) if begun else 0
+        return begun
 
     def _end(self, pid: int | None, text: str) -> None:
         """Note the end of a process, or that its exec goes on under the number of another."""
         if "superseded by execve in pid " in text:
             number = text.partition("in pid ")[2].partition(" ")[0]
             if number.isascii() and number.isdigit() and len(number) < 11:
-                self._forget_pending(pid)
-                if (begun := self._pending.pop(int(number), None)) is not None:
-                    self._pending[pid] = begun
+                process, thread = self._processes.get(pid), self._processes.get(int(number))
+                self._take_begun(process)
+                process.begun, thread.begun = thread.begun, None
         elif text.startswith("+++ "):
-            self._forget_pending(pid)
+            self._take_begun(self._processes.get(pid))
             self._processes.end(pid)
 
     def _call(self, pid: int | None, name: str, text: str, at_ns: int | None) -> None:

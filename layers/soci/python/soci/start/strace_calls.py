@@ -10,6 +10,7 @@ from soci.start.strace_line import Call, Opened, parse_descriptor, parse_number,
 from soci.start.strace_processes import OpenFile, Process, Processes
 
 _MAX_EXECUTED = 100
+_MAX_UNPLACED = 4
 _SIZE = re.compile(r"\bstx?_size=(\d{1,18})\b", re.ASCII)
 _Handler = Callable[[Process, Call, int | None], None]
 
@@ -86,8 +87,9 @@ class CallEffects:
 
     def _execute(self, process: Process, call: Call, at_ns: int | None) -> None:
         path = parse_string(call.arguments[0])
-        if path is not None and not path[0].startswith(b"/") and process.directory[0] is None:
-            process.unplaced.append((path[0], at_ns))  # usually the first call of a trace; the next ones tell
+        is_relative = path is not None and not path[0].startswith(b"/")
+        if path and is_relative and process.directory[0] is None and len(process.unplaced) < _MAX_UNPLACED:
+            process.unplaced.append((path[0][:4096], at_ns))  # usually the first call: the next ones tell
             self.unknown_directories += 1
             self._note_program(None, at_ns)
         else:

@@ -128,7 +128,11 @@ def parse_call(text: str) -> Call | None:
     if result is None:
         return None
     path = _decorated_path(result[2][1:-1]) if result[2] else None
-    return Call(arguments=tuple(arguments), result=int(result[1], 0) if result[1] else None, result_path=path)
+    return Call(
+        arguments=tuple(arguments),
+        result=int(result[1], 16 if result[1].startswith("0x") else 10) if result[1] else None,
+        result_path=path,
+    )
 
 
 def parse_descriptor(text: str) -> Opened | None:

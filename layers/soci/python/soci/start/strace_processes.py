@@ -30,6 +30,8 @@ class Process:
     """One element: the working directory, None until the trace tells it."""
     unplaced: list[tuple[bytes, int | None]] = field(default_factory=list)
     """Programs that were executed by a path below a working directory that is not known yet, with the time."""
+    begun: tuple[str, str, int | None] | None = None
+    """A call that is not finished: its name, the text behind its parenthesis, the time."""
 
 
 class Processes:
@@ -41,15 +43,23 @@ class Processes:
         self._announced: set[int] = set()
         self._open_files = 0
 
+    def number_of(self, shown: int | None) -> int | None:
+        """Return the number of a process as strace shows it: none while it is the only one that is traced."""
+        if shown is None:
+            return shown if None in self._processes else next(iter(self._processes), None)
+        if shown not in self._processes and None in self._processes and shown not in self._announced:
+            self._processes[shown] = self._processes.pop(None)
+            if None in self._forking:
+                self._forking[shown] = self._forking.pop(None)
+        return shown
+
     def get(self, pid: int | None) -> Process:
         """Return a process. A new number is a child of the process that is about to fork."""
         process = self._processes.get(pid)
         if process is None:
-            process = self._processes[pid] = self._adopted(pid)
-            if len(self._processes) > MAX_PROCESSES:
-                raise InvalidRequest(
-                    f"more than {MAX_PROCESSES} processes: is this the start of one container alone?"
-                )
+            parent = next(reversed(self._forking), None) if self._forking else pid
+            process = Process() if parent == pid else self._child(self.get(parent), self._forking[parent])
+            self._add(pid, process)
         return process
 
     def announce(self, pid: int) -> None:
@@ -65,14 +75,12 @@ class Processes:
         """Note that a fork has ended."""
         self._forking.pop(pid, None)
         if child is not None and child > 0 and child not in self._processes:
-            self._processes[child] = self._child(self.get(pid), arguments)
+            self._add(child, self._child(self.get(pid), arguments))
 
     def end(self, pid: int | None) -> None:
         """Forget a process."""
-        process = self._processes.pop(pid, None)
+        self._processes.pop(pid, None)
         self._forking.pop(pid, None)
-        if process is not None:
-            self._open_files = max(0, self._open_files - len(process.files))
 
     def open(self, process: Process, number: int, file: OpenFile) -> None:
         """Note that a descriptor leads to a file."""
@@ -80,15 +88,12 @@ class Processes:
             self._count(1)
         process.files[number] = file
 
-    def _adopted(self, pid: int | None) -> Process:
-        if None in self._processes and pid not in self._announced:  # strace shows its number from now on
-            if None in self._forking:
-                self._forking[pid] = self._forking.pop(None)
-            return self._processes.pop(None)
-        if self._forking:
-            parent = next(reversed(self._forking))
-            return self._child(self.get(parent), self._forking[parent])
-        return Process()
+    def _add(self, pid: int | None, process: Process) -> None:
+        self._processes[pid] = process
+        if len(self._processes) > MAX_PROCESSES:
+            raise InvalidRequest(
+                f"more than {MAX_PROCESSES} processes: is this the start of one container alone?"
+            )
 
     def _child(self, parent: Process, arguments: str) -> Process:
         shares_files, shares_directory = "CLONE_FILES" in arguments, "CLONE_FS" in arguments
@@ -100,8 +105,12 @@ class Processes:
         )
 
     def _count(self, number: int) -> None:
+        """Count files that are about to be opened. Those that were closed are taken off when the limit is met."""
         self._open_files += number
         if self._open_files > MAX_OPEN_FILES:
-            raise InvalidRequest(
-                f"more than {MAX_OPEN_FILES} open files at once: is this the start of one container alone?"
-            )
+            tables = {id(process.files): len(process.files) for process in self._processes.values()}
+            self._open_files = sum(tables.values()) + number
+            if self._open_files > MAX_OPEN_FILES // 2:
+                raise InvalidRequest(
+                    f"more than {MAX_OPEN_FILES // 2} open files at once: is this the start of one container alone?"
+                )
