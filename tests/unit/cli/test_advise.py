@@ -170,6 +170,18 @@ def test_without_a_profile_the_images_own_is_used(soci_index, tmp_path, profile)
     assert own == soci_index("advise", f"oci:{layout}", profile, *options).document
 
 
+def test_a_converted_image_has_the_profile_of_its_original(soci_index, tmp_path, profile):
+    image = image_of(LAYER)
+    layout = layout_of(tmp_path / "own", image)
+    push_profile(OciLayout(layout), image.root, profile.read_bytes())
+    soci_index("convert", f"oci:{layout}:latest", "--min-layer-size", 0, "--span-size", "64KiB")
+
+    own = soci_index("advise", f"oci:{layout}:latest-soci", "--json").document
+
+    assert own == soci_index("advise", f"oci:{layout}:latest-soci", profile, "--json").document
+    assert "profile" in {one["topic"] for one in own["advice"]}
+
+
 def test_an_image_without_a_profile_of_its_own_is_named(soci_index, indexed):
     result = soci_index("advise", indexed, status=1)
 

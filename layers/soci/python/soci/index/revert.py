@@ -20,7 +20,7 @@ def strip_index(image: Image) -> tuple[Document, ...]:
     Manifests that name no index keep their bytes and are not returned.
     """
     stripped = {
-        one.descriptor.digest: _without_index(one.manifest)
+        one.descriptor.digest: manifest_without_index(one.manifest)
         for one in image.images
         if SOCI_INDEX_DIGEST in one.manifest.annotations
     }
@@ -36,7 +36,8 @@ def strip_index(image: Image) -> tuple[Document, ...]:
     return (*stripped.values(), document_of(image.root.media_type, root))
 
 
-def _without_index(manifest: ImageManifest) -> Document:
+def manifest_without_index(manifest: ImageManifest) -> Document:
+    """Return an image manifest as it was before it named an index, if its bytes were as we write them."""
     annotations = {key: value for key, value in manifest.annotations.items() if key != SOCI_INDEX_DIGEST}
     media_type = manifest.media_type or media_types.OCI_MANIFEST
     return document_of(media_type, replace(manifest, annotations=annotations).encode())

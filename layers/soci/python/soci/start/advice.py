@@ -17,7 +17,10 @@ SPAN_SIZES = tuple(mib << 20 for mib in (1, 2, 4, 8, 16))
 """The sizes that are compared. Below 1 MiB the model says too much (docs/start.md)."""
 
 WORTH_IT = 0.1
-"""A change that saves a smaller share of the time is not advised: the model is no more exact."""
+"""A change that saves a smaller share of the loading is not advised: the model is no more exact.
+
+Loading is what a start takes besides the program itself, whose time is known least.
+"""
 
 
 class Topic(StrEnum):
@@ -160,7 +163,7 @@ def _span_size_advice(start: ImageStart) -> Advice:
             seconds[size] = start.estimate(Way.LAZY, loads).seconds
     now = start.span_size_bytes
     best = min(seconds, key=lambda size: seconds[size])
-    if seconds[best] > seconds[now] * (1 - WORTH_IT):
+    if not _is_worth_it(start, seconds[now], seconds[best]):
         best = now
     others = ", ".join(f"{mib_text(size)} {seconds[size]:.1f} s" for size in sorted(seconds))
     verb = "keep" if best == now else "take"
@@ -179,7 +182,7 @@ def _start_first_advice(start: ImageStart) -> Advice:
     stored = sum(
         layer.compressed_bytes for layer, load in zip(start.layers, start.loads, strict=True) if load.needed
     )
-    is_worth_it = any(after.seconds < before.seconds * (1 - WORTH_IT) for before, after in pairs.values())
+    is_worth_it = any(_is_worth_it(start, before.seconds, after.seconds) for before, after in pairs.values())
     sentence = (
         f"{'start first pays' if is_worth_it else 'start first does not pay'}: "
         f"{_change(lazy)} lazily, {_change(prefetch)} with prefetch, "
@@ -201,6 +204,10 @@ def _start_first_advice(start: ImageStart) -> Advice:
 
 def _layers_text(numbers: Sequence[int]) -> str:
     return f"layer{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _is_worth_it(start: ImageStart, before: float, after: float) -> bool:
+    return before - after >= WORTH_IT * (before - start.program.seconds)
 
 
 def _change(pair: tuple[Estimate, Estimate]) -> str:
