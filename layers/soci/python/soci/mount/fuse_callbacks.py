@@ -71,7 +71,7 @@ class FuseCallbacks:
         self._stat_bytes = ctypes.sizeof(fuse.c_stat)
         names = set(_PROTOTYPES)
         if not operations.table.has_xattrs:
-            names -= {"getxattr", "listxattr"}  # the kernel asks once and never again
+            names -= {"getxattr"}  # the kernel asks once, not for every file that is listed or started
         kinds = dict(fuse.fuse_operations._fields_)
         for name in names:
             callback = _PROTOTYPES[name](_answering(getattr(self, f"_{name}")))
