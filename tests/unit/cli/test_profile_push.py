@@ -100,10 +100,27 @@ def test_convert_uses_the_pushed_profile(soci_index, place, tmp_path):
 
     converted = soci_index("convert", place["one"], "--min-layer-size", 0).stdout
     onto_converted = soci_index("profile", "push", f"{place['one']}-soci", tmp_path / "profile")
+    pulled = soci_index("profile", "pull", f"{place['one']}-soci")
 
     assert pushed.stderr == ""
     assert "profile" in converted
-    assert "is a SOCI-enabled image: push the profile to its original" in onto_converted.stderr
+    assert onto_converted.stdout == pushed.stdout, "it refers to the original, which is what is indexed"
+    assert onto_converted.stderr == ""
+    assert pulled.raw == profile(b"/app")
+
+
+@layouts
+def test_a_profile_of_a_soci_enabled_image_without_its_original_stays_with_it_and_says_so(
+    soci_index, place, tmp_path
+):
+    (tmp_path / "profile").write_bytes(profile(b"/app"))
+    soci_index("convert", place["one"], f"oci:{tmp_path / 'elsewhere'}:one", "--min-layer-size", 0)
+    alone = f"oci:{tmp_path / 'elsewhere'}:one"
+
+    pushed = soci_index("profile", "push", alone, tmp_path / "profile")
+
+    assert "is a SOCI-enabled image: push the profile to its original" in pushed.stderr
+    assert soci_index("profile", "pull", alone).raw == profile(b"/app")
 
 
 @layouts

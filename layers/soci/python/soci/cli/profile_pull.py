@@ -11,7 +11,7 @@ from soci.errors import InvalidOption, NotInImage
 from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
 from soci.places.open import open_source
-from soci.start.artifact import fetch_profile_data, find_artifacts, parse_profile_artifact
+from soci.start.artifact import fetch_profile_data, find_artifacts_of, parse_profile_artifact
 from soci.start.profile import parse_profile
 
 
@@ -28,7 +28,7 @@ def pull(
     check_output(output)
     source = open_source(parse_reference(image))
     chosen = choose_image(source, None if platform is None else Platform.parse(platform))
-    newest = next(iter(find_artifacts(source, chosen.descriptor)), None)
+    newest = next(iter(find_artifacts_of(source, chosen)), None)
     if newest is None:
         raise NotInImage(
             f"{image}: image {chosen.descriptor.digest} has no start profile; `profile push` gives it one"

@@ -18,6 +18,7 @@ from soci.oci.annotations import SOCI_INDEX_DIGEST
 from soci.oci.platform import Platform
 from soci.oci.reference import DockerArchiveRef, Reference
 from soci.places.open import open_store
+from soci.start.artifact import find_subject
 from soci.start.line import WHOLE_REPOSITORY, check_line
 from soci.start.push_profile import push_line_profile, push_profile
 
@@ -53,12 +54,13 @@ def push(
         raise InvalidOption(f"--platform {platform}: the profile is for {read.platform}")
     endpoints = open_endpoints(image, None)
     chosen = choose_image(endpoints.source, wanted or read.platform)
-    artifact = push_profile(endpoints.sink, chosen.descriptor, data)
+    subject = find_subject(endpoints.source, chosen)
+    artifact = push_profile(endpoints.sink, subject, data)
     line_tag = pattern and _push_for_line(endpoints.sink_reference, pattern, chosen.platform, data)
     if as_json:
         print_json(
             {
-                "image": str(chosen.descriptor.digest),
+                "image": str(subject.digest),
                 "platform": str(chosen.platform),
                 "artifact": str(artifact.descriptor.digest),
                 "files": len(read.files),
@@ -73,11 +75,11 @@ def push(
         print_lines(
             [
                 f"pushed the profile of {starts}, {files}, as {artifact.descriptor.digest}",
-                f"it refers to {chosen.descriptor.digest}, {chosen.platform}",
+                f"it refers to {subject.digest}, {chosen.platform}",
                 *([f"it is the profile of the line {pattern}, under {line_tag}"] if line_tag else []),
             ]
         )
-    if SOCI_INDEX_DIGEST in chosen.manifest.annotations:
+    if SOCI_INDEX_DIGEST in chosen.manifest.annotations and subject == chosen.descriptor:
         print_error(
             f"{image} is a SOCI-enabled image: push the profile to its original, which is what is indexed"
         )

@@ -12,7 +12,7 @@ from soci.image.documents import PlatformImage
 from soci.oci.descriptor import Descriptor
 from soci.oci.digest import Digest
 from soci.places.ports import ImageSource
-from soci.start.artifact import fetch_profile, find_artifacts, parse_profile_artifact
+from soci.start.artifact import fetch_profile, find_artifacts_of, parse_profile_artifact
 from soci.start.prefetch_source import UsedProfile, choose_profile
 
 
@@ -88,7 +88,7 @@ def fetch_pushed_profile(source: ImageSource, image: PlatformImage) -> PushedPro
     Raises:
         IntegrityError, SourceError: it is no profile, is for another platform, or cannot be read.
     """
-    newest = next(iter(find_artifacts(source, image.descriptor)), None)
+    newest = next(iter(find_artifacts_of(source, image)), None)
     if newest is None:
         return None
     artifact = parse_profile_artifact(source.fetch_manifest(newest), f"artifact {newest.digest}")

@@ -11,17 +11,20 @@ annotations                the revision of an image's profile, the line of a lin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from soci.errors import InvalidDocument
+from soci.errors import BlobMissing, InvalidDocument, NotInImage
+from soci.image.documents import PlatformImage
 from soci.index.document import Document, document_of
 from soci.index.manifest import EMPTY_CONFIG
+from soci.index.revert import manifest_without_index
 from soci.oci import media_types
-from soci.oci.annotations import PROFILE_REVISION
+from soci.oci.annotations import PROFILE_REVISION, SOCI_INDEX_DIGEST
 from soci.oci.descriptor import Descriptor
 from soci.oci.integrity import checked
 from soci.oci.manifest import ImageManifest
-from soci.places.ports import ImageSource, ReferrerSource
+from soci.places.ports import DescriptorSource, ImageSource, ReferrerSource
 from soci.start.profile import PROFILE_LIMIT_BYTES, StartProfile, parse_profile
 
 _REVISION_DIGITS = 9
@@ -85,6 +88,30 @@ def find_artifacts(source: ImageSource, image: Descriptor) -> Sequence[Descripto
         return ()
     found = source.fetch_referrers(image.digest, media_types.START_PROFILE)
     return sorted(found, key=lambda one: (revision_of(one), one.digest), reverse=True)
+
+
+def find_artifacts_of(source: ImageSource, image: PlatformImage) -> Sequence[Descriptor]:
+    """Describe the profile artifacts of an image; of a SOCI-enabled one without its own, those of its original.
+
+    Raises:
+        SourceError: the place cannot be read.
+    """
+    own = find_artifacts(source, image.descriptor)
+    if own or SOCI_INDEX_DIGEST not in image.manifest.annotations:
+        return own
+    return find_artifacts(source, manifest_without_index(image.manifest).descriptor)
+
+
+def find_subject(source: ImageSource, image: PlatformImage) -> Descriptor:
+    """Describe the manifest that the profile of an image is to refer to.
+
+    That is the image itself, or of a SOCI-enabled one its original if the place has it, since that is what is indexed.
+    Raises `SourceError` when the place cannot be read.
+    """
+    if SOCI_INDEX_DIGEST in image.manifest.annotations and isinstance(source, DescriptorSource):
+        with suppress(BlobMissing, NotInImage):
+            return source.fetch_descriptor(manifest_without_index(image.manifest).descriptor.digest)
+    return image.descriptor
 
 
 def revision_of(artifact: Descriptor) -> int:

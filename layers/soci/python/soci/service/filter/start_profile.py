@@ -16,7 +16,7 @@ from soci.places.ports import ImageSource, SourceOpener
 from soci.service.profile_messages import PlannedProfile, ProfileOrigin
 from soci.service.settings.configuration import Index, StartProfiles
 from soci.service.usable_profile import fetch_usable_profile
-from soci.start.artifact import find_artifacts, parse_profile_artifact
+from soci.start.artifact import find_artifacts_of, parse_profile_artifact
 from soci.start.line import check_is_of_line, line_tag, lines_of
 
 _Search = Callable[[], PlannedProfile | None]
@@ -69,7 +69,7 @@ class ProfileFinder:
                 yield lambda pattern=pattern: self._find_of_line(pattern, one.platform)  # type: ignore[misc]
 
     def _find_own(self, one: PlatformImage) -> PlannedProfile | None:
-        newest = next(iter(find_artifacts(self.source, one.descriptor)), None)
+        newest = next(iter(find_artifacts_of(self.source, one)), None)
         if newest is None:
             return None
         what = f"profile artifact {newest.digest}"
