@@ -78,7 +78,7 @@ class Recorder:
     def ended(self, path: bytes, inode: Inode, offset: int, size: int) -> None:
         """Note that the read was answered. `size` is 0 if it failed or the file has ended."""
         with self._lock:
-            at_ms = int((self._waiting_since - (self._began_at or 0.0) - self._waited) * 1000)
+            at_ms = round((self._waiting_since - (self._began_at or 0.0) - self._waited) * 1000)
             self._running -= 1
             if not self._running:
                 self._waited += self._clock() - self._waiting_since
