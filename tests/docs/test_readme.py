@@ -74,6 +74,8 @@ def test_every_command_of_the_readme_runs_and_prints_its_line(registry, tmp_path
     environment = {**os.environ, **variables_for(registry), "SOCI_REGISTRY": registry.host, "PATH": path}
     variables, failed = "", {}
     for line, shown in SHOWN:
+        if needs_fuse(line) and not Path("/dev/fuse").exists():
+            continue
         put_archive(tmp_path, line)
         command = line
         for name in REGISTRIES:
@@ -94,6 +96,11 @@ def test_every_command_of_the_readme_runs_and_prints_its_line(registry, tmp_path
             failed[line] = done.stdout + done.stderr
 
     assert failed == {}
+
+
+def needs_fuse(line: str) -> bool:
+    """Tell whether a command mounts, or reads what is mounted."""
+    return re.search(r"\broot\b", line) is not None
 
 
 def has_line(output: str, shown: str) -> bool:
@@ -133,4 +140,4 @@ def test_the_readme_has_every_command():
     commands = re.findall(r"^  ([a-z][a-z-]+) ", listed.partition("Commands:")[2], re.MULTILINE)
 
     assert commands
-    assert set(commands) == {line.split()[1] for line in LINES if line.startswith("soci-index ")}
+    assert set(commands) == {name for line in LINES for name in re.findall(r"\bsoci-index ([a-z-]+)", line)}

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -162,6 +163,34 @@ def test_in_the_background_it_returns_when_the_image_is_mounted(image, tmp_path)
         assert (directory / "lower").read_bytes() == b"lower"
     finally:
         subprocess.run(["fusermount3", "-u", directory], check=True)
+
+
+def test_relative_paths_are_those_of_the_caller(image, tmp_path):
+    layout = image.removeprefix("oci:").removesuffix(":latest")
+    (tmp_path / "layout").symlink_to(layout)
+    (tmp_path / "root").mkdir()
+    command = [
+        *MOUNT,
+        "oci:layout:latest",
+        "root",
+        "--cache",
+        "cache",
+        "--record",
+        "profile.json",
+        "--background",
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    try:
+        assert (tmp_path / "root/usr/big").read_bytes() == BIG
+    finally:
+        subprocess.run(["fusermount3", "-u", tmp_path / "root"], check=True)
+
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "profile.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    profile = parse_profile((tmp_path / "profile.json").read_bytes())
+    assert [read.path for read in profile.files] == [b"/usr/big"]
+    assert (tmp_path / "cache").is_dir()
 
 
 def refused(*arguments: object, status: int) -> str:

@@ -54,7 +54,13 @@ def serve(
         MountRefused: the mount failed. `on_ready` was not called then.
     """
     fuse = load_fuse()
-    callbacks = FuseCallbacks(fuse, operations, on_ready=on_ready)
+    here = Path.cwd()
+
+    def tell_ready() -> None:
+        os.chdir(here)  # libfuse has gone to /, and an image on disk may be named by a relative path
+        on_ready()
+
+    callbacks = FuseCallbacks(fuse, operations, on_ready=tell_ready)
     arguments = [b"soci-index", b"-f", b"-o", _options(fuse, options), os.fsencode(directory)]
     with caught_messages(fuse) as messages, _signals_for_libfuse():
         status = fuse.fuse_main_real(
