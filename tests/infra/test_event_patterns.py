@@ -149,11 +149,26 @@ def test_images_with_any_media_type_or_none_start_an_execution(types):
             "manifest_media_type": OCI_MANIFEST,
             "artifact_media_type": "application/vnd.cncf.helm.config.v1+json",
         },
+        {
+            "manifest_media_type": OCI_MANIFEST,
+            "artifact_media_type": "application/vnd.soci-index-builder.start-profile.v1+json",
+            "image_tag": "soci-profile-linux-amd64",
+        },
         {"manifest_media_type": "application/vnd.docker.distribution.manifest.v1+prettyjws"},
         {"image_tag": ""},
         {"image_tag": None},
     ],
-    ids=["delete", "failed", "soci v1", "soci v2", "chart", "schema 1", "empty tag", "no tag"],
+    ids=[
+        "delete",
+        "failed",
+        "soci v1",
+        "soci v2",
+        "chart",
+        "start profile",
+        "schema 1",
+        "empty tag",
+        "no tag",
+    ],
 )
 def test_what_the_filter_would_skip_starts_nothing(detail):
     assert not passes(changed(PUSH, **detail))

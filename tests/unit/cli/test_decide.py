@@ -74,6 +74,21 @@ def test_the_plan_is_shown_as_tables(soci_index, image, settings):
     assert [line.split()[-1] for line in lines[4:]] == ["gzip", "gzip"]
 
 
+def test_the_start_profile_that_would_be_used_is_named(soci_index, image, settings, tmp_path):
+    def decided() -> str:
+        command = ("decide", PUSH, "--image", f"oci:{image}:7", "--settings", settings)
+        return str(soci_index(*command).stdout)
+
+    assert "profile" not in decided()
+    (tmp_path / "profile").write_text('{"version":"1.0","files":[]}')
+
+    soci_index("profile", "push", f"oci:{image}:7", tmp_path / "profile", "--line")
+    assert "linux/amd64: prefetch by the start profile of the image, " in decided()
+
+    settings.write_text(json.dumps(configuration(index={"start_profiles": "off"}).to_document()))
+    assert "profile" not in decided()
+
+
 def test_without_settings_the_defaults_count_and_a_small_image_gets_the_promised_tag(soci_index, image):
     result = soci_index("decide", PUSH, "--image", f"oci:{image}:7")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from soci.places.ports import ImageSource
 from soci.service.filter.decide import decide as decide_on_image
 from soci.service.filter.requests import parse_request
 from soci.service.filter.rules import evaluate_names
-from soci.service.messages import Action, Decision, ImageRequest
+from soci.service.messages import Action, Decision, ImageRequest, PlatformPlan
 from soci.service.outcomes import ImageReason
 from soci.service.settings.configuration import Configuration
 
@@ -98,6 +99,15 @@ def _lines(
     return lines
 
 
+def _profile_lines(plan: PlatformPlan) -> Iterator[str]:
+    """Say which start profile decides the prefetch of a platform, and which one cannot be used."""
+    if plan.profile is not None:
+        of = "the image" if plan.profile.line is None else f"the line {plan.profile.line}"
+        yield f"{plan.platform}: prefetch by the start profile of {of}, {short(plan.profile.digest)}"
+    if plan.profile_problem:
+        yield f"{plan.platform}: a start profile is not used: {plan.profile_problem}"
+
+
 def _print_plan(decision: Decision) -> None:
     """Print what becomes of each platform, then the layers to index."""
     if decision.platforms:
@@ -112,6 +122,7 @@ def _print_plan(decision: Decision) -> None:
             for platform in decision.platforms
         ]
         print_table(("PLATFORM", "MANIFEST", "LAYERS", "LEFT OUT", "RESULT"), rows, right=("LAYERS",))
+        print_lines([line for platform in decision.platforms for line in _profile_lines(platform)])
     if decision.layers:
         layers = [
             (short(layer.digest), size_text(layer.size), str(layer.compression)) for layer in decision.layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from soci.build.plan import plan_layer, plan_task
@@ -17,7 +17,6 @@ from soci.image.files import LayerFiles, open_layer_files
 from soci.image.filesystem import FileSystem
 from soci.image.indexed import ImageLayer, fetch_ztoc, open_image
 from soci.image.progress import Progress
-from soci.index.revert import manifest_without_index
 from soci.oci.compression import Compression
 from soci.oci.descriptor import Descriptor
 from soci.oci.platform import Platform
@@ -106,10 +105,8 @@ def open_start(
 
 def _fetch_profile(source: ImageSource, image: PlatformImage) -> StartProfile:
     """Fetch the profile that was pushed for an image, or for the image that it was converted from."""
-    original = manifest_without_index(image.manifest).descriptor
-    for manifest in (image.descriptor, original):
-        if found := fetch_pushed_profile(source, replace(image, descriptor=manifest)):
-            return found.used.profile
+    if found := fetch_pushed_profile(source, image):
+        return found.used.profile
     raise NotInImage(
         f"no start profile was pushed for image {image.descriptor.digest}; name a file, or see docs/profiles.md"
     )
