@@ -93,6 +93,10 @@ def test_markers_that_make_a_directory_opaque_go_with_it():
     assert order == ["d/", "d/.wh..wh..opq", "d/f", "x"]
 
 
+def test_an_entry_of_the_root_comes_first():
+    assert names(directory("./"), file("./a"), file("./b", b"1"), wanted=["./b"]) == ["./", "./b", "./a"]
+
+
 def test_a_repeated_directory_moves_with_its_first_entry():
     order = names(directory("d/"), file("x"), directory("d/", mode=0o700), file("d/f", b"f"), wanted=["d/f"])
     assert order == ["d/", "d/f", "x", "d/"]
@@ -111,6 +115,10 @@ STAYS = {
     "a hard link to a lower layer": ([file("x"), hardlink("f", "lower")], "f"),
     "a hard link to itself": ([file("x"), hardlink("f", "f")], "f"),
     "a hard link to a repeated file": ([file("t", b"1"), hardlink("f", "t"), file("t", b"2")], "f"),
+    "a directory with its entry behind its content": (
+        [file("d/g"), directory("d/"), file("d/f", b"1")],
+        "d/f",
+    ),
     "a whiteout": ([file("x"), whiteout("f")], ".wh.f"),
     "a device": ([file("x"), device("f")], "f"),
     "a file below a metadata folder": ([file("x"), file(".wh..wh.plnk/f", b"1")], ".wh..wh.plnk/f"),
