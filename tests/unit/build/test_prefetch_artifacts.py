@@ -143,6 +143,20 @@ def test_a_profile_of_which_nothing_is_left_is_counted(layout):
     assert PREFETCH_SOURCE in index_in(layout)["annotations"]
 
 
+def test_a_file_under_another_version_is_prefetched_in_its_place(tmp_path):
+    layout = layout_of(
+        tmp_path, image_of(tar_of(file("lib/pad", noise(SPAN)), file("lib/b-2.1.so", noise(SPAN))))
+    )
+    old = FileRead(path=b"/lib/b-2.0.so", first_ms=1, last_ms=1, size_bytes=SPAN + 9)
+
+    [platform] = convert_with(layout, profile_of(old)).platforms
+
+    use = platform.profile
+    assert use is not None
+    assert (use.missing, use.renamed) == ((b"/lib/b-2.0.so",), {b"/lib/b-2.0.so": b"/lib/b-2.1.so"})
+    assert list(ranges_in(layout).values()) == [[(1, 2)]]
+
+
 def test_a_repeated_layer_has_one_artifact_listed_twice(tmp_path):
     layout = layout_of(tmp_path, image_of(LIBRARY, PROGRAM, LIBRARY))
 

@@ -91,6 +91,19 @@ def test_so_does_the_text(soci_index, image, written):
     assert any(line.startswith("prefetch: 51") and line.endswith(" that the start needs") for line in lines)
 
 
+def test_files_under_another_version_are_named(soci_index, tmp_path, written):
+    layout = layout_of(tmp_path / "next", image_of(gzip_of(tar_of(file("lib/a-2.so", noise(SPAN))))))
+    path = written(profile("/lib/a-1.so"))
+
+    result = soci_index("convert", f"oci:{layout}:latest", *FLAGS, "--profile", path, "--json")
+    text = soci_index("convert", f"oci:{layout}:latest", *FLAGS, "--profile", path).stdout
+
+    [used] = profiles_of(result.document)
+    assert used["missing_files"] == ["/lib/a-1.so"]
+    assert used["renamed_files"] == {"/lib/a-1.so": "/lib/a-2.so"}
+    assert f"profile {path}: 0 of 1 file are in the image, 1 under another version\n" in text
+
+
 def test_the_budget_is_kept_and_what_exceeds_it_is_counted(soci_index, image, written):
     flags = ("--profile", written(profile("/bin/app")), "--prefetch-budget", "100KiB")
 

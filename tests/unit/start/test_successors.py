@@ -97,3 +97,8 @@ def test_a_successor_takes_the_place_and_time_of_the_file() -> None:
 
     assert [(one.path, one.first_ms) for one in after.files] == [(b"/a", 0), (b"/lib/b-2.so", 1), (b"/c", 2)]
     assert with_successors(before, {}) is before
+
+
+def test_a_file_that_lies_very_deep_is_not_looked_for() -> None:
+    assert successor("/a" * 32 + "/x-1", file("a/" * 32 + "x-2", b"x" * 100)) == "/a" * 32 + "/x-2"
+    assert successor("/a" * 33 + "/x-1", file("a/" * 33 + "x-2", b"x" * 100)) is None

@@ -22,7 +22,7 @@ _NUMBER = re.compile(rb"[0-9a-f]{8,}|\d+(?:[.+_-]\d+)*")
 """A hash, or a number with its parts."""
 
 _MAX_FOLDERS = 32
-"""Files that lie deeper are not looked for: each folder on the way is looked up from the root."""
+"""Files that lie deeper are not looked for: each directory on the way is looked up from the root."""
 
 _MAX_ENTRIES = 200_000
 """How many entries of directories are looked at. A profile with many missing files must not list them all."""
@@ -96,22 +96,27 @@ class _Search:
 
     def __init__(self, files: FileSystem) -> None:
         self._files = files
+        self._folders: dict[bytes, bytes | None] = {b"": b""}
         self._listed: dict[bytes, dict[bytes, list[Node]]] = {}
         self._left = _MAX_ENTRIES
 
     def find(self, path: bytes) -> Node | None:
         """Return the one regular file that the path may have become."""
-        here = b""
-        *folders, name = path[1:].split(b"/")
-        if len(folders) > _MAX_FOLDERS:
+        folder, _, name = path.rpartition(b"/")
+        if folder.count(b"/") > _MAX_FOLDERS:
             return None
-        for folder in folders:
-            node = self._child(here, folder)
-            if node is None or node.type != "dir":
-                return None
-            here = node.path
-        node = self._child(here, name)
+        here = self._folder(folder)
+        node = None if here is None else self._child(here, name)
         return node if node is not None and node.type == "reg" else None
+
+    def _folder(self, path: bytes) -> bytes | None:
+        """Return the directory that a path may have become."""
+        if path not in self._folders:
+            above, _, name = path.rpartition(b"/")
+            here = self._folder(above)
+            node = None if here is None else self._child(here, name)
+            self._folders[path] = node.path if node is not None and node.type == "dir" else None
+        return self._folders[path]
 
     def _child(self, directory: bytes, name: bytes) -> Node | None:
         """Return the entry of this name, with links followed, else the only one that differs in numbers alone."""
