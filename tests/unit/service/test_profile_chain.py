@@ -22,12 +22,13 @@ from soci.service.outcomes import ImageReason, Outcome
 from soci.service.profile_messages import ProfileOrigin
 from soci.service.publish.publish_image import publish_image
 from soci.service.settings.configuration import Configuration
-from soci.start.profile import FileRead, ReadRange, encode_profile, make_profile
+from soci.start.prefetch_source import UsedProfile
+from soci.start.profile import FileRead, ReadRange, encode_profile, make_profile, parse_profile
 from soci.start.push_profile import push_line_profile, push_profile
 from soci.upkeep.status.wait import End, Wait
 from tests.builders import file, gzip_of, image_of, multi_platform, noise, tar_of
 from tests.service_steps import index_all
-from tests.unit.service.places import InMemory, by_hand, configuration, pushed
+from tests.unit.service.places import InMemory, by_hand, configuration, index, pushed
 
 SPAN = 65_536
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
@@ -83,12 +84,26 @@ def test_each_index_of_an_image_is_made_with_its_profile_and_is_up_to_date(memor
     assert 0 < platform.profile.prefetched_bytes == platform.profile.needed_bytes
     made = documents(memory, published)
     assert len(made) == (2 if version == "both" else 1)
-    for index in made:
-        types = [layer.media_type for layer in index.layers or ()]
+    for one in made:
+        types = [layer.media_type for layer in one.layers or ()]
         assert types.count(media_types.PREFETCH) == 2
-        assert PREFETCH_SOURCE in index.annotations
+        assert PREFETCH_SOURCE in one.annotations
     if policy != "digest-only" or version == "v1":
         assert plan(memory, settings).reason is ImageReason.ALREADY_INDEXED
+
+
+def test_it_is_the_image_that_the_command_line_makes_with_the_same_profile(memory, layouts):
+    for place in (memory, layouts):
+        place.put("app", IMAGE, "1.4")
+    push_line(memory, START)
+    used = UsedProfile(profile=parse_profile(START), digest=digest_of(START))
+
+    published = publish(memory, configuration(), plan(memory, configuration()))
+
+    by_command = index(layouts, by_hand("app", "1.4"), configuration(), profile=used, marks_patterns=False)
+    assert by_command.root is not None
+    assert published.v2 is not None
+    assert published.v2.digest == by_command.root.digest
 
 
 def test_platforms_have_profiles_of_their_own(memory):

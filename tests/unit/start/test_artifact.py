@@ -34,9 +34,11 @@ def profile(path: bytes = b"/app") -> bytes:
     return encode_profile(make_profile([FileRead(path=path, first_ms=0, last_ms=1)]))
 
 
-@pytest.fixture
-def registry():
-    with in_memory() as place:
+@pytest.fixture(
+    params=[Behaviour(rates={}), Behaviour.plain()], ids=["as ECR", "with a list under a fallback tag"]
+)
+def registry(request):
+    with in_memory(request.param) as place:
         place.put("app", IMAGE, "1.4")
         yield place
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from soci.errors import InvalidRequest, InvalidResponse, RegistryUnavailable
 from soci.oci import media_types
 from soci.oci.digest import Digest
 from soci.oci.fields import Fields
+from soci.oci.platform import Platform
 from soci.places.registry.connect import connect
 from soci.places.registry.ecr_api import EcrApi
 from soci.places.registry.repository import RegistryRepository
@@ -26,6 +28,7 @@ from soci.service.reindex.image_indexes import converted_configs
 from soci.service.reindex.listing import Lister, Page
 from soci.service.reindex.request import ReindexRequest
 from soci.service.settings.configuration import Configuration
+from soci.start.push_profile import push_line_profile
 from tests.aws_environment import as_aws
 from tests.builders import (
     Image,
@@ -399,6 +402,7 @@ def test_types_that_the_list_does_not_have_are_read(memory, monkeypatch):
     memory.put("app", small("1"), "1")
     artifact = {**CONFIG, "mediaType": "application/vnd.cncf.helm.config.v1+json"}
     memory.registry.repository("app").put_manifest(bare("chart", config=artifact), tag="chart")
+    push_line_profile(partial(memory, "app"), "*", Platform.parse("linux/amd64"), b"{}")
     monkeypatch.setattr(Manifest, "artifact_type", "")
 
     assert listed(memory) == ["app:1"]

@@ -10,8 +10,8 @@ from soci.start.artifact import fetch_profile
 from soci.start.profile import StartProfile
 
 LIMIT_BYTES = 4 << 20
-"""Room for some 25,000 files: ten times as many as the start of a large Python program reads. As Python's objects they
-take 60 MB, and the filter has 512."""
+"""Room for some 25,000 files: ten times as many as the start of a large Python program reads. While they are read they
+take 60 MB, or 130 if they are made for it. The filter has 512."""
 
 
 def fetch_usable_profile(source: ImageSource, profile: Descriptor, platform: Platform) -> StartProfile:
