@@ -152,6 +152,25 @@ def test_interpreter_and_loader_of_a_program_are_found_in_the_image(soci_index, 
     assert paths_in(without_image) == ["/mnt/app/start"]
 
 
+def test_reads_behind_the_end_of_the_image_s_file_do_not_make_it_whole(soci_index, tmp_path, image):
+    trace = tmp_path / "trace"
+    trace.write_text(
+        '1 10:00:00 openat(AT_FDCWD, "/etc/app.conf", O_RDONLY) = 3\n'
+        '1 10:00:00 pread64(3, "", 9, 5000) = 9\n'
+        '1 10:00:00 openat(AT_FDCWD, "/usr/bin/app", O_RDONLY) = 4\n'
+        f'1 10:00:00 pread64(4, "", 99, {3 * SPAN - 9}) = 99\n'
+    )
+
+    config, app = parse_profile(soci_index("profile", "import", trace, "--image", image).raw).files
+
+    assert (config.size_bytes, [(one.start, one.end) for one in config.ranges], config.spans) == (
+        100,
+        [(5000, 5009)],
+        (),
+    )
+    assert ([(one.start, one.end) for one in app.ranges], app.spans) == ([(3 * SPAN - 9, 3 * SPAN)], (2,))
+
+
 def test_seconds_end_the_start(soci_index, log, image):
     profile = soci_index("profile", "import", log, "--image", image, "--seconds", "5").raw
 

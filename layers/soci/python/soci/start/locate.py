@@ -44,7 +44,10 @@ class ImageContent:
         return node.path if node else None
 
     def locate(self, read: FileRead) -> FileRead:
-        """Complete a file of the image with size, layer and spans. Ranges are cut to the size."""
+        """Complete a file of the image with size, layer and spans. Ranges are cut to the size.
+
+        Ranges that all lie behind it stay: without ranges the file would count as read whole.
+        """
         node = self.find(read.path)
         if node is None or node.data is None:
             raise NotInImage(f"the image has no file {read.path!r}")
@@ -52,17 +55,17 @@ class ImageContent:
         ranges = tuple(
             replace(one, end=min(one.end, size_bytes)) for one in read.ranges if one.start < size_bytes
         )
-        spans: set[int] = set()
-        layer_spans = self.spans[node.data_layer]
-        for one in ranges or (ReadRange(start=0, end=max(size_bytes, 1), first_ms=0),):
-            if layer_spans and size_bytes:
-                spans.update(spans_of_range(node.data, one.start, one.end, layer_spans))
+        parts = ranges if read.ranges or not size_bytes else (ReadRange(start=0, end=size_bytes, first_ms=0),)
+        spans = self.spans[node.data_layer] or ()
+        found = {
+            span for one in parts for span in spans_of_range(node.data, one.start, one.end, spans) if spans
+        }
         return replace(
             read,
             size_bytes=size_bytes,
-            ranges=ranges,
+            ranges=ranges or read.ranges,
             layer=self.layers[node.data_layer],
-            spans=tuple(sorted(spans)),
+            spans=tuple(sorted(found)),
         )
 
     def interpreters_of(self, path: bytes) -> Iterator[bytes]:
