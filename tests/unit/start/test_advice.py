@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from soci.start.advice import Topic, advise
+from soci.start.advice import Topic, advise, factor_text
 from soci.start.image_start import estimate_ways
 from soci.start.model import LayerLoad, NeededSpan, Program, Way
 from soci.start.profile import make_profile
@@ -118,7 +118,7 @@ def test_the_span_size_is_kept_when_another_saves_little():
     found = answers(start(read("/0", (0, 9, 0))))[Topic.SPAN_SIZE]
 
     assert found.choice == str(SPAN)
-    assert found.sentence.startswith("keep spans of 0.0625 MiB: a lazy start takes ")
+    assert found.sentence.startswith("keep spans of 64 KiB: a lazy start takes ")
 
 
 def test_start_first_pays_when_what_is_needed_lies_apart():
@@ -155,6 +155,19 @@ def test_an_image_without_a_ztoc_has_no_lazy_way():
 
     assert [way.name for way in estimate_ways(made)] == ["no-index", "parallel-pull"]
     assert [(one.topic, one.choice) for one in advise(made)] == [(Topic.INDEX, "no-index")]
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [
+        (2.04, "2.0 times as fast"),
+        (0.5, "2.0 times as slow"),
+        (1.049, "about as fast"),
+        (0.96, "about as fast"),
+    ],
+)
+def test_a_factor_near_one_is_no_difference(factor, expected):
+    assert factor_text(factor) == expected
 
 
 def test_each_answer_is_one_line():

@@ -22,6 +22,8 @@ WORTH_IT = 0.1
 Loading is what a start takes besides the program itself, whose time is known least.
 """
 
+_NO_DIFFERENCE = 0.05
+
 
 class Topic(StrEnum):
     """The questions."""
@@ -90,11 +92,11 @@ def index_advice(start: ImageStart) -> Advice:
     )
     lazy = seconds[Way.NO_INDEX] / seconds[Way.LAZY]
     if best is Way.NO_INDEX:
-        sentence = f"do not index: {times}; {_factor_text(lazy)} lazily"
+        sentence = f"do not index: {times}; {factor_text(lazy)} lazily"
     elif best is Way.PREFETCH and lazy < 1:
-        sentence = f"index only for readers with prefetch: {times}; {_factor_text(lazy)} lazily"
+        sentence = f"index only for readers with prefetch: {times}; {factor_text(lazy)} lazily"
     else:
-        sentence = f"index: {times}; {_factor_text(seconds[Way.NO_INDEX] / seconds[best])}"
+        sentence = f"index: {times}; {factor_text(seconds[Way.NO_INDEX] / seconds[best])}"
     return Advice(
         topic=Topic.INDEX,
         choice=best,
@@ -214,5 +216,8 @@ def _change(pair: tuple[Estimate, Estimate]) -> str:
     return f"{pair[1].seconds:.1f} s instead of {pair[0].seconds:.1f} s"
 
 
-def _factor_text(factor: float) -> str:
-    return f"{factor:.1f} times as fast" if factor >= 1 else f"{1 / factor:.1f} times as slow"
+def factor_text(factor: float) -> str:
+    """Return how much faster one way is than another: 1.9 times as fast."""
+    if abs(factor - 1) < _NO_DIFFERENCE:
+        return "about as fast"
+    return f"{factor:.1f} times as fast" if factor > 1 else f"{1 / factor:.1f} times as slow"

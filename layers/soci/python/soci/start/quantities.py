@@ -11,7 +11,9 @@ def mb_text(size_bytes: float) -> str:
 
 
 def mib_text(size_bytes: int) -> str:
-    """Return 4 MiB, 0.5 MiB."""
+    """Return 4 MiB, 64 KiB."""
+    if size_bytes < 1 << 20:
+        return f"{size_bytes / (1 << 10):.4g} KiB"
     return f"{size_bytes / (1 << 20):.4g} MiB"
 
 
