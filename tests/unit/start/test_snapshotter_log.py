@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
@@ -98,6 +99,27 @@ def test_a_line_that_cannot_be_used_is_counted_and_the_first_is_named(line: str,
 
     assert files_of(recording) == [(b"/first", 0, 0)]
     assert recording.notes == (f"lines about reads that cannot be used: 2, the first is line 2: {why}",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 500_000,
+        'a="\\"' * 100_000,
+        "a=b " * 100_000,
+        '{"' * 200_000,
+        "{" + " " * 500_000,
+        "a=" + "\\x" * 200_000,
+    ],
+    ids=["name", "open strings", "pairs", "objects", "spaces", "escapes"],
+)
+def test_a_hostile_line_takes_no_more_time_than_a_long_one(line: str) -> None:
+    started = time.process_time()
+
+    recording = recorded(log_line("first"), f"{line} operation=file.Read path=x")
+
+    assert time.process_time() - started < 2
+    assert b"/first" in [path for path, _, _ in files_of(recording)]
 
 
 def test_names_keep_their_bytes_where_the_log_has_them() -> None:

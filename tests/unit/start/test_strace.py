@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from soci.start import strace, strace_processes
 from soci.start.import_recording import make_start_profile
 from soci.start.profile import FileRead, StartProfile
 from soci.start.recording import Recording
-from soci.start.strace import StraceOutput
+from soci.start.strace import StraceOutput, is_call
 
 
 def recorded(*lines: str) -> Recording:
@@ -46,6 +47,22 @@ PREFIXES = {
     "-r": ("7          0.000000 ", "7          0.250000 ", 750),
     "-r alone": ("     0.000000 ", "     0.250000 ", 750),
     "-r -t": ("[pid 7] 10:00:00 (+     0.000000) ", "[pid 7] 10:00:01 (+     0.250000) ", 1000),
+    "-n -i": (
+        "7  1724162602.0 [ 257] [00007f0000001000] ",
+        "7  1724162602.25 [   3] [????????????????] ",
+        250,
+    ),
+    "aws logs tail": (
+        "2026-08-20T14:03:22.123000+00:00 start/app/0f1e [pid 7] 1724162602.000000 ",
+        "2026-08-20T14:03:22.373000+00:00 start/app/0f1e [pid 7] 1724162602.250000 ",
+        250,
+    ),
+    "aws logs tail --format short": ("2026-08-20T14:03:22 10:00:00 ", "2026-08-20T14:03:22 10:00:01 ", 1000),
+    "a container runtime": (
+        "2026-08-20T14:03:22.123Z stderr F 1724162602.0 ",
+        "2026-08-20T14:03:22.123Z stderr F 1724162602.25 ",
+        250,
+    ),
     "-Y": ("7<cat> 1724162602.000000 ", "7<cat> 1724162602.250000 ", 250),
 }
 
@@ -255,6 +272,12 @@ def test_an_exec_from_a_thread_goes_on_under_the_number_of_the_process() -> None
     assert [one.path for one in profile.files] == [b"/bin/b"]
 
 
+def test_a_call_that_strace_left_is_no_error() -> None:
+    recording = recorded("1 read(3,  <detached ...>", OPENED, 'read(3, "", 4) = 4')
+
+    assert not [note for note in recording.notes if "cannot be read" in note]
+
+
 def test_programs_are_read_whole_and_the_first_is_the_program() -> None:
     profile = profile_of(
         '1 1724162602.0 execve("./run", ["./run", "--password=secret"], ["TOKEN=secret"]) = 0',
@@ -335,6 +358,30 @@ def test_a_hostile_trace_meets_a_limit(
 
     with pytest.raises(InvalidRequest, match=r"more than [24]|too many"):
         recorded(*calls)
+
+
+HOSTILE = {
+    "quotes": "1 open(" + '\\"' * 250_000,
+    "brackets": "1 open(" + "\\\\<" * 250_000,
+    "comments": "1 open(" + "/*" * 250_000,
+    "spaces": "1 open(" + " " * 500_000 + "...>",
+    "calls": "a(" * 250_000,
+    "parentheses": "1 open(" + "(" * 500_000,
+    "numbers": "1" * 500_000,
+    "spaces in front": "1" + " " * 500_000,
+    "a long result": "1 open(1) = " + "9" * 500_000,
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_a_hostile_line_takes_no_more_time_than_a_long_one(line: str) -> None:
+    started = time.process_time()
+
+    recording = recorded(HOSTILE[line], OPENED, 'read(3, "", 4) = 4')
+
+    assert is_call(HOSTILE[line].encode()) in {True, False}
+    assert time.process_time() - started < 2
+    assert len(make_start_profile(recording).profile.files) == 1
 
 
 PROGRAM = """

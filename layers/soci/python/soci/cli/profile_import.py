@@ -28,11 +28,10 @@ from soci.start.locate import open_image_content
 from soci.start.profile import MAX_MS, StartProfile, encode_profile
 from soci.start.recording import Recording, RecordingReader, split_lines
 from soci.start.snapshotter_log import SnapshotterLog
-from soci.start.strace import StraceOutput
+from soci.start.strace import StraceOutput, is_call
 
 _PEEKED_LINES = 10_000
 _LOG_LINE = re.compile(rb'"operation"|\boperation=|"level"|\blevel=\w|\\"operation\\"')
-_CALL_LINE = re.compile(rb"(?:^|\s)[a-z_][a-z0-9_]*\(.*(?:= |<unfinished \.\.\.>)|<\.\.\. \w+ resumed>")
 
 
 class RecordingFormat(StrEnum):
@@ -176,7 +175,7 @@ def _format_of(path: Path, lines: Sequence[bytes]) -> RecordingFormat:
     for line in lines:
         if _LOG_LINE.search(line):
             return RecordingFormat.SNAPSHOTTER
-        if _CALL_LINE.search(line):
+        if is_call(line):
             return RecordingFormat.STRACE
     raise InvalidRequest(
         f"{input_name(path)}: neither the snapshotter's log nor the output of strace; --format says which it is"

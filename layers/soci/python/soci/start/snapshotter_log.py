@@ -28,7 +28,7 @@ _REPLACED = "\ufffd".encode()
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
 )
-_PAIR = re.compile(r'([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)', re.ASCII)
+_PAIR = re.compile(r'(?<![\w.-])([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|"|[^\s"]*)', re.ASCII)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([0-7]{3})|(.))", re.DOTALL)
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,7 +124,11 @@ def _json_object(text: str) -> Mapping[str, object] | None:
 
 
 def _pairs(text: str) -> Mapping[str, object] | None:
-    pairs = {match[1]: _unquoted(match[2]) for match in _PAIR.finditer(text)}
+    pairs = {}
+    for match in _PAIR.finditer(text):
+        if match[2] == '"':  # it never ends; neither would one behind it
+            break
+        pairs[match[1]] = _unquoted(match[2])
     return pairs or None
 
 

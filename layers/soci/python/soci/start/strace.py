@@ -161,6 +161,14 @@ class StraceOutput:
         self._first_unreadable = self._first_unreadable or self._lines
 
 
+def is_call(line: bytes) -> bool:
+    """Tell whether a line shows a call as strace does, finished or not."""
+    _, rest = parse_prefix(line.decode("latin-1"))
+    if parse_resumed(rest) is not None:
+        return True
+    return parse_name(rest) is not None and (" = " in rest or unfinished(rest) is not None)
+
+
 class _TraceTime:
     """The time of each line: strace shows a time of day, one since 1970, or the distance to the line before."""
 

@@ -15,12 +15,19 @@ from dataclasses import dataclass
 _PREFIX = re.compile(
     r"(?:\[pid\s+(\d{1,10})(?:<[^<>]*>)?\]\s+|(\d{1,10})(?:<[^<>]*>)?\s+(?=\S))?"
     r"(?:(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s+|\s*(\d{1,12})\.(\d{1,9})\s+)?"
-    r"(?:\(\+\s*\d+\.\d+\)\s+)?",
+    r"(?:\(\+\s*\d+\.\d+\)\s+)?"
+    r"(?:\[\s*[0-9a-f?]+\]\s+){0,2}",  # -n, -i: the number of the call, the place in the program
     re.ASCII,
 )
+_COLLECTED = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)?\s+"
+    r"(?:[\w.-]+(?:/[\w.-]+)+\s+)?(?:std(?:err|out)\s+[FP]\s+)?",
+    re.ASCII,
+)
+"""What `aws logs tail` and container runtimes put in front of a line: time and stream."""
 _CALL = re.compile(r"([a-z_][a-z0-9_]*)\(", re.ASCII)
 _RESUMED = re.compile(r"<\.\.\. ([a-z_][a-z0-9_]*) resumed>\s?", re.ASCII)
-_UNFINISHED = re.compile(r"\s*<unfinished \.\.\.>\s*$")
+_UNFINISHED = ("<unfinished ...>", "<detached ...>")
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"(?:\.\.\.)?'  # a string, perhaps cut short
     r"|<(?:->|<[^<>]*>|\\.|[^<>\\])*>"  # what -y adds to a descriptor
@@ -29,6 +36,8 @@ _TOKEN = re.compile(
     r"|.",
     re.DOTALL,
 )
+_OPENERS = '"</'
+_MAX_LONE = 16
 _RESULT = re.compile(r"\s*= (?:(-?\d{1,20}|0x[0-9a-f]{1,16})(<(?:->|<[^<>]*>|\\.|[^<>\\])*>)?|\?)", re.ASCII)
 _DESCRIPTOR = re.compile(r"(\d{1,10}|AT_FDCWD)(?:<((?:<[^<>]*>|\\.|[^<>\\])*)>)?(\(deleted\))?", re.ASCII)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"(\.\.\.)?', re.DOTALL)
@@ -73,7 +82,8 @@ class Opened:
 
 def parse_prefix(text: str) -> tuple[Prefix, str]:
     """Return what stands before the call, and the rest of the line."""
-    match = _PREFIX.match(text)
+    collected = _COLLECTED.match(text) if text[4:5] == "-" else None
+    match = _PREFIX.match(text, collected.end() if collected else 0)
     assert match is not None  # noqa: S101 - all of its parts are optional
     pid = match[1] or match[2]
     clock = epoch = after = None
@@ -100,14 +110,15 @@ def parse_resumed(text: str) -> tuple[str, str] | None:
 
 def unfinished(text: str) -> str | None:
     """Return the beginning of a call that another line finishes."""
-    match = _UNFINISHED.search(text) if text.endswith(("...>", " ")) else None
-    return text[: match.start()] if match else None
+    text = text.rstrip()
+    mark = next((mark for mark in _UNFINISHED if text.endswith(mark)), None)
+    return None if mark is None else text[: -len(mark)].rstrip()
 
 
 def parse_call(text: str) -> Call | None:
     """Read arguments and result: all that stands behind the opening parenthesis. None if it does not end so."""
     arguments: list[str] = []
-    at = begin = depth = 0
+    at = begin = depth = lone = 0
     while match := _TOKEN.match(text, at):
         word = match[0]
         at = match.end()
@@ -119,6 +130,10 @@ def parse_call(text: str) -> Call | None:
             break
         elif word in ")]}":
             depth -= 1
+        elif word in _OPENERS:  # what it opens never ends: each would be looked for in all of the rest
+            lone += 1
+            if lone > _MAX_LONE or word == '"':
+                return None
         elif word == "," and not depth:
             arguments.append(text[begin : at - 1].strip())
             begin = at
