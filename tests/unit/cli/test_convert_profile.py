@@ -87,7 +87,7 @@ def test_so_does_the_text(soci_index, image, written):
 
     lines = soci_index("convert", f"oci:{image}:latest", *FLAGS, "--profile", path).stdout.splitlines()
 
-    assert f"{PLATFORMS[0]}  profile {path}: 2 of 3 files are in the image" in lines
+    assert f"{PLATFORMS[0]}  profile {path}: the image has 2 of 3 files" in lines
     assert any(line.startswith("prefetch: 51") and line.endswith(" that the start needs") for line in lines)
 
 
@@ -101,7 +101,7 @@ def test_files_under_another_version_are_named(soci_index, tmp_path, written):
     [used] = profiles_of(result.document)
     assert used["missing_files"] == ["/lib/a-1.so"]
     assert used["renamed_files"] == {"/lib/a-1.so": "/lib/a-2.so"}
-    assert f"profile {path}: 0 of 1 file are in the image, 1 under another version\n" in text
+    assert f"profile {path}: the image has 0 of 1 file, 1 under another version\n" in text
 
 
 def test_the_budget_is_kept_and_what_exceeds_it_is_counted(soci_index, image, written):

@@ -45,7 +45,7 @@ def _lines_of(one: AssembledPlatform, profiles: FoundProfiles) -> Iterator[str]:
         return
     origin = profiles.origins[use.digest]
     name = "the image's profile" if origin == "image" else f"profile {origin}"
-    there = f"{use.files - len(use.missing):,} of {count_text(use.files, 'file')} are in the image"
+    there = f"the image has {use.files - len(use.missing):,} of {count_text(use.files, 'file')}"
     renamed = f", {len(use.renamed):,} under another version" if use.renamed else ""
     yield f"{one.image.platform}  {name}: {there}{renamed}"
     left_off = f"; {count_text(use.left_off_spans, 'span')} exceed the budget" if use.left_off_spans else ""
