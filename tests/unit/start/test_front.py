@@ -55,14 +55,22 @@ def test_a_layer_without_a_ztoc_stays():
     assert plans([table(*MANY, with_ztoc=False)], *READ) == (None,)
 
 
-def test_a_large_file_of_which_little_is_read_stays():
+def test_large_files_of_which_little_is_read_close_the_front():
     large = file("large", noise(640 * KIB, "large"))
     hardly = FileRead(
         path=b"/large", first_ms=0, last_ms=0, ranges=(ReadRange(start=0, end=KIB, first_ms=0),)
     )
     (made,) = plans([table(*MANY, large)], hardly, *READ)
     assert made is not None
-    assert len(MANY) not in made.order[: made.moved]
+    assert made.order[: made.moved] == (20, 30, 10, len(MANY))
+
+
+def test_a_large_file_alone_is_not_worth_it():
+    large = file("large", noise(640 * KIB, "large"))
+    hardly = FileRead(
+        path=b"/large", first_ms=0, last_ms=0, ranges=(ReadRange(start=0, end=KIB, first_ms=0),)
+    )
+    assert plans([table(*MANY, large)], hardly) == (None,)
 
 
 def test_each_layer_gets_the_files_that_come_from_it():

@@ -119,6 +119,7 @@ STAYS = {
         [file("d/g"), directory("d/"), file("d/f", b"1")],
         "d/f",
     ),
+    "a directory made opaque behind its content": ([file("d/g"), opaque("d"), file("d/f", b"1")], "d/f"),
     "a whiteout": ([file("x"), whiteout("f")], ".wh.f"),
     "a device": ([file("x"), device("f")], "f"),
     "a file below a metadata folder": ([file("x"), file(".wh..wh.plnk/f", b"1")], ".wh..wh.plnk/f"),

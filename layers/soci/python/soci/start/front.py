@@ -2,6 +2,9 @@
 
 A layer is worth reordering if the start then needs clearly fewer bytes of it. It is not if the start reads nearly all
 of the layer, if the layer is small, or if the files lie together already.
+
+Large files of which little is read close the front. There they do not push the others apart, and they share the spans
+at their ends with each other, not with files that nobody reads.
 """
 
 from __future__ import annotations
@@ -51,25 +54,34 @@ def _plan_front(
         return None
     numbers = {entry.uncompressed_offset: number for number, entry in enumerate(layer.entries)}
     wanted: dict[int, None] = {}
+    last: dict[int, None] = {}
     spans: set[int] = set()
     largest = max(span.uncompressed_end - span.uncompressed_start for span in layer.spans)
     for need in needs:
         file = need.node.data
-        if file is None or not need.ranges or _is_large_and_hardly_read(need, file, largest):
+        if file is None or not need.ranges:
+            continue
+        if _is_large_and_hardly_read(need, file, largest):
+            last[numbers[file.uncompressed_offset]] = None
             continue
         wanted[numbers[file.uncompressed_offset]] = None
         for part in need.ranges:
             spans.update(spans_of_range(file, part.start, part.end, layer.spans))
-    made = plan_reordering(layer.entries, wanted, archive_bytes=layer.archive_bytes, lower_links=lower_links)
+
+    def plan(files: Iterable[int]) -> Reordering:
+        return plan_reordering(
+            layer.entries, files, archive_bytes=layer.archive_bytes, lower_links=lower_links
+        )
+
+    made = plan(wanted)
     before = sum(layer.spans[one].uncompressed_end - layer.spans[one].uncompressed_start for one in spans)
     saved = before - made.front_bytes
     is_worth_it = made.moved and saved >= max(largest, before * MIN_SAVED_PERCENT // 100)
-    return made if is_worth_it else None
+    return plan((*wanted, *last)) if is_worth_it else None
 
 
 def _is_large_and_hardly_read(need: FileNeed, file: FileEntry, span_bytes: int) -> bool:
-    """Such a file would only push the others apart. The start fetches the few spans that it needs of it."""
-    return file.uncompressed_size > 2 * span_bytes and need.size_bytes < file.uncompressed_size // 2
+    return file.uncompressed_size > span_bytes and need.size_bytes < file.uncompressed_size // 2
 
 
 def _links_of(entries: Iterable[FileEntry]) -> Iterable[bytes]:

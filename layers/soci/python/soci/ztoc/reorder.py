@@ -8,10 +8,10 @@ Each entry keeps its bytes: its extended headers, its own header, its data and t
 
 Unpackers read a tar from front to back, so order can carry meaning. A file moves only if it commutes with all that it
 passes: its path occurs once, no whiteout hides the path or a directory above it, no hard link to it came before it,
-and no directory above it has its entry behind what it holds. Directories go before what they hold, with the markers
-that make them opaque. A hard link has no content, so its target moves in its place. The links stay, since the last
-one decides the attributes of all. Where an entry lies below something that is no directory, a path may name another
-file than it says. Then nothing in the layer moves. What stays is counted.
+and no directory above it has its entry or its marker behind what it holds. Directories go before what they hold, with
+the markers that make them opaque. A hard link has no content, so its target moves in its place. The links stay, since
+the last one decides the attributes of all. Where an entry lies below something that is no directory, a path may name
+another file than it says. Then nothing in the layer moves. What stays is counted.
 """
 
 from __future__ import annotations
@@ -131,8 +131,10 @@ class _Table:
         """The entries that make a directory opaque."""
         self._linked_before: set[bytes] = set()
         """Targets of hard links that come before them, or are in lower layers."""
-        self._filled_before: set[bytes] = set()
-        """Directories with something in them before their own entry, or without one."""
+        self._filled: set[bytes] = set()
+        """Directories with something in them so far."""
+        self._late: set[bytes] = set()
+        """Directories whose own entry, or the marker that makes them opaque, comes behind what they hold."""
         for number, (entry, path) in enumerate(zip(entries, self._paths, strict=True)):
             self._add(number, entry, path)
         self._plain_folders: dict[bytes, bool] = {}
@@ -141,7 +143,8 @@ class _Table:
 
     def _add(self, number: int, entry: FileEntry, path: bytes) -> None:
         folder, name = _split(path)
-        self._filled_before.update(above for above in _folders_above(path) if above not in self._first)
+        if entry.type == "dir" and path not in self._first and path in self._filled:
+            self._late.add(path)
         if entry.type != "dir":
             self._others.add(path)
         if path in self._first and path in self._others:
@@ -149,7 +152,11 @@ class _Table:
         self._first.setdefault(path, number)
         if name == OPAQUE_MARKER:
             self._markers.setdefault(folder, []).append(number)
-        elif name.startswith(_WHITEOUT):
+            if folder in self._filled:
+                self._late.add(folder)
+        else:
+            self._filled.update(_folders_above(path))
+        if name != OPAQUE_MARKER and name.startswith(_WHITEOUT):
             self._hidden.add(_join(folder, name.removeprefix(_WHITEOUT)))
         if entry.type == "hardlink" and (target := clean_path(entry.link_name)) not in self._first:
             self._linked_before.add(target)
@@ -202,9 +209,7 @@ class _Table:
             and path not in self._linked_before
             and b"/" + _WHITEOUT not in path
             and self._hidden.isdisjoint((path, *_folders_above(path)))
-            and not any(
-                folder in self._first and folder in self._filled_before for folder in _folders_above(path)
-            )
+            and self._late.isdisjoint(_folders_above(path))
         )
 
     def with_directories(self, number: int) -> Iterator[int]:
