@@ -66,16 +66,20 @@ def recompress_and_index(
 
 
 def compress_and_index(
-    tar: Iterable[bytes], sink: ArtifactSink, settings: IndexSettings
+    tar: Iterable[bytes],
+    sink: ArtifactSink,
+    settings: IndexSettings,
+    *,
+    front: Iterable[bytes] | None = None,
 ) -> tuple[IndexedLayer | LeftOut, Digest, Upload]:
-    """Compress a tar to gzip, index the gzip and upload it.
+    """Compress a tar to gzip, index the gzip and upload it. `front` stands before it, if there is one.
 
     Returns the zTOC or why there is none, the digest of the tar, and the upload, which the caller commits or aborts.
     Raises what iterating the tar raises, and `SourceError` if the gzip could not be written.
     """
     upload = sink.start_upload()
     try:
-        compressor = TarCompressor(tar, level=settings.gzip_level)
+        compressor = TarCompressor(tar, level=settings.gzip_level, front=front)
         with LayerIndexer(plan_task(settings, Compression.GZIP)) as indexer:
             for piece in compressor:
                 indexer.feed(piece)

@@ -124,7 +124,7 @@ def _rewrite(run: StartFirst, layer: Descriptor, result: LayerResult, plan: Reor
         )
     tar = _ReorderedTar(run, layer, plan, read)
     run.progress.start(layer)
-    outcome, diff_id, upload = compress_and_index(tar, run.sink, run.settings)
+    outcome, diff_id, upload = compress_and_index(tar.rest(), run.sink, run.settings, front=tar.front())
     run.progress.finish(layer)
     if isinstance(outcome, LeftOut):
         upload.abort()
@@ -148,7 +148,7 @@ def _rewrite(run: StartFirst, layer: Descriptor, result: LayerResult, plan: Reor
 
 
 class _ReorderedTar:
-    """Iterates over the tar of a layer in its new order. `original_diff_id` is valid after the iteration."""
+    """The tar of a layer in its new order, in two parts. `original_diff_id` is valid when `rest` is read."""
 
     def __init__(self, run: StartFirst, layer: Descriptor, plan: Reordering, read: ReadRanges) -> None:
         self._run = run
@@ -157,9 +157,13 @@ class _ReorderedTar:
         self._read = read
         self._hash = hashlib.sha256()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def front(self) -> Iterator[bytes]:
+        """Yield the entries that were moved."""
         for batch in _batches(self._plan):
             yield from self._read_front(batch)
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield the other entries and the end of the archive."""
         segments = self._plan.segments
         moved = sorted(segments[number] for number in self._plan.order[: self._plan.moved])
         with self._run.source.open_blob(self._layer) as pieces:
