@@ -214,7 +214,7 @@ def test_a_deployment_that_waits_takes_the_index_of_an_older_profile(memory):
 
 def test_a_decision_stays_small_however_large_the_profile_is(memory):
     memory.put("app", TWO, "1.4")
-    many = [f"/lib/{number:06d}" for number in range(20_000)]
+    many = [f"/lib/{number:06d}" for number in range(5_000)]
     push_line(memory, profile(*many))
 
     document = plan(memory, configuration()).to_document()
