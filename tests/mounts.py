@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -47,9 +48,11 @@ def mounted(image: object, directory: Path, *options: object) -> Iterator[Mounte
     directory.mkdir(parents=True, exist_ok=True)
     command = [*MOUNT, str(image), str(directory), *map(str, options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
-    assert process.stdout is not None
-    ready = process.stdout.readline()
+    stream = process.stderr if "--json" in options else process.stdout
+    assert stream is not None
+    ready = stream.readline() if select.select([stream], [], [], SECONDS)[0] else ""
     if not ready:
+        process.terminate()
         _, errors = process.communicate(timeout=SECONDS)
         pytest.fail(f"not mounted, status {process.returncode}: {errors}")
     one = Mounted(directory=directory, process=process, ready=ready)

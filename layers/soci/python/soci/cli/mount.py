@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from soci.cli.background import detached
 from soci.cli.mount_log import mount_log
 from soci.cli.options import ImageArgument, JsonOption, OnePlatformOption, parse_size
 from soci.cli.recording import recording
-from soci.cli.terminal import count_text, print_json, print_lines, progress_bars, size_text
+from soci.cli.terminal import count_text, print_error, print_json, print_lines, progress_bars, size_text
 from soci.errors import InvalidOption
 from soci.image.filesystem import FileSystem, shown
 from soci.image.indexed import IndexedImage, open_image
@@ -140,8 +141,12 @@ def mount(
         recorder = _recorder(record_options, opened, store, stack)
 
         def tell_ready() -> None:
-            if not as_json:
-                print_lines([f"mounted {image} at {directory}"])
+            line = f"mounted {image} at {directory}"
+            if as_json:
+                print_error(line)
+            else:
+                print_lines([line])
+                sys.stdout.flush()
             if leave_terminal is not None:
                 leave_terminal()
 
