@@ -150,7 +150,7 @@ def by_umoci(lower: bytes, upper: bytes, to: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
-UNPACKERS = {"tarfile": (by_tarfile, 1), "tar": (by_tar, 5), "umoci": (by_umoci, 10)}
+UNPACKERS = {"tarfile": (by_tarfile, 3), "tar": (by_tar, 5), "umoci": (by_umoci, 10)}
 """Each with how many times fewer examples than usual it gets."""
 
 
