@@ -16,6 +16,8 @@ from soci.oci import gojson
 from soci.oci.image_config import ImageConfig
 from soci.oci.manifest import ImageIndex, ImageManifest, sniff_media_type
 from soci.places.layout.tar_members import TarMembers
+from soci.start.artifact import parse_profile_artifact
+from soci.start.profile import FileRead, ReadRange, encode_profile, make_profile, parse_profile
 from tests.image_files import Image, tar_of
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
@@ -23,8 +25,11 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "index": ImageIndex.parse,
     "config": ImageConfig.parse,
     "sniff": lambda data: sniff_media_type(data, "doc"),
+    "start profile": parse_profile,
+    "profile artifact": lambda data: parse_profile_artifact(data, "doc"),
 }
 FIELDS = ["schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "size", "data"]
+FIELDS += ["version", "files", "path", "path_base64", "ranges", "first_ms", "starts", "spans"]
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -34,6 +39,18 @@ VALUES = st.recursive(
     | st.just(2),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner),
     max_leaves=20,
+)
+PROFILE = encode_profile(
+    make_profile(
+        [
+            FileRead(
+                path=b"/a", first_ms=0, last_ms=9, ranges=(ReadRange(start=0, end=9, first_ms=3),), spans=(1,)
+            ),
+            FileRead(path=b"/\xff", first_ms=4, last_ms=4, size_bytes=7),
+        ],
+        program=b"/a",
+        starts=2,
+    )
 )
 TAR = tar_of({"a": b"1" * 600, "b": "a", "d" * 90: b""})
 
@@ -45,6 +62,18 @@ def test_any_json_is_parsed_or_refused(parser, document):
         PARSERS[parser](json.dumps(document).encode())
     except InvalidDocument as error:
         assert str(error)  # noqa: PT017 # most examples are refused, some are not
+
+
+@given(position=st.integers(0, len(PROFILE) - 1), replacement=st.binary(max_size=4))
+def test_a_profile_with_other_bytes_in_it_is_parsed_as_one_that_can_be_written_or_refused(
+    position, replacement
+):
+    try:
+        profile = parse_profile(PROFILE[:position] + replacement + PROFILE[position + 1 :])
+    except InvalidDocument as error:
+        assert str(error)  # noqa: PT017 # as above
+    else:
+        assert parse_profile(encode_profile(profile)) == profile
 
 
 @pytest.mark.parametrize("parser", PARSERS)

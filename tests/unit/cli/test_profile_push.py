@@ -8,7 +8,10 @@ import pytest
 
 from soci.oci import media_types
 from soci.oci.platform import Platform
+from soci.oci.reference import parse_reference
+from soci.places.open import open_store
 from soci.start.profile import FileRead, encode_profile, make_profile
+from soci.start.push_profile import push_profile
 from tests.builders import file, gzip_of, image_of, layout_of, multi_platform, noise, tar_of
 from tests.registries import REGISTRIES, running_registry
 from tests.unit.cli.samples import PLATFORMS
@@ -177,3 +180,24 @@ def test_a_line_that_no_tag_can_match_is_refused_before_anything_is_pushed(soci_
 
     assert "line 'a b': want a pattern of tags" in failed.stderr
     assert "no start profile" in soci_index("profile", "pull", place["one"], status=1).stderr
+
+
+@layouts
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"hello", "start profile: not valid JSON"),
+        (b'{"version":"9.0","files":[]}', "start profile: version: got '9.0', want '1.0'"),
+        (b"{" * 600_000, "start profile: more than"),
+    ],
+    ids=["text", "version", "braces"],
+)
+def test_a_broken_profile_of_an_image_is_said_and_not_written(soci_index, place, tmp_path, data, message):
+    store = open_store(parse_reference(place["one"]))
+    push_profile(store, store.fetch_root(), data)
+
+    result = soci_index("profile", "pull", place["one"], "-o", tmp_path / "out", status=1)
+
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
