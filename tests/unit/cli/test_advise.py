@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from soci.oci.annotations import SOCI_SPAN_SIZE
 from soci.places.layout.oci_layout import OciLayout
 from soci.start.profile import FileRead, encode_profile, make_profile
 from soci.start.push_profile import push_profile
-from tests.builders import file, gzip_of, image_of, layout_of, noise, tar_of, with_soci_index
+from tests.builders import file, gzip_of, image_of, layout_of, noise, soci_index_of, tar_of, with_soci_index
 
 LAYER = gzip_of(
     tar_of(*(file(f"lib/{n}", noise(40_000, str(n))) for n in range(40)), file("bin/app", noise(90_000)))
@@ -186,3 +188,21 @@ def test_an_image_without_a_profile_of_its_own_is_named(soci_index, indexed):
     result = soci_index("advise", indexed, status=1)
 
     assert "no start profile was pushed for image sha256:" in result.stderr
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 62])
+def test_an_index_may_say_any_span_size(soci_index, tmp_path, profile, size):
+    lied = layout_of(tmp_path / "lied", with_span_size(size))
+
+    assert "index" in soci_index("advise", f"oci:{lied}", profile, "--bandwidth", "1MB/s").stdout
+
+
+def with_span_size(size):
+    """An indexed image whose index says another span size."""
+    plain = image_of(LAYER)
+    soci_index, _ = soci_index_of(plain)
+    entries = tuple(
+        replace(entry, annotations={**entry.annotations, SOCI_SPAN_SIZE: str(size)})
+        for entry in soci_index.layers or ()
+    )
+    return with_soci_index(plain, document=replace(soci_index, layers=entries).encode())

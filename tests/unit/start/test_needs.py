@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from soci.image.filesystem import FileSystem
-from soci.start.needs import SpanNeed, StartNeeds, plan_needs
+from soci.start.needs import SpanNeed, StartNeeds, first_times, plan_needs
 from soci.start.profile import FileRead, ReadRange, make_profile
 from soci.ztoc.decode import decode_compression_info, decode_files
 from soci.ztoc.model import Span
@@ -111,3 +116,34 @@ def test_an_empty_file_needs_nothing() -> None:
 
     assert needs.spans == ()
     assert needs.files[0].ranges == ()
+
+
+def test_each_number_has_the_earliest_of_its_times() -> None:
+    parts = [(range(3, 6), 5), (range(10), 9), (range(4, 5), 1), (range(20, 20), 0), (range(8, 12), 9)]
+
+    found = first_times(parts)
+
+    assert found == {number: {3: 5, 4: 1, 5: 5}.get(number, 9) for number in range(12)}
+
+
+@given(
+    st.lists(
+        st.tuples(st.builds(range, st.integers(0, 40), st.integers(0, 40)), st.integers(0, 9)), max_size=30
+    )
+)
+def test_times_are_those_of_the_plain_way(parts: list[tuple[range, int]]) -> None:
+    plain: dict[int, int] = {}
+    for numbers, ms in parts:
+        for number in numbers:
+            plain[number] = min(ms, plain.get(number, ms))
+
+    assert first_times(parts) == plain
+
+
+def test_a_hundred_thousand_names_of_a_large_file_take_no_time() -> None:
+    started = time.process_time()
+
+    found = first_times((range(20_000), ms) for ms in range(100_000))
+
+    assert set(found.values()) == {0}
+    assert time.process_time() - started < 10  # one by one it would be minutes

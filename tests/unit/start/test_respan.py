@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
 from soci.start.profile import make_profile
 from soci.start.respan import CHECKPOINT_BYTES, with_span_size, with_start_first
+from soci.ztoc.reorder import Reordering, Segment
 from tests.builders import file, noise
 from tests.unit.start.starts import SPAN, read, start_of
 
@@ -74,16 +78,18 @@ def test_small_files_that_lie_apart_become_one_span():
     assert load.needed[0].uncompressed_bytes == SPAN
 
 
-def test_a_file_that_stays_where_it_is_is_needed_behind_the_front():
-    small = [file(f"{n}", noise(SPAN if n % 2 else 100, str(n))) for n in range(20)]
-    layer = [*small, file("large", noise(20 * SPAN))]
-    reads = [*(read(f"/{n}", first_ms=n) for n in range(0, 20, 2)), read("/large", (0, 9, 50), first_ms=50)]
-    made = start_of(make_profile(reads), layer)
+def test_a_file_is_needed_where_the_new_order_has_it():
+    layer = [file("a", noise(4 * SPAN - 512)), file("b", noise(SPAN - 512)), file("c", noise(SPAN - 512))]
+    made = start_of(make_profile([read("/c", first_ms=1), read("/a", (0, 9, 50), first_ms=50)]), layer)
+    ends = (0, 4 * SPAN, 5 * SPAN, 6 * SPAN)
+    order = Reordering(
+        order=(2, 1, 0), segments=tuple(Segment(*pair) for pair in pairwise(ends)), moved=1, left=1
+    )
 
-    (load,) = start_first(made)
+    (load,) = with_start_first(made.layers, made.loads, made.needs, SPAN, [order])
 
-    # The ten large neighbours and the front come before it.
-    assert [span.number for span in load.needed] == [0, 10]
+    # c, b, a: the beginning of 'a' is in the third span.
+    assert [span.number for span in load.needed] == [0, 2]
 
 
 def test_layers_that_are_not_worth_it_and_layers_without_a_ztoc_stay_as_they_are():
@@ -94,3 +100,16 @@ def test_layers_that_are_not_worth_it_and_layers_without_a_ztoc_stay_as_they_are
     for made in (together, without, unread):
         assert start_first(made) == made.loads
     assert with_span_size(without.layers, without.loads, without.needs, 4 * SPAN) == without.loads
+
+
+def test_a_layer_of_a_size_that_cannot_be_stays_as_it_is():
+    made = start(read("/a"))
+    huge = tuple(replace(one, uncompressed_bytes=1 << 62) for one in made.layers)
+
+    assert with_span_size(huge, made.loads, made.needs, 1 << 20) == made.loads
+    assert with_start_first(huge, made.loads, made.needs, SPAN, [plan_front()]) == made.loads
+
+
+def plan_front():
+    """An order that moves something."""
+    return Reordering(order=(0,), segments=(Segment(0, 1 << 62),), moved=1, left=0)

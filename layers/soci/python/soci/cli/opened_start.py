@@ -23,7 +23,7 @@ from soci.oci.platform import Platform
 from soci.oci.reference import parse_reference
 from soci.places.open import open_source
 from soci.places.ports import ImageSource
-from soci.settings import IndexSettings
+from soci.settings import MAX_SPAN_SIZE_BYTES, MIN_SPAN_SIZE_BYTES, IndexSettings
 from soci.start.front import LayerTable, plan_fronts
 from soci.start.image_start import make_image_start
 from soci.start.loads import LayerShape, program_of
@@ -89,7 +89,7 @@ def open_start(
     needs = plan_needs(read, FileSystem.of(entries), spans)
     if options.reader == SNAPSHOTTER.name:
         needs = with_headers(needs, entries, spans)
-    sizes = [layer.span_size_bytes for layer in opened.layers if layer.span_size_bytes]
+    sizes = [size for layer in opened.layers if _is_span_size(size := layer.span_size_bytes or 0)]
     start = make_image_start(
         tuple(one.descriptor.digest for one in layers),
         tuple(one.shape for one in layers),
@@ -101,6 +101,11 @@ def open_start(
         reader=options.chosen_reader(),
     )
     return make_report(image, opened.image.descriptor.digest, opened.image.platform, read, start)
+
+
+def _is_span_size(size_bytes: int) -> bool:
+    """Tell whether layers can be cut into such spans. An index may say any size."""
+    return MIN_SPAN_SIZE_BYTES <= size_bytes <= MAX_SPAN_SIZE_BYTES
 
 
 def _fetch_profile(source: ImageSource, image: PlatformImage) -> StartProfile:

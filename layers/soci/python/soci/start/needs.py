@@ -7,7 +7,7 @@ that was read whole is needed whole, also if it has grown.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from soci.errors import NotInImage
@@ -71,7 +71,7 @@ def plan_needs(
     """
     found: list[FileNeed] = []
     missing: list[bytes] = []
-    first: dict[tuple[int, int], int] = {}
+    parts: dict[int, list[tuple[range, int]]] = {}
     for read in profile.files:
         node = _find(read.path, files)
         if node is None or node.data is None:
@@ -80,10 +80,13 @@ def plan_needs(
         need = FileNeed(read=read, node=node, ranges=tuple(_ranges(read, node.data.uncompressed_size)))
         found.append(need)
         layer_spans = spans[node.data_layer]
-        for part in need.ranges if layer_spans else ():
-            for span in spans_of_range(node.data, part.start, part.end, layer_spans or ()):
-                key = node.data_layer, span
-                first[key] = min(part.first_ms, first.get(key, part.first_ms))
+        parts.setdefault(node.data_layer, []).extend(
+            (spans_of_range(node.data, part.start, part.end, layer_spans or ()), part.first_ms)
+            for part in (need.ranges if layer_spans else ())
+        )
+    first = {
+        (layer, span): ms for layer, of_layer in parts.items() for span, ms in first_times(of_layer).items()
+    }
     ordered = sorted(first.items(), key=lambda item: (item[1], item[0]))
     return StartNeeds(
         spans=tuple(SpanNeed(layer=layer, span=span, first_ms=ms) for (layer, span), ms in ordered),
@@ -98,6 +101,32 @@ def spans_of_range(file: FileEntry, start: int, end: int, spans: Sequence[Span])
     first = bisect_right(spans, begin + start, key=_uncompressed_start) - 1
     behind = bisect_left(spans, begin + end, key=_uncompressed_start)
     return range(max(first, 0), behind)
+
+
+def first_times(parts: Iterable[tuple[range, int]]) -> dict[int, int]:
+    """Return for each number of the ranges the earliest time that goes with it.
+
+    Each number is visited about once, however many ranges hold it: a profile may name one file by a hundred thousand
+    paths.
+    """
+    first: dict[int, int] = {}
+    behind: dict[int, int] = {}  # for a number that has a time: one that may have none, and lies behind it
+    for numbers, ms in sorted(parts, key=_time):
+        number = numbers.start
+        while number < numbers.stop:
+            trail = []
+            while number in behind:
+                trail.append(number)
+                number = behind[number]
+            behind.update(dict.fromkeys(trail, number))
+            if number < numbers.stop:
+                first[number] = ms
+                behind[number] = number + 1
+    return first
+
+
+def _time(part: tuple[range, int]) -> int:
+    return part[1]
 
 
 def _find(path: bytes, files: FileSystem) -> Node | None:

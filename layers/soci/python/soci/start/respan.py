@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 
 from soci.start.loads import LayerShape
 from soci.start.model import LayerLoad, NeededSpan
-from soci.start.needs import FileNeed, StartNeeds
+from soci.start.needs import FileNeed, StartNeeds, first_times
 from soci.ztoc.model import Span
 from soci.ztoc.reorder import Reordering
 
 CHECKPOINT_BYTES = 32 << 10
 """What each span of a gzip layer adds to its zTOC."""
+
+MAX_LAYER_BYTES = 1 << 40
+"""The spans of a larger layer stay as they are. A zTOC may claim any size, and each span takes memory."""
 
 _Part = tuple[int, int, int]
 """Uncompressed bytes [start, end) of a layer, and the millisecond at which they are needed first."""
@@ -30,7 +33,7 @@ def with_span_size(
     changed = []
     files = _group_files(needs.files)
     for number, (shape, load) in enumerate(zip(shapes, loads, strict=True)):
-        if not shape.spans or load.ztoc_bytes is None:
+        if not shape.spans or load.ztoc_bytes is None or shape.uncompressed_bytes > MAX_LAYER_BYTES:
             changed.append(load)
             continue
         parts = [
@@ -58,7 +61,7 @@ def with_start_first(
     files = _group_files(needs.files)
     changed = []
     for number, (shape, load, front) in enumerate(zip(shapes, loads, fronts, strict=True)):
-        if front is None or not shape.spans or load.ztoc_bytes is None:
+        if front is None or not shape.spans or shape.uncompressed_bytes > MAX_LAYER_BYTES:
             changed.append(load)
             continue
         points, parts = _lay_out(front, files[number], _curve_of(shape.spans))
@@ -127,10 +130,9 @@ def _lay_out(
 
 def _cut(curve: _Curve, parts: Iterable[_Part], span_size_bytes: int) -> Iterator[NeededSpan]:
     """Yield the spans of one size that hold the parts, in the order of need."""
-    first: dict[int, int] = {}
-    for start, end, ms in parts:
-        for number in range(start // span_size_bytes, -(-end // span_size_bytes)):
-            first[number] = min(ms, first.get(number, ms))
+    first = first_times(
+        (range(start // span_size_bytes, -(-end // span_size_bytes)), ms) for start, end, ms in parts
+    )
     total = curve.uncompressed[-1]
     for number, _ in sorted(first.items(), key=lambda item: (item[1], item[0])):
         start, end = number * span_size_bytes, min((number + 1) * span_size_bytes, total)
