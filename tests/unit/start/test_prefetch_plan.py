@@ -92,6 +92,14 @@ def test_named_spans_beyond_the_budget_are_taken_all_the_same() -> None:
     assert pairs(plan.ranges[0]) == [(2, 5)]
 
 
+def test_named_spans_use_up_requests_too() -> None:
+    budget, named = 3 * BYTES_PER_REQUEST, [[SpanRange(start=7, end=8)]]
+    plan = plan_start_prefetch(needs((0, 0), (0, 2)), [spans_of(*[1000] * 9)], budget, named=named)
+
+    assert pairs(plan.ranges[0]) == [(7, 8), (0, 0)]
+    assert plan.left_off_spans == 1
+
+
 class TestHeaders:
     def needed(self, path: str, *members: Member) -> list[tuple[int, int]]:
         ztoc = index_layer(tar_of(*members), span_size_bytes=SPAN).ztoc
