@@ -1,7 +1,7 @@
 # `make help` lists the targets. Each sets up what it needs, on a machine with only Python 3.11 or newer.
 PYTHON ?= python3
 VENV ?= .venv
-SYSTEM_PACKAGES := skopeo umoci buildah pigz docker-registry strace fuse3 # independent tools: tests compare the core with them; fuse3: `mount` needs it
+SYSTEM_PACKAGES := skopeo umoci buildah pigz docker-registry strace fuse3 rsync # independent tools: tests compare the core with them; fuse3: `mount` needs it
 # Keep extras: otherwise pip takes "coverage[toml]" for a second, unpinned requirement when a newer version appears.
 LOCK := uv pip compile --quiet --generate-hashes --no-strip-extras --no-emit-package soci --custom-compile-command "make lock"
 LAMBDA := --python-platform aarch64-manylinux_2_28 --python-version 3.13 # no markers: see docs/adr/0017

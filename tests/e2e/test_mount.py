@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from soci.oci.digest import digest_of
 from soci.start.profile import parse_profile
 from tests.builders import (
     device,
@@ -191,6 +194,73 @@ def test_relative_paths_are_those_of_the_caller(image, tmp_path):
     profile = parse_profile((tmp_path / "profile.json").read_bytes())
     assert [read.path for read in profile.files] == [b"/usr/big"]
     assert (tmp_path / "cache").is_dir()
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """An image and the path of its layer, to damage it."""
+    layout = layout_of(tmp_path / "image", with_soci_index(image_of(gzip_of(LOWER))))
+    return f"oci:{layout}:latest", layout / "blobs/sha256" / digest_of(gzip_of(LOWER)).hex
+
+
+def test_a_read_that_fails_gives_an_input_error_and_one_line_and_a_later_one_tries_again(damaged, tmp_path):
+    image, blob = damaged
+    with mounted(image, tmp_path / "root") as one:
+        blob.write_bytes(bytes(blob.stat().st_size))
+        with pytest.raises(OSError, match=r"Input/output error"):
+            (one.directory / "usr/big").read_bytes()
+        blob.write_bytes(gzip_of(LOWER))
+        assert (one.directory / "usr/big").read_bytes() == BIG
+        one.end()
+
+    [line] = one.errors.splitlines()
+    assert line.startswith("soci-index: /usr/big: bytes 0 to ")
+    assert re.search(
+        rf"layer sha256:{blob.name}: span \d+ \(bytes \d+ to \d+\) cannot be read: .*, want sha256:", line
+    )
+
+
+def test_a_log_file_takes_the_lines(damaged, tmp_path):
+    image, blob = damaged
+    with mounted(image, tmp_path / "root", "--log", tmp_path / "log") as one:
+        blob.unlink()
+        with pytest.raises(OSError, match=r"Input/output error"):
+            (one.directory / "lower").read_bytes()
+        one.end()
+
+    assert one.errors == ""
+    assert " /lower: bytes 0 to " in (tmp_path / "log").read_text()
+
+
+def paths_in(profile: Path) -> list[bytes]:
+    """The paths of a profile, which may be written only after a while."""
+    ends = time.monotonic() + 10
+    while not profile.exists() and time.monotonic() < ends:
+        time.sleep(0.05)
+    return [read.path for read in parse_profile(profile.read_bytes()).files]
+
+
+def test_a_signal_writes_the_profile_while_the_mount_goes_on(image, tmp_path):
+    path = tmp_path / "profile.json"
+    with mounted(image, tmp_path / "root", "--record", path) as one:
+        (one.directory / "lower").read_bytes()
+        one.process.send_signal(signal.SIGUSR1)
+        assert paths_in(path) == [b"/lower"]
+        (one.directory / "old/new").read_bytes()
+        one.end()
+
+    assert paths_in(path) == [b"/lower", b"/old/new"]
+
+
+def test_recording_ends_after_its_time(image, tmp_path):
+    path = tmp_path / "profile.json"
+    with mounted(image, tmp_path / "root", "--record", path, "--record-for", "0.2") as one:
+        (one.directory / "lower").read_bytes()
+        assert paths_in(path) == [b"/lower"]
+        (one.directory / "old/new").read_bytes()
+        one.end()
+
+    assert paths_in(path) == [b"/lower"]
 
 
 def refused(*arguments: object, status: int) -> str:
