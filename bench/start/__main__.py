@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.start.facts import coverage_of, machine_facts, start_facts
-from bench.start.images import image_layout
+from bench.start.images import MadeLayer, image_layout, layers_of
 from bench.start.measure import Key, Plan, measure, record
 from bench.start.packages import STORE
 from bench.start.proxy import Line, Proxy, open_proxy
@@ -32,6 +33,7 @@ from bench.start.results import RESULTS, Coverage, Results, Run, collect
 from bench.start.tables import console_tables
 from bench.start.ways import LAZY, START_FIRST, WAYS
 from bench.start.workloads import NEXT_BUILD, WORKLOADS, Workload
+from soci.start.profile import parse_profile
 
 _NEEDED = ("apt-get", "dpkg-deb", "unshare", "ip", "skopeo", "tar", "npm")
 
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="record the starts again")
     arguments = parser.parse_args()
     _check_machine()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # unmounts and removes what is there
     chosen = [one for one in (*WORKLOADS, NEXT_BUILD) if one.name in arguments.workloads]
     plan = Plan(
         workloads=[one for one in chosen if one is not NEXT_BUILD],
@@ -80,14 +83,15 @@ def run_all(plan: Plan, console: Console, *, next_build: bool, record_again: boo
     """Make what is missing, measure everything, and return it."""
     prepared = [*plan.workloads, *([NEXT_BUILD] if next_build else [])]
     for workload in prepared:
-        console.print(f"image of {workload.name}", highlight=False)
+        console.print(f"making the image of {workload.name}", highlight=False)
         image_layout(workload.image)
     line = Line(round_trip_seconds=0.0, bandwidth_bytes_per_second=1e12)
     with open_registry() as registry, open_proxy(registry, line) as proxy:
-        profiles = {
-            workload.name: prepare(workload, registry, proxy, plan.ways, record_again=record_again)
-            for workload in prepared
-        }
+        profiles: dict[str, Path] = {}
+        for workload in prepared:
+            console.print(f"indexing and recording {workload.name}", highlight=False)
+            made = prepare(workload, registry, proxy, plan.ways, record_again=record_again)
+            profiles[workload.name] = made
         images = {
             workload.name: {
                 way: start_facts(reference(registry, way, workload.name), profiles[workload.name])
@@ -103,7 +107,7 @@ def run_all(plan: Plan, console: Console, *, next_build: bool, record_again: boo
             first_line["bandwidths_mb_per_second"] = plan.bandwidths_mb_per_second[:1]
             plans.append(replace(plan, workloads=[NEXT_BUILD], **first_line))  # type: ignore[arg-type]
             coverage = _coverage(registry, proxy, profiles[NEXT_BUILD.name])
-        runs = [made for one in plans for made in _measured(one, proxy, console)]
+        runs = [run for one in plans for run in _measured(one, proxy, console)]
     return Results(machine=machine_facts(), images=images, cells=collect(runs), coverage=coverage)
 
 
@@ -119,14 +123,18 @@ def prepare(
             workload, image=workload.recorded_on, recorded_on=None, name=f"{workload.name}-before"
         )
         profile = prepare(earlier, registry, proxy, (), record_again=record_again)
-    elif record_again or _is_older(profile, layout):
+    elif record_again or not _is_of(profile, layers_of(workload.image)):
         record(workload, reference(proxy.host, LAZY, workload.name), proxy, profile)
     push_with_profile(registry, layout, workload.name, profile, tuple(ways))
     return profile
 
 
-def _is_older(profile: Path, layout: Path) -> bool:
-    return not profile.exists() or profile.stat().st_mtime < (layout / "index.json").stat().st_mtime
+def _is_of(profile: Path, layers: Sequence[MadeLayer]) -> bool:
+    """Whether a profile is there and was recorded on an image of these layers."""
+    if not profile.exists():
+        return False
+    recorded = {file.layer for file in parse_profile(profile.read_bytes()).files}
+    return recorded <= {layer.digest for layer in layers}
 
 
 def _coverage(registry: str, proxy: Proxy, before: Path) -> Coverage:

@@ -24,9 +24,16 @@ def start_of(image: str, profile: Path) -> ImageStart:
 
 
 def start_facts(image: str, profile: Path) -> dict[str, Any]:
-    """Describe layers, needed spans and program: all that an estimate is made from."""
+    """Describe layers, needed spans and program: all that an estimate is made from.
+
+    A needed span is its number, its compressed bytes and its uncompressed bytes.
+    """
     start = start_of(image, profile)
-    return {"loads": [asdict(load) for load in start.loads], "program": asdict(start.program)}
+    loads = [
+        {**asdict(load), "needed": [list(asdict(span).values()) for span in load.needed]}
+        for load in start.loads
+    ]
+    return {"loads": loads, "program": asdict(start.program)}
 
 
 def coverage_of(image: str, before: Path, now: Path) -> Coverage:
@@ -59,4 +66,5 @@ def machine_facts() -> dict[str, Any]:
         "memory_gib": round(memory_bytes / _GIB),
         "system": f"Linux {platform.release().split('-')[0]}",
         "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
     }

@@ -66,7 +66,7 @@ def image_layout(name: str) -> Path:
     Raises:
         SystemExit: a package cannot be had, or a command of a layer failed.
     """
-    layers = make_layers(IMAGES[name], STORE / "layers")
+    layers = layers_of(name)
     directory = STORE / "images" / name
     key = hashlib.sha256("".join(str(layer.digest) for layer in layers).encode()).hexdigest()
     mark = directory.with_suffix(".key")
@@ -75,6 +75,11 @@ def image_layout(name: str) -> Path:
         _write_layout(directory, layers)
         mark.write_text(key)
     return directory
+
+
+def layers_of(name: str) -> list[MadeLayer]:
+    """Return the layers of an image; make those that are missing."""
+    return make_layers(IMAGES[name], STORE / "layers")
 
 
 def make_layers(layers: Sequence[Layer], folder: Path) -> list[MadeLayer]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.start.results import parse_results
 from soci.start.model import Estimate, LayerLoad, NeededSpan, Program, Way, estimate
 from soci.start.readers import Network, Reader
 
@@ -49,8 +50,12 @@ class Row:
 
 
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """Read a file of measured starts."""
+    """Read a file of measured starts, of this form or the results of `make bench-start`."""
     document = json.loads(path.read_text())
+    if "cells" in document:
+        from bench.start.estimates import rows_of  # noqa: PLC0415 - it needs the rows of this module
+
+        return rows_of(parse_results(path.read_text()))
     return tuple(_row(document, row) for row in document["rows"])
 
 

@@ -110,12 +110,22 @@ class Results:
         """The workloads in the order in which they were measured."""
         return list(dict.fromkeys(cell.workload for cell in self.cells))
 
+    @property
+    def ways(self) -> list[str]:
+        """The ways, likewise."""
+        return list(dict.fromkeys(cell.way for cell in self.cells))
+
     def encode(self) -> str:
-        """Return the JSON document, a line per cell."""
+        """Return the JSON document: a line for each workload, then one for each cell."""
         coverage = None if self.coverage is None else asdict(self.coverage)
-        head = {"machine": self.machine, "images": self.images, "coverage": coverage}
-        lines = json.dumps(head, indent=1)[:-2]
-        return lines + ',\n "cells": [\n  ' + ",\n  ".join(map(_encode_cell, self.cells)) + "\n ]\n}\n"
+        images = (f"{json.dumps(name)}: {json.dumps(image)}" for name, image in self.images.items())
+        parts = [
+            f'"machine": {json.dumps(self.machine)}',
+            f'"coverage": {json.dumps(coverage)}',
+            '"images": {\n  ' + ",\n  ".join(images) + "\n }",
+            '"cells": [\n  ' + ",\n  ".join(map(_encode_cell, self.cells)) + "\n ]",
+        ]
+        return "{\n " + ",\n ".join(parts) + "\n}\n"
 
 
 def _encode_cell(cell: Cell) -> str:

@@ -19,6 +19,25 @@ def line_text(line: tuple[float, float]) -> str:
     return f"{line[0]:g} ms, {line[1]:g} MB/s"
 
 
+def what_text(workload: str) -> str:
+    """Return what a workload does."""
+    return _WHAT.get(workload, workload)
+
+
+def machine_text(results: Results) -> str:
+    """Describe the machine, and how often each start was measured."""
+    machine = results.machine
+    runs = sorted({len(cell.runs) for cell in results.cells})
+    starts = "1 cold start" if runs == [1] else f"{' or '.join(map(str, runs))} cold starts"
+    text = (
+        f"{machine['processors']} cores ({machine['model']}), {machine['memory_gib']} GiB, {machine['system']}, "
+        f"Python {machine['python']}; {starts} of each cell, in turns."
+    )
+    if machine["load"] > machine["processors"]:
+        text += f" **A trial: others used the machine** (load {machine['load']:g}), so only bytes and requests count."
+    return text
+
+
 def console_tables(results: Results) -> Iterator[Table]:
     """Yield a table for each line."""
     for line in results.lines:
@@ -57,8 +76,8 @@ def _line_table(results: Results, line: tuple[float, float]) -> str:
         cells = [results.find(workload, way, line) for way in _WAYS]
         if any(cells):
             best = min(cell.seconds for cell in cells if cell)
-            rows.append([_WHAT.get(workload, workload), *(_page_text(cell, best) for cell in cells)])
-    return _markdown(rows)
+            rows.append([what_text(workload), *(_page_text(cell, best) for cell in cells)])
+    return markdown(rows)
 
 
 def _page_text(cell: Cell | None, best_seconds: float) -> str:
@@ -81,8 +100,8 @@ def _traffic_table(results: Results) -> str:
     for workload in results.workloads:
         cells = [results.find(workload, way, line) for way in _WAYS]
         texts = [_traffic_text(cell) if cell else "-" for cell in cells]
-        rows.append([_WHAT.get(workload, workload), *texts])
-    return _markdown(rows)
+        rows.append([what_text(workload), *texts])
+    return markdown(rows)
 
 
 def _coverage_text(found: Coverage) -> str:
@@ -95,7 +114,8 @@ def _coverage_text(found: Coverage) -> str:
     )
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; the first row is its head."""
     head, *body = rows
     lines = [head, ["---", *("---:" for _ in head[1:])], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -84,8 +84,8 @@ WORKLOADS = (
     ),
     Workload(
         name="reads-all",
-        what="SHA-256 of each file of the Python image",
-        image="python",
+        what="SHA-256 of each file of the Tomcat image",
+        image="jvm",
         command=("/bin/sh", "-c", "find /usr /etc -xdev -type f -exec sha256sum {} + | sha256sum"),
         ready_line="  -",
     ),
