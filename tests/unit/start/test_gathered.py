@@ -108,6 +108,20 @@ def test_the_number_of_files_is_limited(monkeypatch: pytest.MonkeyPatch) -> None
         reads.add_whole(b"/c", 0)
 
 
+def test_the_number_of_ranges_of_all_files_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathered, "MAX_RANGES", 20)
+    reads = GatheredReads()
+    for number in range(300):
+        reads.add(b"/%d" % (number % 4), number * MS, number * 10_000, number * 10_000 + 1)
+
+    files = reads.files()
+
+    assert sum(len(one.ranges) for one in files) <= 20
+    for number in range(300):
+        (file,) = (one for one in files if one.path == b"/%d" % (number % 4))
+        assert any(one.start <= number * 10_000 < one.end for one in file.ranges)
+
+
 @pytest.mark.parametrize(
     ("directory", "path", "joined"),
     [

@@ -53,6 +53,7 @@ class GatheredReads:
     def __init__(self) -> None:
         self._files: dict[bytes, _File] = {}
         self._sizes: dict[bytes, int] = {}
+        self._ranges = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -65,7 +66,11 @@ class GatheredReads:
         if 0 <= start < end <= _MAX_OFFSET:
             file, at_ms = self._file(path, at_ns)
             if not file.is_whole:
+                before = len(file.ranges)
                 file.add(start, end, at_ms)
+                self._ranges += len(file.ranges) - before
+                if self._ranges > 2 * MAX_RANGES:
+                    self._reduce()
 
     def add_whole(self, path: bytes, at_ns: int | None) -> None:
         """Note that a file is read, and that nothing tells which part of it."""
@@ -101,6 +106,13 @@ class GatheredReads:
         kept = {path: file for path, file in found.items() if file.since_ms - since_ms <= limit_ms}
         most = max(1, min(_KEPT_RANGES_OF_A_FILE, MAX_RANGES // max(1, len(kept))))
         return [_file_read(path, file, since_ms, limit_ms, most) for path, file in kept.items()]
+
+    def _reduce(self) -> None:
+        """Bring the ranges of all files down to what a profile may have."""
+        most = max(1, MAX_RANGES // len(self._files))
+        for file in self._files.values():
+            file.ranges = list(with_fewer_ranges(join_ranges(file.ranges), most))
+        self._ranges = sum(len(file.ranges) for file in self._files.values())
 
     def _file(self, path: bytes, at_ns: int | None) -> tuple[_File, int]:
         file = self._files.get(path)
