@@ -170,6 +170,9 @@ def test_a_profile_of_a_line_lies_under_its_tag_and_moves_with_the_next(soci_ind
     assert (document["line"], document["line_tag"]) == ("*", "soci-profile-linux-s390x")
     assert (of_tags["line"], of_tags["line_tag"]) == ("web-*", "soci-profile-abaa694d0641-linux-s390x")
     assert soci_index("profile", "pull", place["one"]).raw == profile(b"/a"), "also the image's own"
+    line = place["one"].removesuffix(":one") + ":soci-profile-linux-s390x"
+    assert soci_index("profile", "pull", line).raw == profile(b"/b")
+    assert soci_index("profile", "pull", line, "-o", tmp_path / "out", "--json").document["image"] is None
 
 
 @layouts
