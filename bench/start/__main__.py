@@ -21,7 +21,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from bench.start.facts import coverage_of, machine_facts, start_facts
 from bench.start.images import MadeLayer, image_layout, layers_of
@@ -50,20 +49,23 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, default=RESULTS, metavar="FILE", help="where the results are kept"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=32, help="begin no round that would end later (default: 32)"
+    )
     parser.add_argument("--record", action="store_true", help="record the starts again")
     arguments = parser.parse_args()
     _check_machine()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # unmounts and removes what is there
-    chosen = [one for one in (*WORKLOADS, NEXT_BUILD) if one.name in arguments.workloads]
     plan = Plan(
-        workloads=[one for one in chosen if one is not NEXT_BUILD],
+        workloads=[one for one in (*WORKLOADS, NEXT_BUILD) if one.name in arguments.workloads],
         ways=arguments.ways,
         round_trips_ms=arguments.rtt,
         bandwidths_mb_per_second=arguments.bandwidth,
         runs=arguments.runs,
+        minutes=arguments.minutes,
     )
     console = Console(width=None if sys.stdout.isatty() else 140)
-    results = run_all(plan, console, next_build=NEXT_BUILD in chosen, record_again=arguments.record)
+    results = run_all(plan, console, record_again=arguments.record)
     arguments.json.write_text(results.encode())
     for table in console_tables(results):
         console.print(table)
@@ -79,36 +81,35 @@ def _check_machine() -> None:
         raise SystemExit(f"bench-start needs {', '.join(lacking)}")
 
 
-def run_all(plan: Plan, console: Console, *, next_build: bool, record_again: bool) -> Results:
+def run_all(plan: Plan, console: Console, *, record_again: bool) -> Results:
     """Make what is missing, measure everything, and return it."""
-    prepared = [*plan.workloads, *([NEXT_BUILD] if next_build else [])]
-    for workload in prepared:
+    machine = machine_facts()  # with the load before this program's own
+    for workload in plan.workloads:
         console.print(f"making the image of {workload.name}", highlight=False)
         image_layout(workload.image)
     line = Line(round_trip_seconds=0.0, bandwidth_bytes_per_second=1e12)
     with open_registry() as registry, open_proxy(registry, line) as proxy:
-        profiles: dict[str, Path] = {}
-        for workload in prepared:
-            console.print(f"indexing and recording {workload.name}", highlight=False)
-            made = prepare(workload, registry, proxy, plan.ways, record_again=record_again)
-            profiles[workload.name] = made
-        images = {
-            workload.name: {
-                way: start_facts(reference(registry, way, workload.name), profiles[workload.name])
-                for way in (LAZY, START_FIRST)
-                if way in plan.ways
-            }
-            for workload in plan.workloads
-        }
-        plans = [plan]
-        coverage = None
-        if next_build:
-            first_line = {"round_trips_ms": plan.round_trips_ms[:1]}
-            first_line["bandwidths_mb_per_second"] = plan.bandwidths_mb_per_second[:1]
-            plans.append(replace(plan, workloads=[NEXT_BUILD], **first_line))  # type: ignore[arg-type]
-            coverage = _coverage(registry, proxy, profiles[NEXT_BUILD.name])
-        runs = [run for one in plans for run in _measured(one, proxy, console)]
-    return Results(machine=machine_facts(), images=images, cells=collect(runs), coverage=coverage)
+        images, coverage = {}, None
+        for workload in plan.workloads:
+            console.print(f"indexing {workload.name}", highlight=False)
+            profile = prepare(workload, registry, proxy, plan.ways, record_again=record_again)
+            if workload is NEXT_BUILD:
+                coverage = _coverage(registry, proxy, profile)
+            else:
+                images[workload.name] = {
+                    way: start_facts(reference(registry, way, workload.name), profile)
+                    for way in (LAZY, START_FIRST)
+                    if way in plan.ways
+                }
+        runs = [_told(key, run, console) for key, run in measure(plan, proxy)]
+    return Results(machine=machine, images=images, cells=collect(runs), coverage=coverage)
+
+
+def _told(key: Key, run: Run, console: Console) -> tuple[Key, Run]:
+    name, way, rtt, rate = key
+    text = f"{name:12} {way:12} {rtt:3g} ms {rate:4g} MB/s {run.pull_seconds:7.2f} + {run.run_seconds:6.2f} s"
+    console.print(f"{text} {run.bytes / 1e6:7.1f} MB {run.requests:4} requests", highlight=False)
+    return key, run
 
 
 def prepare(
@@ -143,19 +144,6 @@ def _coverage(registry: str, proxy: Proxy, before: Path) -> Coverage:
     now = STORE / "profiles" / f"{NEXT_BUILD.name}.json"
     record(NEXT_BUILD, image, proxy, now)
     return coverage_of(reference(registry, LAZY, NEXT_BUILD.name), before, now)
-
-
-def _measured(plan: Plan, proxy: Proxy, console: Console) -> list[tuple[Key, Run]]:
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starts", total=plan.starts)
-
-        def tell(key: Key, run: Run) -> None:
-            progress.advance(task)
-            name, way, rtt, rate = key
-            text = f"{name:12} {way:12} {rtt:3g} ms {rate:4g} MB/s {run.pull_seconds:7.2f} + {run.run_seconds:6.2f} s"
-            console.print(f"{text} {run.bytes / 1e6:7.1f} MB {run.requests:4} requests", highlight=False)
-
-        return list(measure(plan, proxy, tell))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from bench.start.packages import STORE
@@ -33,31 +34,30 @@ class Plan:
     round_trips_ms: Sequence[float]
     bandwidths_mb_per_second: Sequence[float]
     runs: int
+    minutes: float
+    """No round is begun that would probably end later."""
 
     def turns(self) -> Iterator[tuple[Workload, str, float, float]]:
-        """Yield the starts in order."""
-        for _ in range(self.runs):
-            for rtt in self.round_trips_ms:
-                for rate in self.bandwidths_mb_per_second:
-                    for workload in self.workloads:
-                        for way in self.ways:
-                            yield workload, way, rtt, rate
-
-    @property
-    def starts(self) -> int:
-        """How many starts there are."""
-        cells = len(self.workloads) * len(self.ways)
-        return self.runs * cells * len(self.round_trips_ms) * len(self.bandwidths_mb_per_second)
+        """Yield the starts of a round in order. One with the profile of another build has the first line only."""
+        for line in product(self.round_trips_ms, self.bandwidths_mb_per_second):
+            is_first = line == (self.round_trips_ms[0], self.bandwidths_mb_per_second[0])
+            for workload in self.workloads:
+                if is_first or workload.recorded_on is None:
+                    for way in self.ways:
+                        yield workload, way, *line
 
 
-def measure(plan: Plan, proxy: Proxy, tell: Callable[[Key, Run], None]) -> Iterator[tuple[Key, Run]]:
-    """Yield each cold start; `tell` is called with it at once."""
-    for workload, way, rtt, rate in plan.turns():
-        proxy.set_line(Line(round_trip_seconds=rtt / 1e3, bandwidth_bytes_per_second=rate * 1e6))
-        key = (workload.name, way, rtt, rate)
-        run = start_once(workload, WAYS[way], reference(proxy.host, way, workload.name), proxy)
-        tell(key, run)
-        yield key, run
+def measure(plan: Plan, proxy: Proxy) -> Iterator[tuple[Key, Run]]:
+    """Yield each cold start."""
+    began = time.monotonic()
+    for number in range(1, plan.runs + 1):
+        for workload, way, rtt, rate in plan.turns():
+            proxy.set_line(Line(round_trip_seconds=rtt / 1e3, bandwidth_bytes_per_second=rate * 1e6))
+            run = start_once(workload, WAYS[way], reference(proxy.host, way, workload.name), proxy)
+            yield (workload.name, way, rtt, rate), run
+        taken = time.monotonic() - began
+        if taken / number * (number + 1) > plan.minutes * 60:
+            return
 
 
 def start_once(workload: Workload, way: Way, image: str, proxy: Proxy) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from bench.start import __main__ as bench_start
 from bench.start import measure, program
 from bench.start.measure import Plan
 from bench.start.program import start_until_ready
-from bench.start.results import Results, parse_results
+from bench.start.proxy import Line, open_proxy
+from bench.start.results import Results, Run, parse_results
 from bench.start.tables import console_tables, page_tables
 from bench.start.ways import LAZY, PREFETCH, PULL, START_FIRST
-from bench.start.workloads import Workload
+from bench.start.workloads import NEXT_BUILD, Workload
 from tests.builders import directory, file, gzip_of, image_of, layout_of, noise, tar_of
 
 NEEDED = noise(1 << 20)
@@ -38,6 +40,7 @@ PLAN = Plan(
     round_trips_ms=[1],
     bandwidths_mb_per_second=[300],
     runs=1,
+    minutes=10,
 )
 
 
@@ -64,7 +67,7 @@ def results(tmp_path_factory):
         patch.setattr(bench_start, "layers_of", lambda _: [])
         patch.setattr(bench_start, "STORE", folder)
         patch.setattr(measure, "STORE", folder)
-        return bench_start.run_all(PLAN, Console(quiet=True), next_build=False, record_again=False)
+        return bench_start.run_all(PLAN, Console(quiet=True), record_again=False)
 
 
 def bytes_of(results: Results, way: str) -> int:
@@ -93,6 +96,26 @@ def test_what_the_model_needs_is_kept_with_the_results(results):
     (load,) = facts["loads"]
     assert sum(compressed for _, compressed, _ in load["needed"]) < load["compressed_bytes"]
     assert facts["program"]["files"] >= 2
+
+
+def test_a_round_starts_everything_on_every_line_but_the_next_build_on_the_first():
+    plan = replace(PLAN, workloads=[TINY, NEXT_BUILD], ways=[LAZY], round_trips_ms=[20, 1])
+
+    assert [(one.name, *rest) for one, *rest in plan.turns()] == [
+        ("tiny", LAZY, 20, 300),
+        ("python-next", LAZY, 20, 300),
+        ("tiny", LAZY, 1, 300),
+    ]
+
+
+@pytest.mark.parametrize(("minutes", "rounds"), [(10, 3), (0, 1)], ids=["time for all", "no time"])
+def test_no_round_is_begun_that_would_end_too_late(monkeypatch, minutes, rounds):
+    one = Run(pull_seconds=1, run_seconds=1, bytes=1, requests=1)
+    monkeypatch.setattr(measure, "start_once", lambda *_: one)
+    plan = replace(PLAN, ways=[LAZY], runs=3, minutes=minutes)
+
+    with open_proxy("127.0.0.1:9", Line(round_trip_seconds=0, bandwidth_bytes_per_second=1)) as proxy:
+        assert len(list(measure.measure(plan, proxy))) == rounds
 
 
 def test_a_program_that_ends_before_it_is_ready_is_told(tmp_path, monkeypatch):
