@@ -17,6 +17,10 @@ import pytest
 MOUNT = (sys.executable, "-m", "soci", "mount")
 SECONDS = 60.0
 
+needs_fuse = pytest.mark.skipif(
+    not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="this machine has no /dev/fuse that can be opened"
+)
+
 
 @dataclass
 class Mounted:

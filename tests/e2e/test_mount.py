@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,7 +31,9 @@ from tests.builders import (
     whiteout,
     with_soci_index,
 )
-from tests.mounts import MOUNT, is_dead, mounted
+from tests.mounts import MOUNT, is_dead, mounted, needs_fuse
+
+pytestmark = needs_fuse
 
 BIG = text(300_000)
 LOWER = tar_of(
@@ -294,3 +297,34 @@ def test_a_mount_whose_process_was_killed_is_named(image, tmp_path):
             f"soci-index: {one.directory} is a mount whose process was killed: end it with "
             f"`fusermount3 -u {one.directory}`\n"
         )
+
+
+def test_in_the_background_a_failure_is_that_of_the_command(image, tmp_path):
+    (tmp_path / "root").mkdir()
+
+    error = refused(f"{image.rpartition(':')[0]}:none", tmp_path / "root", "--background", status=1)
+    assert error.count("\n") == 1
+    assert "none" in error
+
+
+def test_a_mount_that_the_kernel_refuses_is_one_line(image, tmp_path):
+    """A directory that goes away after the checks."""
+    directory = tmp_path / "root"
+    directory.mkdir()
+    program = f"""
+from pathlib import Path
+import soci.cli.mount as module
+from soci.cli.app import run
+
+def open_image(*arguments, real=module.open_image):
+    Path({str(directory)!r}).rmdir()
+    return real(*arguments)
+
+module.open_image = open_image
+run(["mount", {image!r}, {str(directory)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"soci-index: {directory}: the mount failed: ")
+    assert done.stderr.count("\n") == 1

@@ -28,8 +28,10 @@ from tests.builders import (
     with_soci_index,
 )
 from tests.golden_images import EXPECTED, GOLDEN_IMAGES
-from tests.mounts import mounted
+from tests.mounts import mounted, needs_fuse
 from tests.tar_model import merged, shown_in
+
+pytestmark = needs_fuse
 
 LAYERS = Path(__file__).parent.parent / "golden" / "layers"
 WITHOUT_ZTOC = ("pax-global-header.tar.gz", "sparse-gnu.tar.gz", "sparse-posix.tar.gz")

@@ -23,8 +23,10 @@ from soci.start.profile import parse_profile
 from soci.ztoc.decode import decode_ztoc
 from soci.ztoc.model import Span
 from tests.builders import image_of, layout_of, with_soci_index
-from tests.mounts import mounted
+from tests.mounts import mounted, needs_fuse
 from tests.tar_model import shown_in
+
+pytestmark = needs_fuse
 
 MIB = 1 << 20
 READERS = 8
