@@ -31,7 +31,7 @@ from tests.builders import (
     whiteout,
     with_soci_index,
 )
-from tests.mounts import MOUNT, is_dead, mounted, needs_fuse
+from tests.mounts import MOUNT, is_dead, mounted, needs_fuse, unmount
 
 pytestmark = needs_fuse
 
@@ -328,3 +328,18 @@ run(["mount", {image!r}, {str(directory)!r}])
     assert done.returncode == 1
     assert done.stderr.startswith(f"soci-index: {directory}: the mount failed: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_in_the_background_it_returns_also_if_nobody_reads_its_line(image, tmp_path):
+    directory = tmp_path / "root"
+    directory.mkdir()
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        command = [*MOUNT, image, str(directory), "--background"]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert (directory / "lower").read_bytes() == b"lower"
+    finally:
+        unmount(directory)

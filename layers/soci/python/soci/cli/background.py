@@ -29,7 +29,8 @@ def detached() -> Iterator[Callable[[], None]]:
 
     def leave_terminal() -> None:
         os.setsid()
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(nowhere, number)

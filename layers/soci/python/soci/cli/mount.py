@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -142,11 +142,12 @@ def mount(
 
         def tell_ready() -> None:
             line = f"mounted {image} at {directory}"
-            if as_json:
-                print_error(line)
-            else:
-                print_lines([line])
-                sys.stdout.flush()
+            with suppress(OSError):  # nobody reads it
+                if as_json:
+                    print_error(line)
+                else:
+                    print_lines([line])
+                    sys.stdout.flush()
             if leave_terminal is not None:
                 leave_terminal()
 
