@@ -45,6 +45,9 @@ _MERGED_USR = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": 
 _LEFT_OUT = ("doc", "info", "lintian", "locale", "man")
 """Of /usr/share: what slim images leave out."""
 
+_NEVER_THE_SAME = "var/cache/ldconfig/aux-cache"
+"""Holds inode numbers. `ldconfig` writes it again when it is missing."""
+
 _IN_ROOT = 'mount --rbind /dev "$0/dev"; exec chroot "$0" /bin/bash -ec "$1"'
 _PIECE_BYTES = 1 << 20
 _VERSION = 1  # of what this module writes; another makes all layers again
@@ -244,7 +247,7 @@ def _add_tree(tar: tarfile.TarFile, tree: Path) -> None:
     for path in sorted(tree.rglob("*")):
         name = str(path.relative_to(tree))
         kind = path.lstat()
-        if stat.S_ISSOCK(kind.st_mode):
+        if stat.S_ISSOCK(kind.st_mode) or name == _NEVER_THE_SAME:
             continue
         if stat.S_ISCHR(kind.st_mode) and kind.st_rdev == 0:  # what an overlay writes for a removed file
             raise SystemExit(f"a layer removes /{name}, which is below it")

@@ -44,6 +44,16 @@ def test_a_layer_holds_what_changed_sorted_with_fixed_times(tmp_path):
         assert archive.getnames() == ["srv", "srv/a"]
 
 
+def test_what_differs_each_time_is_left_out(tmp_path):
+    (layer,) = make_layers(
+        [Layer(name="cached", files=(("var/cache/ldconfig/aux-cache", "inodes"),))], tmp_path
+    )
+
+    with tarfile.open(layer.path) as archive:
+        assert "var/cache/ldconfig" in archive.getnames()
+        assert "var/cache/ldconfig/aux-cache" not in archive.getnames()
+
+
 def test_layers_are_made_once_and_upper_ones_over_those_that_are_there(tmp_path):
     (lower,) = make_layers([LOWER], tmp_path)
     made_at = lower.path.stat().st_mtime_ns
