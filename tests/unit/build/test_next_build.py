@@ -44,15 +44,12 @@ Tree = dict[str, bytes]
 
 def library() -> Tree:
     """The modules of the standard library, as they are here."""
-    found = {
-        path.relative_to(LIBRARY): path
-        for path in sorted(LIBRARY.rglob("*"))
-        if path.suffix in (".pyc", ".so")
-    }
+    kept = [path for path in LIBRARY.iterdir() if path.name not in LEFT_OUT]
+    found = [path for top in kept for path in (top.rglob("*") if top.is_dir() else (top,))]
     return {
-        f"{HOME}{name}": path.read_bytes()
-        for name, path in found.items()
-        if not LEFT_OUT & set(name.parts) and path.stat().st_size < FILE_LIMIT_BYTES
+        f"{HOME}{path.relative_to(LIBRARY)}": path.read_bytes()
+        for path in sorted(found)
+        if path.suffix in (".pyc", ".so") and path.stat().st_size < FILE_LIMIT_BYTES
     }
 
 
