@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import pytest
 import zstandard
 
 from soci.build import start_first
-from soci.errors import DigestMismatch, InvalidOption
+from soci.errors import DigestMismatch, IntegrityError, InvalidOption, NotInImage
 from soci.image.documents import fetch_image
 from soci.image.files import open_image_files, open_layer_files
 from soci.image.indexed import open_image
 from soci.index.prefetch import parse_prefetch
 from soci.oci import media_types
 from soci.oci.annotations import ORIGINAL_CONFIG_DIGEST
-from soci.oci.digest import digest_of
+from soci.oci.digest import Digest, digest_of
 from soci.oci.image_config import ImageConfig
 from soci.places.layout.oci_layout import OciLayout
 from soci.service.filter.conversion import is_conversion_of
@@ -185,6 +186,34 @@ def test_zstd_layers_are_recompressed_and_reordered_at_once(tmp_path, layout):
 
     assert manifest_in(zstd, CONVERTED).layers == manifest_in(layout, CONVERTED).layers
     assert all(len(Path(name).name) > 60 for name in blobs_of(zstd)), "no upload is left over"
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_zstd_layer_with_other_bytes_when_it_is_read_again_is_refused(tmp_path, monkeypatch, number):
+    blob = zstandard.compress(LOWER)
+    good = noise(32 * KIB, "10")
+    assert good in LOWER
+    bad = zstandard.compress(LOWER.replace(good, b"EVIL" + good[4:]))
+    zstd = write(tmp_path / "zstd", blob, UPPER, layer_types={0: media_types.OCI_LAYER_ZSTD})
+    readings: list[Digest] = []
+    open_blob = OciLayout.open_blob
+
+    @contextmanager
+    def other_bytes_once(self, layer):
+        with open_blob(self, layer) as pieces:
+            readings.append(layer.digest)
+            is_bad = readings.count(digest_of(blob)) == number and layer.digest == digest_of(blob)
+            yield iter([bad]) if is_bad else pieces
+
+    monkeypatch.setattr(OciLayout, "open_blob", other_bytes_once)
+
+    with pytest.raises(IntegrityError, match="the content's digest is"):
+        convert(zstd, zstd_layers=ZstdLayers.RECOMPRESS)
+
+    assert readings.count(digest_of(blob)) == number
+    assert all(len(Path(name).name) > 60 for name in blobs_of(zstd)), "no upload is left over"
+    with pytest.raises(NotInImage):
+        OciLayout(zstd, tag=CONVERTED).fetch_root()
 
 
 def test_a_layer_of_two_platforms_is_written_for_each(tmp_path):

@@ -40,7 +40,7 @@ from soci.start.needs import plan_needs
 from soci.start.profile import StartProfile
 from soci.start.successors import fit_profile
 from soci.ztoc.decode import decode_files, decode_ztoc
-from soci.ztoc.model import IndexedLayer
+from soci.ztoc.model import IndexedLayer, Ztoc
 from soci.ztoc.reorder import Reordering, has_same_entries
 
 FRONT_BYTES = 128 << 20
@@ -116,12 +116,8 @@ def _rewrite(run: StartFirst, layer: Descriptor, result: LayerResult, plan: Reor
         return result
     started = time.perf_counter()
     ztoc = decode_ztoc(result.outcome.ztoc)
-    read = _streamed(run.source, layer)
-    if result.recompressed is None:
-        spans = open_spans(run.source, layer, ztoc.compression)
-        read = lambda ranges: (  # noqa: E731
-            (number, piece) for number, one in enumerate(ranges) for piece in spans.read_range(*one)
-        )
+    is_recompressed = result.recompressed is not None
+    read = _streamed(run.source, layer) if is_recompressed else _through_spans(run.source, layer, ztoc)
     tar = _ReorderedTar(run, layer, plan, read)
     run.progress.start(layer)
     outcome, diff_id, upload = compress_and_index(tar.rest(), run.sink, run.settings, front=tar.front())
@@ -210,9 +206,26 @@ def _batches(plan: Reordering) -> Iterator[list[int]]:
         yield batch
 
 
+def _through_spans(source: ImageSource, layer: Descriptor, ztoc: Ztoc) -> ReadRanges:
+    """Return a reader of a layer's ranges. Each span is checked against its digest."""
+    spans = open_spans(source, layer, ztoc.compression)
+
+    def read(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+        for number, (start, end) in enumerate(ranges):
+            for piece in spans.read_range(start, end):
+                yield number, piece
+
+    return read
+
+
 def _streamed(source: ImageSource, layer: Descriptor) -> ReadRanges:
+    """Return a reader of a layer's ranges that streams the whole layer, since its digest is known only at the end."""
+
     def read(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
         with source.open_blob(layer) as pieces:
-            yield from pick_ranges(decompress_layer(pieces), ranges)
+            chunks = decompress_layer(checked(layer, pieces))
+            yield from pick_ranges(chunks, ranges)
+            for _ in chunks:
+                pass
 
     return read
