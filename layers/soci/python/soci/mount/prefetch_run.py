@@ -15,10 +15,9 @@ from itertools import chain, zip_longest
 
 from soci.errors import SociError, SpanUnreadable
 from soci.image.indexed import ImageLayer
-from soci.index.prefetch import PREFETCH_LIMIT_BYTES, SpanRange, parse_prefetch
+from soci.index.prefetch import fetch_prefetch
 from soci.mount.span_fetch import MAX_JOINED_BYTES
 from soci.mount.span_layer import joined
-from soci.oci.integrity import check_content
 from soci.places.ports import ImageSource
 from soci.ztoc.model import Span
 
@@ -46,22 +45,6 @@ class PrefetchResult:
 
 FetchSpans = Callable[[int, int, int], None]
 """Brings some spans of a layer into the cache: its number, the first span and the last. Raises `SpanUnreadable`."""
-
-
-def fetch_prefetch_ranges(
-    source: ImageSource, layer: ImageLayer, *, span_count: int
-) -> tuple[SpanRange, ...]:
-    """Return what a layer's artifact names, in its order; nothing if it has none.
-
-    Raises:
-        SourceError, IntegrityError: the artifact is missing, too large, or not as it should be.
-    """
-    if layer.prefetch is None:
-        return ()
-    data = source.fetch_range(layer.prefetch, 0, min(layer.prefetch.size, PREFETCH_LIMIT_BYTES + 1))
-    ranges = parse_prefetch(data, span_count=span_count)
-    check_content(layer.prefetch, data)
-    return ranges
 
 
 class PrefetchRun:
@@ -119,8 +102,10 @@ class PrefetchRun:
 
 def _read(source: ImageSource, layer: ImageLayer, spans: Sequence[Span] | None) -> list[int]:
     """Return the spans that a layer's artifact names, each once, in its order."""
+    if layer.prefetch is None:
+        return []
     try:
-        ranges = fetch_prefetch_ranges(source, layer, span_count=len(spans or ()))
+        ranges = fetch_prefetch(source, layer.prefetch, span_count=len(spans or ()))
     except SociError as error:
         _LOG.warning("prefetch of layer %s is left out: %s", layer.descriptor.digest, error)
         return []
